@@ -1,0 +1,39 @@
+"""`python -m supply build | pin`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from supply import catalogue, host, plan, programs, versions
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code (0, or 1 with the reason on standard error)."""
+    parser = argparse.ArgumentParser(prog="python -m supply", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    build = commands.add_parser("build", help="build everything that is missing, and give the node image to the engine")
+    build.add_argument("--spire", action="append", default=[], metavar="VERSION", help="a further SPIRE version of versions.toml (repeatable)")
+    commands.add_parser("pin", help="renew go.mod and go.sum of supply/modules/ for versions.toml")
+    given = parser.parse_args(arguments)
+    try:
+        if given.command == "pin":
+            programs.pin(versions.load())
+        else:
+            _build(given.spire)
+    except plan.BuildError as error:
+        print(f"supply: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _build(spire: list[str]) -> None:
+    began = time.monotonic()
+    made = catalogue.make(spire)
+    made.load_node_image(host.ensure_engine())
+    print(f"supply is ready in {plan.cache_folder()} ({time.monotonic() - began:.1f} s); node image {made.node_image}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""What the machine must have before a build or a cluster: Debian packages, an engine, the settings the engine needs."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from supply.plan import BuildError, cache_folder
+
+# program that shows a package is there -> Debian packages that bring it
+BUILDING = {"debootstrap": ("debootstrap",), "gcc": ("gcc", "libc6-dev"), "tar": ("tar",)}
+PODMAN = {"podman": ("podman",), "runc": ("runc",), "iptables": ("iptables",), "/usr/lib/podman/netavark": ("netavark",), "/usr/lib/podman/aardvark-dns": ("aardvark-dns",)}
+CGROUP2 = Path("/sys/fs/cgroup/cgroup.controllers")
+CAP_SYS_RESOURCE = 24
+USUAL_OPEN_FILES = 1048576
+PROCESSES = 32000  # runc is refused the hard limit itself, though not less than it; a node needs some thousands
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A container engine: its program, and the environment under which it and Kind work on this machine."""
+
+    program: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self, *arguments: str | Path, timeout: float = 300) -> str:
+        """Run the engine's program and return its output. Raises `subprocess.CalledProcessError` or `TimeoutExpired` (seconds)."""
+        done = subprocess.run([self.program, *map(str, arguments)], env={**os.environ, **self.environment}, capture_output=True, text=True, check=True, timeout=timeout)
+        return done.stdout
+
+
+def install(wanted: Mapping[str, Sequence[str]], say: Callable[[str], None] = print) -> None:
+    """Install the Debian packages whose programs are missing. Raises `BuildError` where that cannot be done."""
+    packages = [package for program, packages in wanted.items() if not shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") for package in packages]
+    if not packages:
+        return
+    listed = " ".join(packages)
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise BuildError(f"these are needed and not installed: {listed}; install them, or run as root on Debian or Ubuntu")
+    say(f"installing {listed}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["apt-get", "update", "-q"], ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]):
+        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise BuildError(f"`{' '.join(command)}` ended with {done.returncode}: {(done.stderr or done.stdout)[-1500:]}")
+
+
+@cache
+def engine() -> Engine | None:
+    """The engine to use: `$KIND_EXPERIMENTAL_PROVIDER` if set, else Docker if it answers, else Podman; None where there is none."""
+    chosen = os.environ.get("KIND_EXPERIMENTAL_PROVIDER")
+    for program in (chosen,) if chosen else ("docker", "podman"):
+        candidate = Engine(program, _environment(program))
+        try:
+            candidate.run("info", timeout=30)
+        except (OSError, subprocess.SubprocessError):
+            continue
+        return candidate
+    return None
+
+
+def ensure_engine(say: Callable[[str], None] = print) -> Engine:
+    """The engine to use, Podman installed first where there is none. Raises `BuildError` where none can be had."""
+    found = engine()
+    if found is None or (found.program == "podman" and os.geteuid() == 0 and shutil.which("apt-get")):
+        install(PODMAN, say)
+        engine.cache_clear()
+        found = engine()
+    if found is None:
+        raise BuildError("no container engine answers: neither `docker info` nor `podman info` succeeds")
+    return found
+
+
+def _environment(program: str) -> dict[str, str]:
+    if program != "podman":
+        return {}
+    environment = {"KIND_EXPERIMENTAL_PROVIDER": "podman"}
+    settings = _podman_settings()
+    if settings and "CONTAINERS_CONF" not in os.environ:
+        path = cache_folder() / "containers.conf"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or path.read_text() != settings:
+            path.write_text(settings)
+        environment["CONTAINERS_CONF"] = str(path)
+    return environment
+
+
+def _podman_settings() -> str:
+    """Podman's settings for a machine that lacks what its defaults suppose (containers.conf(5)); empty where none is needed.
+
+    They are given by `$CONTAINERS_CONF`, so the machine's own files stay as they are.
+    """
+    containers, engine_lines = [], []
+    open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if os.geteuid() == 0 and not _may_raise_limits():
+        processes = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+        limits = [f"nofile={open_files}:{open_files}"] if 0 < open_files < USUAL_OPEN_FILES else []
+        limits += [f"nproc={min(processes, PROCESSES)}:{min(processes, PROCESSES)}"] if processes > 0 else []
+        if limits:
+            containers.append(f"default_ulimits = [{', '.join(repr(limit) for limit in limits)}]".replace("'", '"'))
+    if not CGROUP2.exists() and shutil.which("runc", path="/usr/sbin:/usr/bin:/sbin"):
+        engine_lines.append('runtime = "runc"')  # crun does not start containers on hybrid cgroups
+    if not Path("/run/systemd/system").exists():
+        engine_lines += ['cgroup_manager = "cgroupfs"', 'events_logger = "file"']
+    sections = [("containers", containers), ("engine", engine_lines)]
+    return "\n".join(f"[{name}]\n" + "\n".join(lines) + "\n" for name, lines in sections if lines)
+
+
+def _may_raise_limits() -> bool:
+    status = Path("/proc/self/status").read_text()
+    bounding = next(line.split()[1] for line in status.splitlines() if line.startswith("CapBnd"))
+    return bool(int(bounding, 16) >> CAP_SYS_RESOURCE & 1)
+
+
+def prepare_for_kind() -> None:
+    """Kind mounts the host's `/lib/modules`, which a machine with a monolithic kernel may lack."""
+    modules = Path("/lib/modules")
+    if os.geteuid() == 0 and not modules.exists():
+        modules.mkdir()
+
+
+def debian_mirror() -> str:
+    """`$SUPPLY_DEBIAN_MIRROR`, else the mirror this machine's apt has for Debian, else none (debootstrap's own)."""
+    chosen = os.environ.get("SUPPLY_DEBIAN_MIRROR")
+    if chosen is not None:
+        return chosen
+    asked = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(LABEL)", "Created-By: Packages"], capture_output=True, text=True, check=False)
+    for line in asked.stdout.splitlines():
+        uri, _, label = line.partition(" ")
+        if label == "Debian":
+            return uri
+    return ""

@@ -1,0 +1,137 @@
+"""The container images: which program stands where in which image, and under which name."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from supply import archives
+from supply.archives import Entry, Layer
+from supply.plan import Place, Step
+from supply.versions import HERE, SPIRE, Versions
+
+PREFIX = "localhost/spire-federation"
+SPIRE_USER = 1000
+CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
+ACCOUNTS = "root:x:0:0:root:/root:/sbin/nologin\nspire:x:1000:1000:spire:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n"
+FOLDERS = (Entry("tmp", mode=0o1777), Entry("run/spire", owner=SPIRE_USER), Entry("var/lib/spire", owner=SPIRE_USER))
+
+
+@dataclass(frozen=True)
+class Image:
+    """A component image: one program at one path. `shell` puts it on the Debian base instead of on nothing."""
+
+    name: str
+    tag: str
+    step: str
+    program: str
+    path: str
+    entrypoint: bool = True
+    shell: bool = False
+    user: str = ""
+
+    @property
+    def reference(self) -> str:
+        return f"{PREFIX}/{self.name}:{self.tag}"
+
+
+def architecture() -> str:
+    """This machine's architecture in the image-spec's (Go's) words."""
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+
+
+def spire_images(version: str) -> list[Image]:
+    """SPIRE's own three at one version."""
+    step = f"program-{SPIRE}{version}"
+    paths = {"spire-server": "spire-server", "spire-agent": "spire-agent", "oidc-discovery-provider": "oidc-discovery-provider"}
+    return [Image(name, version, step, program, f"/opt/spire/bin/{program}") for name, program in paths.items()]
+
+
+def companion_images(versions: Versions) -> list[Image]:
+    """What runs beside SPIRE, the storage provisioner and the demo."""
+
+    def tag(program: str) -> str:
+        return versions.programs[program].version.removeprefix("v")
+
+    return [
+        Image("spire-controller-manager", tag("spire-controller-manager"), "program-spire-controller-manager", "spire-controller-manager", "/spire-controller-manager"),
+        Image("spiffe-csi-driver", tag("spiffe-csi-driver"), "program-spiffe-csi-driver", "spiffe-csi-driver", "/spiffe-csi-driver"),
+        Image("csi-node-driver-registrar", "0.1.0", "program-csi-node-driver-registrar", "csi-node-driver-registrar", "/csi-node-driver-registrar"),
+        Image("local-path-provisioner", tag("local-path-provisioner"), "program-local-path-provisioner", "local-path-provisioner", "/local-path-provisioner"),
+        Image("gospiffe-server", "v0", "program-demo-server", "demo-server", "/server", user="65532"),
+        Image("gospiffe-client", "v0", "program-demo-client", "demo-client", "/client", user="65532"),
+        Image("kubectl", versions.kubernetes, "program-kubernetes", "kubectl", "/usr/local/bin/kubectl", shell=True),
+    ]
+
+
+def step(image: Image) -> Step:
+    """The image's archive, `image.tar` in the step's folder."""
+
+    def make(place: Place) -> None:
+        base = place.needs["debian-base"]
+        program = Entry(image.path, source=place.needs[image.step] / image.program)
+        if image.shell:
+            layers = [archives.measure(base / "base.tar"), archives.write_layer(place.out / "layer.tar", [program])]
+        else:
+            layers = [archives.write_layer(place.out / "layer.tar", [*FOLDERS, Entry("etc/passwd", text=ACCOUNTS, mode=0o644), Entry(CERTIFICATES, source=base / "root" / CERTIFICATES, mode=0o644), program])]
+        _archive(place, [image.reference], layers, entrypoint=[image.path] if image.entrypoint else [], user=image.user)
+
+    return Step(f"image-{image.name}-{image.tag}", make, needs=("debian-base", image.step), texts=(repr(image),), sources=_SOURCES)
+
+
+def shell_step(tag: str) -> Step:
+    """`shell` (the Debian base as it is) and `wait-for-it` (the same, waiting for a TCP port)."""
+
+    def make(place: Place) -> None:
+        base = archives.measure(place.needs["debian-base"] / "base.tar")
+        _archive(place, [f"{PREFIX}/shell:{tag}"], [base])
+        waiting = archives.write_layer(place.out / "layer.tar", [Entry("/usr/local/bin/wait-for-it", source=HERE / "images" / "wait-for-it")])
+        _archive(place, [f"{PREFIX}/wait-for-it:{tag}"], [base, waiting], entrypoint=["/usr/local/bin/wait-for-it"], name="wait-for-it.tar")
+
+    return Step("image-shell", make, needs=("debian-base",), texts=(tag,), sources=(*_SOURCES, HERE / "images"))
+
+
+def kubernetes_step() -> Step:
+    """The control plane's images, under the names this kubeadm asks for (`kubeadm config images list`)."""
+    programs = {
+        "kube-apiserver": "program-kubernetes",
+        "kube-controller-manager": "program-kubernetes",
+        "kube-scheduler": "program-kubernetes",
+        "kube-proxy": "program-kubernetes",
+        "etcd": "program-etcd",
+        "coredns": "program-coredns",
+        "pause": "program-pause",
+    }
+
+    def make(place: Place) -> None:
+        kubernetes = place.needs["program-kubernetes"]
+        listing = place.out / "images.txt"
+        with listing.open("w") as handle:
+            handle.write(_output(kubernetes / "kubeadm", "config", "images", "list", "--kubernetes-version", _output(kubernetes / "kubeadm", "version", "-o", "short").strip()))
+        base = archives.measure(place.needs["debian-base"] / "base.tar")
+        for reference in listing.read_text().split():
+            name = reference.rsplit(":", 1)[0].rsplit("/", 1)[1]
+            path = f"/{name}" if name in ("coredns", "pause") else f"/usr/local/bin/{name}"
+            layer = archives.write_layer(place.out / f"{name}-layer.tar", [Entry("tmp", mode=0o1777), Entry(path, source=place.needs[programs[name]] / name)])
+            # kube-proxy runs iptables, its extensions and the libraries they need
+            layers = [base, layer] if name == "kube-proxy" else [layer]
+            _archive(place, [reference], layers, entrypoint=[path], name=f"{name}.tar")
+            layer.path.unlink()
+
+    return Step("images-kubernetes", make, needs=("debian-base", *dict.fromkeys(programs.values())), sources=_SOURCES)
+
+
+_SOURCES = (HERE / "archives.py",)
+
+
+def _archive(place: Place, names: list[str], layers: list[Layer], entrypoint: list[str] | None = None, user: str = "", name: str = "image.tar") -> None:
+    archives.write_archive(place.out / name, names, layers, architecture=architecture(), entrypoint=entrypoint or (), user=user)
+    for layer in layers:
+        if layer.path.parent == place.out and layer.path.name == "layer.tar":
+            layer.path.unlink()
+
+
+def _output(program: Path, *arguments: str) -> str:
+    return subprocess.run([program, *arguments], capture_output=True, text=True, check=True).stdout

@@ -1,0 +1,3 @@
+module programs/pause
+
+go 1.26

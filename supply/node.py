@@ -1,0 +1,122 @@
+"""Kind's node image: Debian with Kubernetes, containerd and every image that the default run needs already in it.
+
+What Kind expects of a node image: `/kind/version`, `/kind/manifests/*.yaml`, kubeadm, kubelet and kubectl on PATH,
+containerd and kubelet as systemd units, and an entrypoint that ends in systemd (https://kind.sigs.k8s.io/docs/design/node-image/).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from supply import archives
+from supply.images import PREFIX, architecture
+from supply.plan import BuildError, Place, Step
+from supply.versions import HERE
+
+FILES = HERE / "node"
+# unit -> what a container has no use for
+MASKED = ("systemd-logind.service", "systemd-udevd.service", "systemd-udev-trigger.service", "getty.target", "console-getty.service", "systemd-remount-fs.service", "dev-hugepages.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "systemd-resolved.service", "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "fstrim.timer", "e2scrub_all.timer", "systemd-tmpfiles-clean.timer")
+STARTING = 30.0  # seconds that containerd may take to answer
+# stands on the host while images are imported: (path in the node, mode)
+INSTALLED = {
+    "containerd.toml": ("etc/containerd/config.toml", 0o644),
+    "containerd.service": ("etc/systemd/system/containerd.service", 0o644),
+    "kubelet.service": ("etc/systemd/system/kubelet.service", 0o644),
+    "kubelet-cgroups": ("usr/local/bin/kubelet-cgroups", 0o755),
+    "entrypoint": ("usr/local/bin/entrypoint", 0o755),
+    "cni.conflist": ("etc/cni/net.d/10-pods.conflist", 0o644),
+    "default-cni.yaml": ("kind/manifests/default-cni.yaml", 0o644),
+    "default-storage.yaml": ("kind/manifests/default-storage.yaml", 0o644),
+}
+
+
+def reference(version: str, place: Path) -> str:
+    """The node image's name; its tag ends in the step's key, so that an engine never takes an older one for it."""
+    return f"{PREFIX}/node:v{version}-{place.name.split('.')[0].removeprefix('node-')}"
+
+
+def step(version: str, provisioner: str, images: tuple[str, ...]) -> Step:
+    """`node.tar`, the node image's archive. `provisioner` is the local-path image, `images` the steps whose archives are preloaded."""
+
+    def make(place: Place) -> None:
+        root = place.out / "root"
+        place.run("cp", "-a", place.needs["debian-node"] / "root", root)
+        pause = _pause(place.needs["images-kubernetes"] / "images.txt")
+        _install(root, place, version, {"@pause@": pause, "@shell@": f"{PREFIX}/shell:{version}", "@local-path-provisioner@": provisioner})
+        _preload(root, place, [archive for name in images for archive in sorted(place.needs[name].glob("*.tar"))])
+        layer = archives.tar_folder(root, place.out / "layer.tar")
+        archives.write_archive(place.out / "node.tar", [reference(version, place.out)], [layer], architecture=architecture(), entrypoint=["/usr/local/bin/entrypoint"], env=["container=docker"], stop_signal="SIGRTMIN+3")
+        layer.path.unlink()
+        shutil.rmtree(root)
+
+    needs = ("debian-node", "program-kubernetes", "program-containerd", *images)
+    return Step("node", make, needs=needs, texts=(version, provisioner), sources=(FILES, HERE / "archives.py"))
+
+
+def _pause(listing: Path) -> str:
+    return next(line for line in listing.read_text().split() if "/pause:" in line)
+
+
+def _install(root: Path, place: Place, version: str, values: dict[str, str]) -> None:
+    for name in ("kubeadm", "kubelet", "kubectl"):
+        shutil.copy2(place.needs["program-kubernetes"] / name, root / "usr/bin" / name)
+    for name in ("containerd", "containerd-shim-runc-v2", "ctr"):
+        shutil.copy2(place.needs["program-containerd"] / name, root / "usr/local/bin" / name)
+    for name, (path, mode) in INSTALLED.items():
+        text = (FILES / name).read_text()
+        for key, value in values.items():
+            text = text.replace(key, value)
+        target = root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+        target.chmod(mode)
+    (root / "kind/version").write_text(f"v{version}\n")
+    units = root / "etc/systemd/system"
+    wanted = units / "multi-user.target.wants"
+    wanted.mkdir(parents=True, exist_ok=True)
+    for unit in ("containerd.service", "kubelet.service"):
+        (wanted / unit).symlink_to(f"/etc/systemd/system/{unit}")
+    for unit in MASKED:
+        link = units / unit
+        link.unlink(missing_ok=True)
+        link.symlink_to("/dev/null")
+    default = units / "default.target"
+    default.unlink(missing_ok=True)
+    default.symlink_to("/lib/systemd/system/multi-user.target")
+    # The engine mounts its own over these; what debootstrap copied from the host stays out of the image.
+    for name in ("resolv.conf", "hosts", "hostname"):
+        (root / "etc" / name).unlink(missing_ok=True)
+        (root / "etc" / name).touch()
+    (root / "etc/machine-id").write_text("")
+
+
+def _preload(root: Path, place: Place, images: list[Path]) -> None:
+    """Put images into the node's containerd store, by a containerd of this machine whose root is inside the node."""
+    programs = place.needs["program-containerd"]
+    with tempfile.TemporaryDirectory(prefix="containerd-") as state:
+        socket = Path(state) / "containerd.sock"
+        config = Path(state) / "config.toml"
+        config.write_text('version = 3\ndisabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime", "io.containerd.nri.v1.nri"]\n')
+        command = [programs / "containerd", "--config", config, "--root", root / "var/lib/containerd", "--state", f"{state}/state", "--address", socket]
+        with place.log.open("ab") as log:
+            daemon = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"})
+        try:
+            _await_daemon(daemon, programs / "ctr", socket)
+            for image in images:
+                place.run(programs / "ctr", "--address", socket, "--namespace", "k8s.io", "images", "import", "--no-unpack", "--local", image)
+        finally:
+            daemon.terminate()
+            daemon.wait(timeout=STARTING)
+
+
+def _await_daemon(daemon: subprocess.Popen[bytes], ctr: Path, socket: Path) -> None:
+    end = time.monotonic() + STARTING
+    while subprocess.run([ctr, "--address", socket, "version"], capture_output=True, check=False).returncode:
+        if daemon.poll() is not None or time.monotonic() > end:
+            raise BuildError("containerd did not start; see the step's log")
+        time.sleep(0.1)

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/bundle/jwtbundle"
+	"github.com/spiffe/go-spiffe/v2/svid/jwtsvid"
+	"github.com/spiffe/go-spiffe/v2/workloadapi"
+)
+
+// fetchTimeout bounds the whole of `client fetch`. It does not wait for an identity: that there is none is an answer too.
+const fetchTimeout = 10 * time.Second
+
+// identity is what the Workload API holds for this workload at one moment. Lists are sorted.
+type identity struct {
+	SPIFFEID        string              `json:"spiffe_id"`
+	X509NotAfter    time.Time           `json:"x509_not_after"`
+	X509Serial      string              `json:"x509_serial"` // hexadecimal
+	JWTExpiry       time.Time           `json:"jwt_expiry"`
+	TrustDomains    []string            `json:"trust_domains"`    // whose bundles are held, X.509 or JWT
+	X509Authorities map[string][]string `json:"x509_authorities"` // trust domain -> SHA-256 of each CA certificate's DER
+	JWTAuthorities  map[string][]string `json:"jwt_authorities"`  // trust domain -> key IDs
+}
+
+func runFetch(ctx context.Context) error {
+	audience, err := required("AUDIENCE")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	// A connection of its own: what a long-lived one was told once is not what is asked for here.
+	api, err := connectWorkloadAPI(ctx, &watchLog{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = api.Close() }()
+
+	x509Context, err := api.FetchX509Context(ctx)
+	if err != nil {
+		return fmt.Errorf("unable to fetch X509-SVID: %w", err)
+	}
+	jwtSVID, err := api.FetchJWTSVID(ctx, jwtsvid.Params{Audience: audience})
+	if err != nil {
+		return fmt.Errorf("unable to fetch JWT-SVID: %w", err)
+	}
+	jwtBundles, err := api.FetchJWTBundles(ctx)
+	if err != nil {
+		return fmt.Errorf("unable to fetch JWT bundles: %w", err)
+	}
+	return json.NewEncoder(os.Stdout).Encode(describe(x509Context, jwtSVID, jwtBundles))
+}
+
+func describe(x509Context *workloadapi.X509Context, jwtSVID *jwtsvid.SVID, jwtBundles *jwtbundle.Set) identity {
+	x509SVID := x509Context.DefaultSVID()
+	leaf := x509SVID.Certificates[0]
+	found := identity{
+		SPIFFEID:        x509SVID.ID.String(),
+		X509NotAfter:    leaf.NotAfter.UTC(),
+		X509Serial:      leaf.SerialNumber.Text(16),
+		JWTExpiry:       jwtSVID.Expiry,
+		X509Authorities: map[string][]string{},
+		JWTAuthorities:  map[string][]string{},
+	}
+	held := map[string]bool{}
+	for _, bundle := range x509Context.Bundles.Bundles() {
+		name := bundle.TrustDomain().Name()
+		held[name] = true
+		hashes := []string{}
+		for _, authority := range bundle.X509Authorities() {
+			hash := sha256.Sum256(authority.Raw)
+			hashes = append(hashes, hex.EncodeToString(hash[:]))
+		}
+		slices.Sort(hashes)
+		found.X509Authorities[name] = hashes
+	}
+	for _, bundle := range jwtBundles.Bundles() {
+		name := bundle.TrustDomain().Name()
+		held[name] = true
+		keyIDs := slices.AppendSeq([]string{}, maps.Keys(bundle.JWTAuthorities()))
+		slices.Sort(keyIDs)
+		found.JWTAuthorities[name] = keyIDs
+	}
+	found.TrustDomains = slices.Sorted(maps.Keys(held))
+	return found
+}
