@@ -4,6 +4,7 @@
 //	client          one request, as in the tutorial; exits 0 when the server answered 200
 //	client traffic  requests on a steady schedule until SIGTERM, one line of JSON for each
 //	client fetch    what the Workload API hands out now, as one line of JSON
+//	client endpoint what a SPIFFE bundle endpoint presents and serves, as one line of JSON; needs no identity
 //
 // It follows go-spiffe's example: https://github.com/spiffe/go-spiffe/tree/main/examples/spiffe-jwt/client
 package main
@@ -29,8 +30,10 @@ func main() {
 		err = runTraffic(ctx)
 	case "fetch":
 		err = runFetch(ctx)
+	case "endpoint":
+		err = runEndpoint(ctx)
 	default:
-		log.Fatalf("unknown command %q: no argument, \"traffic\" or \"fetch\" is expected", command)
+		log.Fatalf("unknown command %q: no argument, \"traffic\", \"fetch\" or \"endpoint\" is expected", command)
 	}
 	if err != nil {
 		log.Fatal(err)
