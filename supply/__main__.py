@@ -7,6 +7,7 @@ import sys
 import time
 
 from supply import catalogue, host, plan, programs, versions
+from supply.images import PREFIX
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -14,7 +15,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m supply", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="build everything that is missing, and give the node image to the engine")
-    build.add_argument("--spire", action="append", default=[], metavar="VERSION", help="a further SPIRE version of versions.toml (repeatable)")
+    build.add_argument(
+        "--spire",
+        action="append",
+        default=[],
+        metavar="VERSION",
+        help="a further SPIRE version of versions.toml (repeatable)",
+    )
     commands.add_parser("pin", help="renew go.mod and go.sum of supply/modules/ for versions.toml")
     given = parser.parse_args(arguments)
     try:
@@ -30,8 +37,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _build(spire: list[str]) -> None:
     began = time.monotonic()
-    made = catalogue.make(spire)
-    made.load_node_image(host.ensure_engine())
+
+    def say(text: str) -> None:
+        # one write, so that lines of steps side by side do not run into each other
+        print(f"{time.monotonic() - began:7.1f}s  {text}\n", end="", flush=True)
+
+    made = catalogue.make([f"{PREFIX}/spire-server:{version}" for version in spire], say=say)
+    made.load_node_image(host.ensure_engine(say))
     print(f"supply is ready in {plan.cache_folder()} ({time.monotonic() - began:.1f} s); node image {made.node_image}")
 
 

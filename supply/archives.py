@@ -73,7 +73,20 @@ def _add_folder(tar: tarfile.TarFile, name: str, mode: int, owner: int, made: se
 
 def tar_folder(folder: Path, path: Path) -> Layer:
     """A folder's whole tree as a layer (GNU tar: ownership, modes and links as they are; root to read them)."""
-    command = ["tar", "--numeric-owner", "--sort=name", "--mtime=@0", "--format=posix", "--pax-option=delete=atime,delete=ctime", "--xattrs", "-C", str(folder), "-cf", str(path), "."]
+    command = [
+        "tar",
+        "--numeric-owner",
+        "--sort=name",
+        "--mtime=@0",
+        "--format=posix",
+        "--pax-option=delete=atime,delete=ctime",
+        "--xattrs",
+        "-C",
+        str(folder),
+        "-cf",
+        str(path),
+        ".",
+    ]
     subprocess.run(command, check=True, capture_output=True)
     return measure(path)
 
@@ -106,7 +119,9 @@ def write_archive(
     }
     content = json.dumps(image, sort_keys=True).encode()
     config_name = hashlib.sha256(content).hexdigest() + ".json"
-    manifest = [{"Config": config_name, "RepoTags": list(names), "Layers": [f"{layer.digest}/layer.tar" for layer in layers]}]
+    manifest = [
+        {"Config": config_name, "RepoTags": list(names), "Layers": [f"{layer.digest}/layer.tar" for layer in layers]}
+    ]
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
         for name, data in ((config_name, content), ("manifest.json", json.dumps(manifest).encode())):
             info = tarfile.TarInfo(name)

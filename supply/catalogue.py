@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,42 +43,62 @@ class Catalogue:
             engine.run("load", "-i", self.node_archive, timeout=600)
 
 
-def steps(pins: versions.Versions, spire: Sequence[str]) -> tuple[list[Step], list[Image], list[Image]]:
-    """All steps, the default images, and the images of the other SPIRE versions asked for."""
-    default, *_ = pins.spire
-    preloaded = images.spire_images(default) + images.companion_images(pins)
-    extra = [image for version in spire if version != default for image in images.spire_images(version)]
-    wanted = {image.step.removeprefix("program-") for image in preloaded + extra}
-    built = [programs.step(program) for name, program in pins.programs.items() if not name.startswith(versions.SPIRE + "1.") or name in wanted]
+def steps(pins: versions.Versions, requested: Collection[str] = ()) -> tuple[list[Step], list[Image], list[Image]]:
+    """All steps, the images of the default programs, and those of the on-request programs that make a requested reference."""
+    default = [program for program in pins.programs.values() if not program.on_request]
+    extra = [
+        program
+        for program in pins.programs.values()
+        if program.on_request and any(image.reference in requested for image in images.of(program))
+    ]
+    preloaded = [image for program in default for image in images.of(program)]
+    loaded = [image for program in extra for image in images.of(program)]
     provisioner = next(image.reference for image in preloaded if image.name == "local-path-provisioner")
     image_steps = [images.step(image) for image in preloaded]
-    default_steps = [
+    all_steps = [
         *rootfs.steps(pins),
-        *built,
+        *(programs.step(program) for program in default + extra),
         images.kubernetes_step(),
         images.shell_step(pins.kubernetes),
         *image_steps,
         node.step(pins.kubernetes, provisioner, (KUBERNETES, SHELL, *(step.name for step in image_steps))),
         chart.step(pins),
+        *(images.step(image) for image in loaded),
     ]
-    return default_steps + [images.step(image) for image in extra], preloaded, extra
+    return all_steps, preloaded, loaded
 
 
-def make(spire: Sequence[str] = (), cache: Path | None = None) -> Catalogue:
-    """Build what is missing and return the catalogue; `spire` names further SPIRE versions. Raises `supply.plan.BuildError`."""
+def references(pins: versions.Versions | None = None) -> list[str]:
+    """Every image reference that could be built."""
+    pins = pins or versions.load()
+    return [
+        *(image.reference for program in pins.programs.values() for image in images.of(program)),
+        *_shell_references(pins),
+    ]
+
+
+def _shell_references(pins: versions.Versions) -> tuple[str, str]:
+    return f"{PREFIX}/shell:{pins.kubernetes}", f"{PREFIX}/wait-for-it:{pins.kubernetes}"
+
+
+def make(requested: Collection[str] = (), cache: Path | None = None, say: Callable[[str], None] = print) -> Catalogue:
+    """Build what is missing and return the catalogue; `requested` names images that a plain build leaves out.
+
+    `say` is told of progress. Raises `supply.plan.BuildError`.
+    """
     pins = versions.load()
-    unknown = sorted(set(spire) - set(pins.spire))
+    unknown = sorted(set(requested) - set(references(pins)))
     if unknown:
-        raise plan.BuildError(f"SPIRE {', '.join(unknown)} is not pinned in supply/versions.toml; it has {', '.join(pins.spire)}")
-    planned, preloaded, extra = steps(pins, spire)
+        raise plan.BuildError(f"{', '.join(unknown)}: no program of supply/versions.toml makes this image")
+    planned, preloaded, extra = steps(pins, requested)
     where = plan.folders(planned, cache or plan.cache_folder())
     if not all(place.is_dir() for place in where.values()):
         programs.go()
-        install(BUILDING)
-        plan.build(planned, cache or plan.cache_folder())
+        install(BUILDING, say)
+        plan.build(planned, cache or plan.cache_folder(), say)
     archives = {image.reference: where[f"image-{image.name}-{image.tag}"] / "image.tar" for image in preloaded + extra}
-    archives[f"{PREFIX}/shell:{pins.kubernetes}"] = where[SHELL] / "image.tar"
-    archives[f"{PREFIX}/wait-for-it:{pins.kubernetes}"] = where[SHELL] / "wait-for-it.tar"
+    shells = (where[SHELL] / "image.tar", where[SHELL] / "wait-for-it.tar")
+    archives |= dict(zip(_shell_references(pins), shells, strict=True))
     return Catalogue(
         kind=where["program-kind"] / "kind",
         kubectl=where["program-kubernetes"] / "kubectl",
@@ -87,5 +107,7 @@ def make(spire: Sequence[str] = (), cache: Path | None = None) -> Catalogue:
         node_image=node.reference(pins.kubernetes, where["node"]),
         node_archive=where["node"] / "node.tar",
         archives=archives,
-        preloaded=frozenset(reference for reference in archives if reference not in {image.reference for image in extra}),
+        preloaded=frozenset(
+            reference for reference in archives if reference not in {image.reference for image in extra}
+        ),
     )

@@ -22,6 +22,15 @@ def step(versions: Versions) -> Step:
         generator = place.needs["program-controller-gen"] / "controller-gen"
         # controller-gen loads the types with the Go toolchain, in the module that pins them.
         tools = {"PATH": f"{Path(go()).parent}:{os.environ['PATH']}", "GOFLAGS": "", "GOWORK": "off"}
-        place.run(generator, "crd", f"paths={program.module}/api/v1alpha1", f"output:crd:dir={place.out / 'spire-crds' / 'generated'}", cwd=program.folder, env=tools)
+        place.run(
+            generator,
+            "crd",
+            f"paths={program.module}/api/v1alpha1",
+            f"output:crd:dir={place.out / 'spire-crds' / 'generated'}",
+            cwd=program.folder,
+            env=tools,
+        )
 
-    return Step("chart", make, needs=("program-controller-gen",), texts=(program.version,), sources=(CHART, program.folder))
+    return Step(
+        "chart", make, needs=("program-controller-gen",), texts=(program.version,), sources=(CHART, program.folder)
+    )

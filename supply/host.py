@@ -15,7 +15,13 @@ from supply.plan import BuildError, cache_folder
 
 # program that shows a package is there -> Debian packages that bring it
 BUILDING = {"debootstrap": ("debootstrap",), "gcc": ("gcc", "libc6-dev"), "tar": ("tar",)}
-PODMAN = {"podman": ("podman",), "runc": ("runc",), "iptables": ("iptables",), "/usr/lib/podman/netavark": ("netavark",), "/usr/lib/podman/aardvark-dns": ("aardvark-dns",)}
+PODMAN = {
+    "podman": ("podman",),
+    "runc": ("runc",),
+    "iptables": ("iptables",),
+    "/usr/lib/podman/netavark": ("netavark",),
+    "/usr/lib/podman/aardvark-dns": ("aardvark-dns",),
+}
 CGROUP2 = Path("/sys/fs/cgroup/cgroup.controllers")
 CAP_SYS_RESOURCE = 24
 USUAL_OPEN_FILES = 1048576
@@ -31,24 +37,45 @@ class Engine:
 
     def run(self, *arguments: str | Path, timeout: float = 300) -> str:
         """Run the engine's program and return its output. Raises `subprocess.CalledProcessError` or `TimeoutExpired` (seconds)."""
-        done = subprocess.run([self.program, *map(str, arguments)], env={**os.environ, **self.environment}, capture_output=True, text=True, check=True, timeout=timeout)
+        done = subprocess.run(
+            [self.program, *map(str, arguments)],
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=timeout,
+        )
         return done.stdout
 
 
 def install(wanted: Mapping[str, Sequence[str]], say: Callable[[str], None] = print) -> None:
     """Install the Debian packages whose programs are missing. Raises `BuildError` where that cannot be done."""
-    packages = [package for program, packages in wanted.items() if not shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") for package in packages]
+    packages = [
+        package
+        for program, packages in wanted.items()
+        if not shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+        for package in packages
+    ]
     if not packages:
         return
     listed = " ".join(packages)
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise BuildError(f"these are needed and not installed: {listed}; install them, or run as root on Debian or Ubuntu")
+        raise BuildError(
+            f"these are needed and not installed: {listed}; install them, or run as root on Debian or Ubuntu"
+        )
     say(f"installing {listed}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["apt-get", "update", "-q"], ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]):
-        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    for command in (
+        ["apt-get", "update", "-q"],
+        ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages],
+    ):
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
         if done.returncode:
-            raise BuildError(f"`{' '.join(command)}` ended with {done.returncode}: {(done.stderr or done.stdout)[-1500:]}")
+            raise BuildError(
+                f"`{' '.join(command)}` ended with {done.returncode}: {(done.stderr or done.stdout)[-1500:]}"
+            )
 
 
 @cache
@@ -130,7 +157,12 @@ def debian_mirror() -> str:
     chosen = os.environ.get("SUPPLY_DEBIAN_MIRROR")
     if chosen is not None:
         return chosen
-    asked = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(LABEL)", "Created-By: Packages"], capture_output=True, text=True, check=False)
+    asked = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(LABEL)", "Created-By: Packages"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     for line in asked.stdout.splitlines():
         uri, _, label = line.partition(" ")
         if label == "Debian":

@@ -10,7 +10,7 @@ from pathlib import Path
 from supply import archives
 from supply.archives import Entry, Layer
 from supply.plan import Place, Step
-from supply.versions import HERE, SPIRE, Versions
+from supply.versions import HERE, Program
 
 PREFIX = "localhost/spire-federation"
 SPIRE_USER = 1000
@@ -21,19 +21,18 @@ FOLDERS = (Entry("tmp", mode=0o1777), Entry("run/spire", owner=SPIRE_USER), Entr
 
 @dataclass(frozen=True)
 class Image:
-    """A component image: one program at one path. `shell` puts it on the Debian base instead of on nothing."""
+    """A component image: the program of its name, where the entrypoint says; `debian` puts it on the Debian base."""
 
     name: str
     tag: str
     step: str
-    program: str
-    path: str
-    entrypoint: bool = True
-    shell: bool = False
+    entrypoint: tuple[str, ...]
+    debian: bool = False
     user: str = ""
 
     @property
     def reference(self) -> str:
+        """The image's full name, with its tag."""
         return f"{PREFIX}/{self.name}:{self.tag}"
 
 
@@ -42,27 +41,11 @@ def architecture() -> str:
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
-def spire_images(version: str) -> list[Image]:
-    """SPIRE's own three at one version."""
-    step = f"program-{SPIRE}{version}"
-    paths = {"spire-server": "spire-server", "spire-agent": "spire-agent", "oidc-discovery-provider": "oidc-discovery-provider"}
-    return [Image(name, version, step, program, f"/opt/spire/bin/{program}") for name, program in paths.items()]
-
-
-def companion_images(versions: Versions) -> list[Image]:
-    """What runs beside SPIRE, the storage provisioner and the demo."""
-
-    def tag(program: str) -> str:
-        return versions.programs[program].version.removeprefix("v")
-
+def of(program: Program) -> list[Image]:
+    """The images that a program's module makes."""
     return [
-        Image("spire-controller-manager", tag("spire-controller-manager"), "program-spire-controller-manager", "spire-controller-manager", "/spire-controller-manager"),
-        Image("spiffe-csi-driver", tag("spiffe-csi-driver"), "program-spiffe-csi-driver", "spiffe-csi-driver", "/spiffe-csi-driver"),
-        Image("csi-node-driver-registrar", "0.1.0", "program-csi-node-driver-registrar", "csi-node-driver-registrar", "/csi-node-driver-registrar"),
-        Image("local-path-provisioner", tag("local-path-provisioner"), "program-local-path-provisioner", "local-path-provisioner", "/local-path-provisioner"),
-        Image("gospiffe-server", "v0", "program-demo-server", "demo-server", "/server", user="65532"),
-        Image("gospiffe-client", "v0", "program-demo-client", "demo-client", "/client", user="65532"),
-        Image("kubectl", versions.kubernetes, "program-kubernetes", "kubectl", "/usr/local/bin/kubectl", shell=True),
+        Image(name, program.tag, f"program-{program.name}", tuple(line.split()), program.debian, program.user)
+        for name, line in program.images.items()
     ]
 
 
@@ -71,14 +54,30 @@ def step(image: Image) -> Step:
 
     def make(place: Place) -> None:
         base = place.needs["debian-base"]
-        program = Entry(image.path, source=place.needs[image.step] / image.program)
-        if image.shell:
+        program = Entry(image.entrypoint[0], source=place.needs[image.step] / image.name)
+        if image.debian:
             layers = [archives.measure(base / "base.tar"), archives.write_layer(place.out / "layer.tar", [program])]
         else:
-            layers = [archives.write_layer(place.out / "layer.tar", [*FOLDERS, Entry("etc/passwd", text=ACCOUNTS, mode=0o644), Entry(CERTIFICATES, source=base / "root" / CERTIFICATES, mode=0o644), program])]
-        _archive(place, [image.reference], layers, entrypoint=[image.path] if image.entrypoint else [], user=image.user)
+            layers = [
+                archives.write_layer(
+                    place.out / "layer.tar",
+                    [
+                        *FOLDERS,
+                        Entry("etc/passwd", text=ACCOUNTS, mode=0o644),
+                        Entry(CERTIFICATES, source=base / "root" / CERTIFICATES, mode=0o644),
+                        program,
+                    ],
+                )
+            ]
+        _archive(place, [image.reference], layers, entrypoint=list(image.entrypoint), user=image.user)
 
-    return Step(f"image-{image.name}-{image.tag}", make, needs=("debian-base", image.step), texts=(repr(image),), sources=_SOURCES)
+    return Step(
+        f"image-{image.name}-{image.tag}",
+        make,
+        needs=("debian-base", image.step),
+        texts=(repr(image),),
+        sources=_SOURCES,
+    )
 
 
 def shell_step(tag: str) -> Step:
@@ -87,8 +86,16 @@ def shell_step(tag: str) -> Step:
     def make(place: Place) -> None:
         base = archives.measure(place.needs["debian-base"] / "base.tar")
         _archive(place, [f"{PREFIX}/shell:{tag}"], [base])
-        waiting = archives.write_layer(place.out / "layer.tar", [Entry("/usr/local/bin/wait-for-it", source=HERE / "images" / "wait-for-it")])
-        _archive(place, [f"{PREFIX}/wait-for-it:{tag}"], [base, waiting], entrypoint=["/usr/local/bin/wait-for-it"], name="wait-for-it.tar")
+        waiting = archives.write_layer(
+            place.out / "layer.tar", [Entry("/usr/local/bin/wait-for-it", source=HERE / "images" / "wait-for-it")]
+        )
+        _archive(
+            place,
+            [f"{PREFIX}/wait-for-it:{tag}"],
+            [base, waiting],
+            entrypoint=["/usr/local/bin/wait-for-it"],
+            name="wait-for-it.tar",
+        )
 
     return Step("image-shell", make, needs=("debian-base",), texts=(tag,), sources=(*_SOURCES, HERE / "images"))
 
@@ -109,12 +116,24 @@ def kubernetes_step() -> Step:
         kubernetes = place.needs["program-kubernetes"]
         listing = place.out / "images.txt"
         with listing.open("w") as handle:
-            handle.write(_output(kubernetes / "kubeadm", "config", "images", "list", "--kubernetes-version", _output(kubernetes / "kubeadm", "version", "-o", "short").strip()))
+            handle.write(
+                _output(
+                    kubernetes / "kubeadm",
+                    "config",
+                    "images",
+                    "list",
+                    "--kubernetes-version",
+                    _output(kubernetes / "kubeadm", "version", "-o", "short").strip(),
+                )
+            )
         base = archives.measure(place.needs["debian-base"] / "base.tar")
         for reference in listing.read_text().split():
             name = reference.rsplit(":", 1)[0].rsplit("/", 1)[1]
             path = f"/{name}" if name in ("coredns", "pause") else f"/usr/local/bin/{name}"
-            layer = archives.write_layer(place.out / f"{name}-layer.tar", [Entry("tmp", mode=0o1777), Entry(path, source=place.needs[programs[name]] / name)])
+            layer = archives.write_layer(
+                place.out / f"{name}-layer.tar",
+                [Entry("tmp", mode=0o1777), Entry(path, source=place.needs[programs[name]] / name)],
+            )
             # kube-proxy runs iptables, its extensions and the libraries they need
             layers = [base, layer] if name == "kube-proxy" else [layer]
             _archive(place, [reference], layers, entrypoint=[path], name=f"{name}.tar")
@@ -126,8 +145,17 @@ def kubernetes_step() -> Step:
 _SOURCES = (HERE / "archives.py",)
 
 
-def _archive(place: Place, names: list[str], layers: list[Layer], entrypoint: list[str] | None = None, user: str = "", name: str = "image.tar") -> None:
-    archives.write_archive(place.out / name, names, layers, architecture=architecture(), entrypoint=entrypoint or (), user=user)
+def _archive(
+    place: Place,
+    names: list[str],
+    layers: list[Layer],
+    entrypoint: list[str] | None = None,
+    user: str = "",
+    name: str = "image.tar",
+) -> None:
+    archives.write_archive(
+        place.out / name, names, layers, architecture=architecture(), entrypoint=entrypoint or (), user=user
+    )
     for layer in layers:
         if layer.path.parent == place.out and layer.path.name == "layer.tar":
             layer.path.unlink()

@@ -20,7 +20,24 @@ from supply.versions import HERE
 
 FILES = HERE / "node"
 # unit -> what a container has no use for
-MASKED = ("systemd-logind.service", "systemd-udevd.service", "systemd-udev-trigger.service", "getty.target", "console-getty.service", "systemd-remount-fs.service", "dev-hugepages.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "systemd-resolved.service", "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "fstrim.timer", "e2scrub_all.timer", "systemd-tmpfiles-clean.timer")
+MASKED = (
+    "systemd-logind.service",
+    "systemd-udevd.service",
+    "systemd-udev-trigger.service",
+    "getty.target",
+    "console-getty.service",
+    "systemd-remount-fs.service",
+    "dev-hugepages.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "systemd-resolved.service",
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "dpkg-db-backup.timer",
+    "fstrim.timer",
+    "e2scrub_all.timer",
+    "systemd-tmpfiles-clean.timer",
+)
 STARTING = 30.0  # seconds that containerd may take to answer
 # stands on the host while images are imported: (path in the node, mode)
 INSTALLED = {
@@ -47,10 +64,23 @@ def step(version: str, provisioner: str, images: tuple[str, ...]) -> Step:
         root = place.out / "root"
         place.run("cp", "-a", place.needs["debian-node"] / "root", root)
         pause = _pause(place.needs["images-kubernetes"] / "images.txt")
-        _install(root, place, version, {"@pause@": pause, "@shell@": f"{PREFIX}/shell:{version}", "@local-path-provisioner@": provisioner})
+        _install(
+            root,
+            place,
+            version,
+            {"@pause@": pause, "@shell@": f"{PREFIX}/shell:{version}", "@local-path-provisioner@": provisioner},
+        )
         _preload(root, place, [archive for name in images for archive in sorted(place.needs[name].glob("*.tar"))])
         layer = archives.tar_folder(root, place.out / "layer.tar")
-        archives.write_archive(place.out / "node.tar", [reference(version, place.out)], [layer], architecture=architecture(), entrypoint=["/usr/local/bin/entrypoint"], env=["container=docker"], stop_signal="SIGRTMIN+3")
+        archives.write_archive(
+            place.out / "node.tar",
+            [reference(version, place.out)],
+            [layer],
+            architecture=architecture(),
+            entrypoint=["/usr/local/bin/entrypoint"],
+            env=["container=docker"],
+            stop_signal="SIGRTMIN+3",
+        )
         layer.path.unlink()
         shutil.rmtree(root)
 
@@ -101,14 +131,39 @@ def _preload(root: Path, place: Place, images: list[Path]) -> None:
     with tempfile.TemporaryDirectory(prefix="containerd-") as state:
         socket = Path(state) / "containerd.sock"
         config = Path(state) / "config.toml"
-        config.write_text('version = 3\ndisabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime", "io.containerd.nri.v1.nri"]\n')
-        command = [programs / "containerd", "--config", config, "--root", root / "var/lib/containerd", "--state", f"{state}/state", "--address", socket]
+        config.write_text(
+            'version = 3\ndisabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime", "io.containerd.nri.v1.nri"]\n'
+        )
+        command: list[str | Path] = [
+            programs / "containerd",
+            "--config",
+            config,
+            "--root",
+            root / "var/lib/containerd",
+            "--state",
+            f"{state}/state",
+            "--address",
+            socket,
+        ]
         with place.log.open("ab") as log:
-            daemon = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"})
+            daemon = subprocess.Popen(
+                command, stdout=log, stderr=log, env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+            )
         try:
             _await_daemon(daemon, programs / "ctr", socket)
             for image in images:
-                place.run(programs / "ctr", "--address", socket, "--namespace", "k8s.io", "images", "import", "--no-unpack", "--local", image)
+                place.run(
+                    programs / "ctr",
+                    "--address",
+                    socket,
+                    "--namespace",
+                    "k8s.io",
+                    "images",
+                    "import",
+                    "--no-unpack",
+                    "--local",
+                    image,
+                )
         finally:
             daemon.terminate()
             daemon.wait(timeout=STARTING)

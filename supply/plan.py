@@ -13,8 +13,6 @@ import inspect
 import os
 import shutil
 import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -38,19 +36,30 @@ class Place:
     needs: Mapping[str, Path]
     log: Path
 
-    def run(self, *command: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None, stdin: Path | None = None) -> None:
+    def run(
+        self,
+        *command: str | Path,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: Path | None = None,
+    ) -> None:
         """Run a command, its output in the step's log. Raises `BuildError` with the last lines when it fails."""
         words = [str(word) for word in command]
-        with self.log.open("ab") as log, open(stdin or os.devnull, "rb") as given:
+        with self.log.open("ab") as log, Path(stdin or os.devnull).open("rb") as given:
             log.write(f"$ {' '.join(words)}\n".encode())
             log.flush()
             try:
-                code = subprocess.run(words, cwd=cwd, env={**os.environ, **(env or {})}, stdin=given, stdout=log, stderr=log, check=False).returncode
+                code = subprocess.run(
+                    words, cwd=cwd, env={**os.environ, **(env or {})}, stdin=given, stdout=log, stderr=log, check=False
+                ).returncode
             except FileNotFoundError as error:
                 raise BuildError(f"`{' '.join(words)}` cannot be started: {error.filename} is not there") from None
         if code:
             lines = self.log.read_text(errors="replace").splitlines()[-TAIL:]
-            raise BuildError(f"`{' '.join(words)}` ended with {code}; its last lines (all in {self.log}):\n" + "\n".join(f"    {line}" for line in lines))
+            raise BuildError(
+                f"`{' '.join(words)}` ended with {code}; its last lines (all in {self.log}):\n"
+                + "\n".join(f"    {line}" for line in lines)
+            )
 
 
 @dataclass(frozen=True)
@@ -75,11 +84,18 @@ def _files(source: Path) -> Iterator[Path]:
 
 def _digest(step: Step, keys: Mapping[str, str]) -> str:
     digest = hashlib.sha256()
-    for text in (step.name, inspect.getsource(inspect.getmodule(step.make) or step.make), *step.texts, *(keys[need] for need in step.needs)):
+    for text in (
+        step.name,
+        inspect.getsource(inspect.getmodule(step.make) or step.make),
+        *step.texts,
+        *(keys[need] for need in step.needs),
+    ):
         digest.update(text.encode() + b"\0")
     for source in step.sources:
         for path in _files(source):
-            digest.update(str(path.relative_to(source.parent)).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+            digest.update(
+                str(path.relative_to(source.parent)).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest()
+            )
     return digest.hexdigest()[:16]
 
 
@@ -114,7 +130,7 @@ def _lock(cache: Path, say: Callable[[str], None]) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("another build is using this cache: waiting for it")
+            say("supply: another build is using this cache: waiting for it")
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -122,39 +138,43 @@ def _lock(cache: Path, say: Callable[[str], None]) -> Iterator[None]:
 class Progress:
     """A line when a step starts and one when it ends, with seconds."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, say: Callable[[str], None]) -> None:
         self._total = total
         self._done = 0
-        self._lock = threading.Lock()
-        self._began = time.monotonic()
+        self._say = say
 
-    def say(self, text: str) -> None:
-        with self._lock:
-            print(f"supply {time.monotonic() - self._began:6.1f}s  {text}", file=sys.stderr, flush=True)
+    def started(self, name: str) -> None:
+        """A step has been started."""
+        self._say(f"supply: {name} …")
 
     def done(self, name: str, seconds: float) -> None:
+        """A step has been made."""
         self._done += 1
-        self.say(f"[{self._done}/{self._total}] {name} made in {seconds:.0f} s")
+        self._say(f"supply: [{self._done}/{self._total}] {name} made in {seconds:.0f} s")
 
 
-def build(steps: Sequence[Step], cache: Path, workers: int = 2) -> dict[str, Path]:
-    """Make what is missing and return every step's folder.
+def build(steps: Sequence[Step], cache: Path, say: Callable[[str], None], workers: int = 2) -> dict[str, Path]:
+    """Make what is missing and return every step's folder; `say` is told what is being made, from several threads.
 
     Raises `BuildError` for the first step that fails; steps that were under way are finished, and kept.
     """
     places = folders(steps, cache)
     if all(place.is_dir() for place in places.values()):
         return places
-    with _lock(cache, lambda text: print(f"supply  {text}", file=sys.stderr, flush=True)):
-        _make_missing(steps, places, cache, workers)
+    with _lock(cache, say):
+        _make_missing(steps, places, cache, workers, say)
     return places
 
 
-def _make_missing(steps: Sequence[Step], places: Mapping[str, Path], cache: Path, workers: int) -> None:
+def _make_missing(
+    steps: Sequence[Step], places: Mapping[str, Path], cache: Path, workers: int, say: Callable[[str], None]
+) -> None:
     missing = {step.name: step for step in steps if not places[step.name].is_dir()}
-    progress = Progress(len(missing))
-    progress.say(f"{len(missing)} of {len(steps)} steps to make, in {cache}")
-    sorter = TopologicalSorter({name: [need for need in step.needs if need in missing] for name, step in missing.items()})
+    say(f"supply: {len(missing)} of {len(steps)} steps to make, in {cache}")
+    progress = Progress(len(missing), say)
+    sorter = TopologicalSorter(
+        {name: [need for need in step.needs if need in missing] for name, step in missing.items()}
+    )
     sorter.prepare()
     running: dict[Future[float], str] = {}
     with ThreadPoolExecutor(workers) as pool:
@@ -175,7 +195,7 @@ def _make_missing(steps: Sequence[Step], places: Mapping[str, Path], cache: Path
 
 def _make(step: Step, places: Mapping[str, Path], cache: Path, progress: Progress) -> float:
     began = time.monotonic()
-    progress.say(f"{step.name} …")
+    progress.started(step.name)
     final = places[step.name]
     part = final.with_name(final.name + ".part")
     if part.exists():

@@ -37,7 +37,14 @@ def step(program: Program) -> Step:
         command: list[str | Path] = [go(), "build", "-trimpath", "-buildvcs=false", "-ldflags", " ".join(flags)]
         if program.tags:
             command += ["-tags", ",".join(program.tags)]
-        place.run(*command, "-o", f"{place.out}/", *program.packages, cwd=program.folder, env={"CGO_ENABLED": "1" if program.cgo else "0", "GOFLAGS": "", "GOWORK": "off"})
+        place.run(
+            *command,
+            "-o",
+            f"{place.out}/",
+            *program.packages,
+            cwd=program.folder,
+            env={"CGO_ENABLED": "1" if program.cgo else "0", "GOFLAGS": "", "GOWORK": "off"},
+        )
         for old, new in program.rename.items():
             (place.out / old).rename(place.out / new)
 
@@ -55,12 +62,27 @@ def pin(versions: Versions) -> None:
 
 def _pin(program: Program) -> None:
     program.folder.mkdir(parents=True, exist_ok=True)
-    asked = subprocess.run([go(), "mod", "download", "-json", f"{program.module}@{program.version}"], capture_output=True, text=True, check=False, cwd="/")
+    asked = subprocess.run(
+        [go(), "mod", "download", "-json", f"{program.module}@{program.version}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+    )
     if asked.returncode:
         raise BuildError(f"{program.module} {program.version}: {asked.stdout}{asked.stderr}")
     downloaded = json.loads(asked.stdout)
-    language = next(line.split()[1] for line in Path(downloaded["GoMod"]).read_text().splitlines() if line.startswith("go "))
-    lines = [f"module programs/{program.name}", "", f"go {language}", "", f"require {program.module} {program.version}", ""]
+    language = next(
+        line.split()[1] for line in Path(downloaded["GoMod"]).read_text().splitlines() if line.startswith("go ")
+    )
+    lines = [
+        f"module programs/{program.name}",
+        "",
+        f"go {language}",
+        "",
+        f"require {program.module} {program.version}",
+        "",
+    ]
     replaced = {old: f"{old} {version}" for old, version in program.replace.items()}
     if program.staging:
         replaced |= {name: f"{name} {program.staging}" for name in _staging(Path(downloaded["GoMod"]))}
@@ -71,7 +93,14 @@ def _pin(program: Program) -> None:
     # The module's own go.sum comes verified with the module; it also has lines that a checksum database may not answer for.
     own_sums = Path(downloaded["Dir"]) / "go.sum"
     (program.folder / "go.sum").write_text(own_sums.read_text() if own_sums.exists() else "")
-    tidied = subprocess.run([go(), "mod", "tidy"], cwd=program.folder, capture_output=True, text=True, check=False, env={**os.environ, "GOFLAGS": ""})
+    tidied = subprocess.run(
+        [go(), "mod", "tidy"],
+        cwd=program.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "GOFLAGS": ""},
+    )
     if tidied.returncode:
         raise BuildError(f"go mod tidy for {program.name}: {tidied.stderr[-2000:]}")
 

@@ -11,7 +11,17 @@ from supply.plan import Place, Step
 from supply.versions import Versions
 
 # What no container reads. The package lists and archives are apt's caches.
-UNREAD = ("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/lintian", "var/cache/apt", "var/lib/apt/lists", "var/log", "var/cache/debconf")
+UNREAD = (
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/info",
+    "usr/share/locale",
+    "usr/share/lintian",
+    "var/cache/apt",
+    "var/lib/apt/lists",
+    "var/log",
+    "var/cache/debconf",
+)
 QUIET = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
 
 
@@ -22,7 +32,15 @@ def steps(versions: Versions) -> list[Step]:
         root = place.out / "root"
         mirror = debian_mirror()
         include = ",".join(versions.base_packages)
-        place.run("debootstrap", "--variant=minbase", f"--include={include}", versions.suite, root, *([mirror] if mirror else []), env=QUIET)
+        place.run(
+            "debootstrap",
+            "--variant=minbase",
+            f"--include={include}",
+            versions.suite,
+            root,
+            *([mirror] if mirror else []),
+            env=QUIET,
+        )
         layer = place.out / "trimmed"
         place.run("cp", "-a", root, layer)
         _trim(layer)
@@ -39,7 +57,17 @@ def steps(versions: Versions) -> list[Step]:
         for name in ("resolv.conf", "hosts"):
             shutil.copyfile(Path("/etc") / name, root / "etc" / name)
         place.run("chroot", root, "apt-get", "update", "-q", env=QUIET)
-        place.run("chroot", root, "apt-get", "install", "-y", "-q", "--no-install-recommends", *versions.node_packages, env=QUIET)
+        place.run(
+            "chroot",
+            root,
+            "apt-get",
+            "install",
+            "-y",
+            "-q",
+            "--no-install-recommends",
+            *versions.node_packages,
+            env=QUIET,
+        )
         refuse.unlink()
         _trim(root)
 

@@ -16,7 +16,8 @@ SPIRE = "spire-"
 class Program:
     """Programs built together from one Go module.
 
-    `folder` holds the go.mod that pins the module (or, for the project's own programs, the source itself).
+    `folder` holds the go.mod that pins the module (or, for the project's own programs, the source itself). `images` maps
+    a program to the entrypoint of the image of its name. What is `on_request` is built only for runs that need it.
     """
 
     name: str
@@ -30,6 +31,15 @@ class Program:
     replace: dict[str, str] = field(default_factory=dict)
     staging: str = ""
     cgo: bool = False
+    images: dict[str, str] = field(default_factory=dict)
+    debian: bool = False
+    user: str = ""
+    on_request: bool = False
+
+    @property
+    def tag(self) -> str:
+        """The tag of its images."""
+        return self.version.removeprefix("v") if self.module else self.version
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,10 @@ class Versions:
 
     @property
     def spire(self) -> tuple[str, ...]:
-        return tuple(name.removeprefix(SPIRE) for name, program in self.programs.items() if program.module.endswith("/spire"))
+        """The SPIRE versions that can be built, the default first."""
+        return tuple(
+            name.removeprefix(SPIRE) for name, program in self.programs.items() if program.module.endswith("/spire")
+        )
 
 
 def _published(name: str, entry: dict[str, Any]) -> Program:
@@ -62,21 +75,29 @@ def _published(name: str, entry: dict[str, Any]) -> Program:
         replace=dict(entry.get("replace", {})),
         staging=entry.get("staging", ""),
         cgo=bool(entry.get("cgo", False)),
+        images=dict(entry.get("images", {})),
+        debian=bool(entry.get("debian", False)),
+        on_request=bool(entry.get("on_request", False)),
     )
 
 
-def _own(name: str, folder: Path) -> Program:
-    return Program(name=name, folder=folder, packages=(".",), rename={folder.name: name})
+def _own(name: str, folder: Path, tag: str = "", user: str = "") -> Program:
+    images = {name: f"/{folder.name}"} if tag else {}
+    renamed = {folder.name: name} if folder.name != name else {}
+    return Program(name, folder, packages=(".",), rename=renamed, version=tag, images=images, user=user)
 
 
 def load(path: Path = HERE / "versions.toml") -> Versions:
     """Read the pins. Raises `KeyError` or `tomllib.TOMLDecodeError` for a file that is not one."""
     data = tomllib.loads(path.read_text())
     programs = {name: _published(name, entry) for name, entry in data["programs"].items()}
-    for name in ("pause", "csi-node-driver-registrar"):
-        programs[name] = _own(name, HERE / "modules" / name)
-    for name in ("server", "client"):
-        programs[f"demo-{name}"] = _own(f"demo-{name}", PROJECT / "workloads" / name)
+    registrar = "csi-node-driver-registrar"
+    own = [_own("pause", HERE / "modules" / "pause"), _own(registrar, HERE / "modules" / registrar, tag="0.1.0")]
+    # the demo's images, as the tutorial calls them
+    own += [
+        _own(f"gospiffe-{name}", PROJECT / "workloads" / name, tag="v0", user="65532") for name in ("server", "client")
+    ]
+    programs |= {program.name: program for program in own}
     return Versions(
         suite=data["debian"]["suite"],
         base_packages=tuple(data["debian"]["base"]),

@@ -6,7 +6,6 @@ import pytest
 
 from fixtures import pods
 from fixtures.clusters import Cluster
-from fixtures.federation import Federation
 from fixtures.spire import AGENT, CSI_DRIVER, OIDC_PROVIDER, SERVER_NAMESPACE, SYSTEM_NAMESPACE, TORNJAK, Spire
 from fixtures.supply import Supply
 from fixtures.waiting import Condition, Look, wait_for
@@ -20,7 +19,10 @@ SOON = 30.0  # seconds
 def test_every_node_is_ready(clusters: dict[str, Cluster]) -> None:
     for cluster in clusters.values():
         nodes = cluster.core.list_node().items
-        ready = {node.metadata.name: [condition.status for condition in node.status.conditions if condition.type == "Ready"] for node in nodes}
+        ready = {
+            node.metadata.name: [condition.status for condition in node.status.conditions if condition.type == "Ready"]
+            for node in nodes
+        }
         assert ready, f"{cluster.label} has no node"
         assert set(map(tuple, ready.values())) == {("True",)}, f"{cluster.label}: {ready}"
 
@@ -30,8 +32,12 @@ def test_every_spire_component_is_ready(spires: dict[str, Spire]) -> None:
     for spire in spires.values():
         cluster = spire.cluster
         assert wait_for(pods.stateful_set_ready(cluster, SERVER_NAMESPACE, "spire-server"), SOON) >= 1
-        assert wait_for(pods.daemon_set_ready(cluster, SYSTEM_NAMESPACE, AGENT), SOON) == len(cluster.core.list_node().items)
-        assert wait_for(pods.daemon_set_ready(cluster, SYSTEM_NAMESPACE, CSI_DRIVER), SOON) == len(cluster.core.list_node().items)
+        assert wait_for(pods.daemon_set_ready(cluster, SYSTEM_NAMESPACE, AGENT), SOON) == len(
+            cluster.core.list_node().items
+        )
+        assert wait_for(pods.daemon_set_ready(cluster, SYSTEM_NAMESPACE, CSI_DRIVER), SOON) == len(
+            cluster.core.list_node().items
+        )
         assert wait_for(pods.deployment_available(cluster, SERVER_NAMESPACE, OIDC_PROVIDER), SOON) >= 1
         containers = [status.name for status in pods.pods(cluster, SERVER_NAMESPACE, "")[0].status.container_statuses]
         assert containers, f"{cluster.label}: no container in {SERVER_NAMESPACE}"
@@ -51,7 +57,9 @@ def test_an_agent_of_every_node_has_attested(spires: dict[str, Spire]) -> None:
         agents = spire.agents()
         assert {agent.attestation_type for agent in agents} == {"k8s_psat"}
         assert not [agent for agent in agents if agent.banned]
-        assert all(agent.spiffe_id.startswith(f"spiffe://{spire.trust_domain}/spire/agent/k8s_psat/") for agent in agents), agents
+        assert all(
+            agent.spiffe_id.startswith(f"spiffe://{spire.trust_domain}/spire/agent/k8s_psat/") for agent in agents
+        ), agents
         assert len(agents) >= len(spire.cluster.core.list_node().items)
 
 
@@ -62,7 +70,10 @@ def test_workload_entries_federate_with_the_other_trust_domains(demo: Demo) -> N
 
     def look() -> Look[tuple[str, ...]]:
         found = [entry for entry in spire.entries() if entry.spiffe_id == demo.server_id]
-        return Look(found[0].federates_with if found else None, f"entries: {sorted(entry.spiffe_id for entry in spire.entries())}")
+        return Look(
+            found[0].federates_with if found else None,
+            f"entries: {sorted(entry.spiffe_id for entry in spire.entries())}",
+        )
 
     federates_with = wait_for(Condition(f"an entry for {demo.server_id}", look), SOON)
     assert federates_with == spire.federates_with
@@ -76,9 +87,14 @@ def test_the_servers_namespace_enforces_restricted_pods(spires: dict[str, Spire]
 
 
 @pytest.mark.dependency(name="tornjak", depends=["spire ready"], scope="session")
-def test_tornjak_answers(spires: dict[str, Spire], supplied: Supply, federated: Federation) -> None:
+def test_tornjak_answers(supplied: Supply, spires: dict[str, Spire]) -> None:
     if supplied.tornjak:
         pytest.skip(f"Tornjak is not installed: {supplied.tornjak}")
-    for spire in federated.spires.values():
-        ready = {status.name: status.ready for status in spire.cluster.core.read_namespaced_pod("spire-server-0", SERVER_NAMESPACE).status.container_statuses}
+    for spire in spires.values():
+        ready = {
+            status.name: status.ready
+            for status in spire.cluster.core.read_namespaced_pod(
+                "spire-server-0", SERVER_NAMESPACE
+            ).status.container_statuses
+        }
         assert ready.get(TORNJAK) is True, f"{spire.cluster.label}: {ready}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from fixtures import spiffe
+from fixtures.calls import Calls
 from fixtures.federation import Federation
 from fixtures.spiffe import Relationship
 from fixtures.waiting import Condition, Look, wait_for
-from fixtures.workloads import Demo
 
 pytestmark = pytest.mark.federation
 # SPIRE polls an endpoint at a quarter of the bundle's refresh hint, and at least every 75 s with the chart's 5 minutes.
@@ -16,10 +16,10 @@ REFRESH = 100.0  # seconds
 
 
 @pytest.mark.dependency(name="endpoints", depends=["spire ready"], scope="session")
-def test_every_bundle_endpoint_answers_the_other_side(federated: Federation, demo: Demo) -> None:
+def test_every_bundle_endpoint_answers_the_other_side(federated: Federation, calls: Calls) -> None:
     for spire in federated.spires.values():
         for peer in federated.peers(spire):
-            endpoint = demo.probe_endpoint(spire, federated.endpoint_url(peer.trust_domain), f"probe-{peer.cluster.label}")
+            endpoint = calls.endpoint(spire, peer)
             assert endpoint.spiffe_id == peer.server_id
             served = spiffe.bundle(endpoint.document)
             assert served.x509_authorities, f"{peer.trust_domain} serves no x509-svid key: {served}"
@@ -30,7 +30,10 @@ def test_every_bundle_endpoint_answers_the_other_side(federated: Federation, dem
 @pytest.mark.dependency(name="federation list", depends=["spire ready"], scope="session")
 def test_federation_list_shows_exactly_the_peers(federated: Federation) -> None:
     for spire in federated.spires.values():
-        expected = [Relationship(peer.trust_domain, federated.endpoint_url(peer.trust_domain), "https_spiffe", peer.server_id) for peer in federated.peers(spire)]
+        expected = [
+            Relationship(peer.trust_domain, federated.endpoint_url(peer.trust_domain), "https_spiffe", peer.server_id)
+            for peer in federated.peers(spire)
+        ]
         assert spire.relationships() == expected, spire.cluster.label
 
 
@@ -43,7 +46,9 @@ def test_every_stored_foreign_bundle_is_what_its_owner_shows(federated: Federati
                 stored, shown = spire.foreign_bundle(peer.trust_domain), peer.bundle()  # noqa: B023 - called before the next turn
                 return Look(stored.same_keys(shown) or None, f"stored: {stored}; shown by its owner: {shown}")
 
-            wait_for(Condition(f"{spire.cluster.label}: {peer.trust_domain}'s bundle as its owner shows it", look), REFRESH)
+            wait_for(
+                Condition(f"{spire.cluster.label}: {peer.trust_domain}'s bundle as its owner shows it", look), REFRESH
+            )
 
 
 @pytest.mark.dependency(name="refreshed", depends=["endpoints", "foreign bundles"], scope="session")
