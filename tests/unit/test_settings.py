@@ -1,0 +1,442 @@
+"""The command line: what is read from it, and what is refused before anything is started."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fixtures import settings
+from fixtures.settings import BUNDLE_PORT, DEMO_PORT, FEDERATES_WITH, PROJECT
+from supply.host import Engine
+
+pytest_plugins = ["pytester"]
+
+# What a run could start. Here each of them writes down that it was called, and fails.
+PROGRAMS = ("docker", "podman", "kind", "kubectl", "helm", "go", "tar", "debootstrap")
+Write = Callable[[dict[str, Any]], Path]
+
+
+def nested(path: str, value: object) -> dict[str, Any]:
+    for part in reversed(path.split(".")):
+        value = {part: value}
+    assert isinstance(value, dict)
+    return value
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes a values file."""
+
+    def one(values: dict[str, Any]) -> Path:
+        path = tmp_path / f"values-{len(list(tmp_path.iterdir()))}.yaml"
+        path.write_text(yaml.safe_dump(values))
+        return path
+
+    return one
+
+
+@pytest.fixture(params=["127.0.0.1", "0.0.0.0"])  # noqa: S104 - as a program of somebody else may have
+def taken(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A port on which something listens, on this machine alone or for everyone."""
+    with socket.socket() as listener:
+        listener.bind((request.param, 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def free() -> int:
+    """A port on which nothing listens, nor on the one after it."""
+    for _ in range(50):
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("", 0))
+            port = int(first.getsockname()[1])
+            try:
+                second.bind(("", port + 1))
+            except (OSError, OverflowError):
+                continue
+            return port
+    raise AssertionError("no two free ports side by side")
+
+
+@pytest.fixture
+def configured(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pytest.Config]:
+    """Parses a command line with the suite's options; the machine has an engine."""
+    monkeypatch.setattr(settings.host, "engine", lambda: Engine("docker"))
+    return lambda *arguments: pytester.parseconfig("-p", "fixtures.settings", *arguments)
+
+
+def test_without_values_of_ones_own_there_are_two_clusters_that_federate_with_each_other() -> None:
+    server, client = settings.read_clusters([], [])
+    assert (server.name, server.trust_domain, server.federates_with) == ("server", "server.example", ("client.example",))
+    assert (client.name, client.trust_domain, client.federates_with) == ("client", "client.example", ("server.example",))
+
+
+def test_the_overlays_are_part_of_every_clusters_values() -> None:
+    for cluster in settings.read_clusters([], []):
+        assert cluster.values["global"]["spire"]["recommendations"]["enabled"] is True
+
+
+def test_a_values_file_for_all_clusters_that_makes_the_trust_domains_equal_is_refused(write: Write) -> None:
+    path = write(nested("global.spire.trustDomain", "same.example"))
+    with pytest.raises(ValueError, match=r"clusters server and client have the same trust domain same\.example"):
+        settings.read_clusters([str(path)], [])
+
+
+def test_a_values_file_for_one_cluster_that_makes_the_trust_domains_equal_is_refused(write: Write) -> None:
+    path = write(nested("global.spire.trustDomain", "server.example"))
+    with pytest.raises(ValueError, match=r"clusters server and client have the same trust domain server\.example"):
+        settings.read_clusters([f"client={path}"], [])
+
+
+def test_a_set_value_that_makes_the_trust_domains_equal_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"clusters server and client have the same trust domain same\.example"):
+        settings.read_clusters([], ["global.spire.trustDomain=same.example"])
+
+
+def test_a_foreign_trust_domain_that_is_no_clusters_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match=r"cluster server federates with elsewhere\.example, .*server\.example, client") as caught:
+        settings.read_clusters([], [f"{FEDERATES_WITH}={{elsewhere.example}}"])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_trust_domain_that_federates_with_itself_is_refused(write: Write) -> None:
+    path = write(nested(FEDERATES_WITH, ["server.example", "client.example"]))
+    with pytest.raises(ValueError, match=r"server\.example"):
+        settings.read_clusters([f"server={path}"], [])
+
+
+@pytest.mark.parametrize("others", [[], None, "client.example", [{"name": "client.example"}], [7]])
+def test_foreign_trust_domains_that_are_no_list_of_names_are_refused(write: Write, others: object) -> None:
+    path = write(nested(FEDERATES_WITH, others))
+    with pytest.raises(ValueError, match="cluster server"):
+        settings.read_clusters([f"server={path}"], [])
+
+
+@pytest.mark.parametrize("value", ["false", "null", "yes"])
+def test_a_cluster_whose_federation_is_not_enabled_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match=r"cluster server: spire-server\.federation\.enabled is not true"):
+        settings.read_clusters([], [f"spire-server.federation.enabled={value}"])
+
+
+@pytest.mark.parametrize("name", ["Server.example", "server example", "spiffe://server.example", "", 7, "x" * 256, None])
+def test_a_trust_domain_that_has_no_valid_name_is_refused_with_its_cluster(write: Write, name: object) -> None:
+    path = write(nested("global.spire.trustDomain", name))
+    with pytest.raises(ValueError, match=r"cluster client: global\.spire\.trustDomain is"):
+        settings.read_clusters([f"client={path}"], [])
+
+
+def test_a_file_named_for_a_cluster_changes_that_cluster_alone(write: Write) -> None:
+    path = write(nested("global.spire.clusterName", "other"))
+    server, client = settings.read_clusters([f"client={path}"], [])
+    assert (server.values["global"]["spire"]["clusterName"], client.values["global"]["spire"]["clusterName"]) == (
+        "server",
+        "other",
+    )
+
+
+def test_a_file_named_for_no_cluster_changes_all(write: Write) -> None:
+    path = write(nested("global.spire.jwtIssuer", "oidc.example"))
+    assert [each.values["global"]["spire"]["jwtIssuer"] for each in settings.read_clusters([str(path)], [])] == [
+        "oidc.example",
+        "oidc.example",
+    ]
+
+
+def test_an_equals_sign_in_a_files_name_names_no_cluster(tmp_path: Path) -> None:
+    path = tmp_path / "a=b.yaml"
+    path.write_text(yaml.safe_dump(nested("global.spire.jwtIssuer", "oidc.example")))
+    assert settings.read_clusters([str(path)], [])[0].values["global"]["spire"]["jwtIssuer"] == "oidc.example"
+
+
+def test_later_files_win_over_earlier_ones_and_set_values_over_files(write: Write) -> None:
+    key = "global.spire.jwtIssuer"
+    first, second = (write(nested(key, name)) for name in ("first", "second"))
+    for files, sets, expected in (
+        ([str(first), str(second)], [], "second"),
+        ([str(first)], [f"{key}=set"], "set"),
+        ([], [f"{key}=one", f"{key}=two"], "two"),
+    ):
+        assert settings.read_clusters(files, sets)[0].values["global"]["spire"]["jwtIssuer"] == expected
+
+
+def test_a_values_file_that_is_not_there_is_refused_with_its_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"none\.yaml cannot be read"):
+        settings.read_clusters([f"client={tmp_path / 'none.yaml'}"], [])
+
+
+def test_ports_that_nobody_named_are_not_refused_for_being_taken(taken: int) -> None:
+    assert settings._ports("--demo-port", None, taken, 1) == (taken,)
+
+
+def test_a_named_port_that_is_taken_is_refused(taken: int) -> None:
+    with pytest.raises(ValueError, match=rf"--demo-port {taken}: port {taken} cannot be used: Address already in use"):
+        settings._ports("--demo-port", taken, DEMO_PORT, 1)
+
+
+def test_a_named_first_port_is_refused_when_one_that_follows_is_taken(taken: int) -> None:
+    with pytest.raises(ValueError, match=rf"--bundle-port {taken - 1}: port {taken} cannot be used"):
+        settings._ports("--bundle-port", taken - 1, BUNDLE_PORT, 2)
+
+
+def test_a_named_port_that_is_free_stays_free(free: int) -> None:
+    assert settings._ports("--bundle-port", free, BUNDLE_PORT, 2) == (free, free + 1)
+    assert settings._ports("--bundle-port", free, BUNDLE_PORT, 2) == (free, free + 1)
+
+
+@pytest.mark.parametrize(("port", "count"), [(0, 1), (-1, 1), (65536, 1), (65535, 2), (10**9, 1)])
+def test_a_number_that_is_no_port_is_refused(port: int, count: int) -> None:
+    with pytest.raises(ValueError, match=rf"--bundle-port {port}: not a port"):
+        settings._ports("--bundle-port", port, BUNDLE_PORT, count)
+
+
+def test_a_demo_port_that_a_bundle_endpoint_is_to_have_is_refused(
+    configured: Callable[..., pytest.Config], free: int
+) -> None:
+    with pytest.raises(ValueError, match=str(free + 1)):
+        settings.read(configured("--bundle-port", str(free), "--demo-port", str(free + 1)))
+
+
+def test_the_command_line_is_read_as_it_stands(configured: Callable[..., pytest.Config], tmp_path: Path, free: int) -> None:
+    kind = tmp_path / "kind"
+    kind.touch()
+    found = settings.read(
+        configured(
+            *("--supply", "local", "--cluster-prefix", "ci-1.", "--keep-clusters", "--bundle-port", str(free)),
+            *("--kind-bin", str(kind), "--kind-image", "node:v1", "--run-folder", str(tmp_path / "run")),
+        )
+    )
+    assert (found.supply, found.prefix, found.keep_clusters) == ("local", "ci-1.", True)
+    assert (found.bundle_ports, found.demo_port) == ((free, free + 1), DEMO_PORT)
+    assert (found.kind, found.kubectl, found.node_image) == (kind, None, "node:v1")
+    assert found.run_folder == tmp_path / "run"
+    assert not (tmp_path / "run").exists()
+    assert [cluster.name for cluster in found.clusters] == ["server", "client"]
+
+
+def test_an_empty_command_line_has_the_defaults(configured: Callable[..., pytest.Config]) -> None:
+    found = settings.read(configured())
+    assert (found.supply, found.prefix, found.keep_clusters, found.demo_images) == ("auto", "", False, "built")
+    assert (found.bundle_ports, found.demo_port) == ((BUNDLE_PORT, BUNDLE_PORT + 1), DEMO_PORT)
+    assert (found.run_folder, found.kind, found.kubectl, found.node_image, found.upgrade_to) == (None,) * 5
+
+
+def test_pytest_kinds_own_option_keeps_the_clusters_too(configured: Callable[..., pytest.Config]) -> None:
+    assert settings.read(configured("--keep-cluster")).keep_clusters
+
+
+@pytest.mark.parametrize("prefix", ["-ci", ".ci", "CI-", "ci_", "ci ", "../"])
+def test_a_prefix_that_kind_would_not_take_is_refused(configured: Callable[..., pytest.Config], prefix: str) -> None:
+    with pytest.raises(ValueError, match=r"--cluster-prefix .*: Kind's names begin with"):
+        settings.read(configured(f"--cluster-prefix={prefix}"))
+
+
+@pytest.mark.parametrize("option", ["--kubeconfig", "--kind-bin", "--kind-kubectl-bin"])
+def test_a_file_that_is_not_there_is_refused_with_its_option(
+    configured: Callable[..., pytest.Config], option: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=rf"{option} {tmp_path}/none: there is no such file"):
+        settings.read(configured(option, f"{tmp_path}/none"))
+
+
+def test_a_run_folder_that_is_a_file_is_refused(configured: Callable[..., pytest.Config], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"--run-folder .*file is not a folder"):
+        settings.read(configured("--run-folder", str(tmp_path / "file")))
+
+
+@pytest.mark.parametrize(
+    ("user", "installer", "refused"),
+    [(0, "/usr/bin/apt-get", False), (0, None, True), (1000, "/usr/bin/apt-get", True)],
+    ids=["root with apt-get", "root without", "not root"],
+)
+def test_a_machine_with_no_engine_is_refused_unless_one_can_be_installed(
+    configured: Callable[..., pytest.Config],
+    monkeypatch: pytest.MonkeyPatch,
+    user: int,
+    installer: str | None,
+    refused: bool,
+) -> None:
+    config = configured()
+    monkeypatch.setattr(settings.host, "engine", lambda: None)
+    monkeypatch.setattr(settings.os, "geteuid", lambda: user)
+    monkeypatch.setattr(settings.shutil, "which", lambda _: installer)
+    if not refused:
+        assert settings.read(config)
+        return
+    with pytest.raises(ValueError, match=r"^no container engine answers .* none can be installed here"):
+        settings.read(config)
+
+
+def test_an_engine_that_answers_is_enough_for_somebody_who_may_install_nothing(
+    configured: Callable[..., pytest.Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings.os, "geteuid", lambda: 1000)
+    assert settings.read(configured())
+
+
+@pytest.mark.parametrize(
+    ("expression", "marker", "matches"),
+    [
+        ("federation", "federation", True),
+        ("federation", "upgrade", False),
+        ("federation or upgrade", "upgrade", True),
+        ("federation and not upgrade", "federation", True),
+        ("federation and not upgrade", "upgrade", False),
+        ("not federation", "federation", False),
+        ("not (federation or upgrade)", "upgrade", False),
+        ("slow", "federation", False),
+        ("federation and", "federation", False),
+        ("federation(scope=1)", "federation", False),
+        ("__import__('os')", "federation", False),
+        ("federations", "federation", False),
+    ],
+)
+def test_a_marker_expression_is_understood_as_pytest_does(expression: str, marker: str, matches: bool) -> None:
+    assert settings._matches(expression, marker) is matches
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ([], False),
+        (["-m", "federation"], True),
+        (["-m", "upgrade"], True),
+        (["-m", "not federation and not upgrade"], False),
+        (["-m", "slow"], False),
+        (["tests/test_1_deployment.py"], True),
+        (["tests/test_1_deployment.py::test_every_node_is_ready"], True),
+        (["tests/unit/test_settings.py"], False),
+        (["tests"], False),
+        (["tests/test_1_deployment.py", "-m", "not federation and not upgrade"], False),
+    ],
+)
+def test_clusters_are_wanted_by_a_marker_or_by_one_of_their_files(
+    configured: Callable[..., pytest.Config], arguments: list[str], wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(PROJECT)
+    assert settings.wants_clusters(configured("--rootdir", str(PROJECT), *arguments)) is wanted
+
+
+@dataclass
+class Run:
+    """A run of the real project on a machine where nothing can be started; `started` is what it tried to."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pytest", "--run-folder", str(self.folder / "run"), *arguments]
+        return subprocess.run(
+            command, cwd=PROJECT, env=self.environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    @property
+    def started(self) -> list[str]:
+        """The calls of programs that a run could start something with."""
+        log = self.folder / "started"
+        return log.read_text().splitlines() if log.exists() else []
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in PROGRAMS:
+        (programs / name).write_text(f'#!/bin/sh\necho "{name} $*" >> "{tmp_path}/started"\nexit 1\n')
+        (programs / name).chmod(0o755)
+    kept = {key: value for key, value in os.environ.items() if key in ("LANG", "LC_ALL", "VIRTUAL_ENV", "PYTHONPATH")}
+    places = {"HOME": str(tmp_path), "SPIRE_FEDERATION_CACHE": str(tmp_path / "cache"), "PATH": str(programs)}
+    return Run(tmp_path, {**kept, **places, "PYTHONDONTWRITEBYTECODE": "1"})
+
+
+def refusal(run: Run, *arguments: str) -> str:
+    """The one sentence with which the real project refuses a command line; nothing is started, nothing left behind."""
+    done = run("-m", "federation", *arguments)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.stdout + done.stderr
+    assert done.stdout.strip() == ""
+    (line,) = done.stderr.strip().splitlines()
+    assert run.started == []
+    assert not (run.folder / "run").exists()
+    assert not (run.folder / "cache").exists()
+    return line.removeprefix("ERROR: ")
+
+
+def test_a_run_with_an_unknown_chart_folder_is_refused(run: Run) -> None:
+    said = refusal(run, "--charts", str(run.folder))
+    assert said == f"--charts {run.folder}: not a folder with the charts spire and spire-crds"
+
+
+def test_a_run_with_a_bad_version_is_refused(run: Run) -> None:
+    assert refusal(run, "--chart-version", "newest") == "--chart-version 'newest' is not a version such as 0.30.0"
+
+
+def test_a_run_with_a_port_that_is_taken_is_refused(run: Run) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        said = refusal(run, "--demo-port", str(port))
+    assert said == f"--demo-port {port}: port {port} cannot be used: Address already in use"
+
+
+def test_a_run_with_equal_trust_domains_is_refused(run: Run, write: Write) -> None:
+    said = refusal(run, "--values", str(write(nested("global.spire.trustDomain", "same.example"))))
+    assert said.startswith("clusters server and client have the same trust domain same.example")
+
+
+def test_a_run_with_a_kubeconfig_that_is_missing_is_refused(run: Run) -> None:
+    assert refusal(run, "--kubeconfig", f"{run.folder}/none") == f"--kubeconfig {run.folder}/none: there is no such file"
+
+
+def test_a_run_on_a_machine_without_an_engine_is_refused(run: Run) -> None:
+    (run.folder / "none").mkdir()
+    run.environment["PATH"] = str(run.folder / "none")
+    assert refusal(run).startswith("no container engine answers (`docker info`, `podman info`)")
+
+
+def collected(run: Run, *arguments: str) -> set[str]:
+    """The tests that the real project would run, as `file::function`, unit tests left out."""
+    done = run("--collect-only", "-q", "--ignore=tests/unit", *arguments)
+    assert done.returncode in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED), done.stdout + done.stderr
+    assert run.started == []
+    assert not (run.folder / "run").exists()
+    return {line.split("[")[0] for line in done.stdout.splitlines() if "::" in line}
+
+
+def declared(marker: str) -> set[str]:
+    """The test functions of the files that carry a marker, without collecting them."""
+    return {
+        f"tests/{path.name}::{name}"
+        for path in (PROJECT / "tests").glob("test_*.py")
+        if re.search(rf"^pytestmark = .*\bpytest\.mark\.{marker}\b", path.read_text(), re.MULTILINE)
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+
+
+def test_plain_pytest_selects_no_test_that_needs_clusters(run: Run) -> None:
+    assert len(declared("federation")) >= 15
+    assert collected(run) == set()
+
+
+def test_the_federation_marker_selects_every_test_of_the_federation(run: Run) -> None:
+    assert collected(run, "-m", "federation") == declared("federation")
+
+
+def test_every_test_outside_the_unit_tests_has_a_marker_of_the_clusters(run: Run) -> None:
+    functions = {
+        f"tests/{path.name}::{name}"
+        for path in (PROJECT / "tests").glob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+    assert collected(run, "-m", " or ".join(settings.CLUSTER_MARKERS)) == functions

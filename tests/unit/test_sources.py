@@ -1,0 +1,148 @@
+"""Which SPIRE a run installs, and which upgrades of it make sense."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.version import Version
+
+from fixtures import sources
+from fixtures.sources import Source
+from supply import versions
+
+
+def write_charts(folder: Path, version: str = "0.30.0") -> Path:
+    for name in ("spire", "spire-crds"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "Chart.yaml").write_text(yaml.safe_dump({"name": name, "version": version}))
+    return folder
+
+
+@pytest.mark.parametrize("given", ["0.30.0", "v0.30.0", " 0.30.0"])
+def test_a_version_is_read_with_or_without_its_letter(given: str) -> None:
+    assert sources.version("--chart-version", given) == Version("0.30.0")
+
+
+@pytest.mark.parametrize("given", [None, ""])
+def test_no_version_is_none(given: str | None) -> None:
+    assert sources.version("--chart-version", given) is None
+
+
+@pytest.mark.parametrize("given", ["latest", "0.30.x", ">=0.30", "0..1", "../0.30.0"])
+def test_what_is_no_version_is_refused_as_it_was_given(given: str) -> None:
+    with pytest.raises(ValueError, match=r"^--chart-version '") as caught:
+        sources.version("--chart-version", given)
+    assert repr(given) in str(caught.value)
+
+
+def test_a_chart_that_is_older_than_the_oldest_known_is_refused() -> None:
+    assert sources.version("--chart-version", str(sources.OLDEST_CHART)) == sources.OLDEST_CHART
+    with pytest.raises(ValueError, match=r"--chart-version 0\.16\.9: the oldest chart this suite knows is"):
+        sources.version("--chart-version", "0.16.9")
+
+
+def test_a_charts_folder_is_found_given_itself_or_its_checkout(tmp_path: Path) -> None:
+    folder = write_charts(tmp_path / "charts")
+    assert sources.charts_folder("--charts", str(folder)) == folder
+    assert sources.charts_folder("--charts", str(tmp_path)) == folder
+
+
+def test_no_charts_folder_is_none() -> None:
+    assert sources.charts_folder("--charts", None) is None
+
+
+def test_a_charts_folder_is_absolute_however_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_charts(tmp_path / "charts")
+    monkeypatch.chdir(tmp_path)
+    assert sources.charts_folder("--charts", "charts") == folder
+
+
+@pytest.mark.parametrize("missing", ["spire", "spire-crds"])
+def test_a_folder_that_lacks_one_of_the_charts_is_refused(tmp_path: Path, missing: str) -> None:
+    (write_charts(tmp_path) / missing / "Chart.yaml").unlink()
+    with pytest.raises(ValueError, match=r"--charts .*: not a folder with the charts spire and spire-crds"):
+        sources.charts_folder("--charts", str(tmp_path))
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"--from .*none: not a folder with the charts"):
+        sources.charts_folder("--from", str(tmp_path / "none"))
+
+
+def test_an_upgrade_names_charts_by_folder_or_version_and_spire_by_version(tmp_path: Path) -> None:
+    folder = write_charts(tmp_path / "charts")
+    assert sources.source("--from", str(folder)) == Source(charts=folder)
+    assert sources.source("--from", "0.24.2") == Source(chart_version=Version("0.24.2"))
+    assert sources.source("--from", "1.14.5") == Source(spire_version="1.14.5")
+
+
+def test_a_source_says_what_it_is(tmp_path: Path) -> None:
+    assert str(Source(charts=write_charts(tmp_path, "0.24.2"))) == "chart 0.24.2"
+    assert str(Source(chart_version=Version("0.24.2"))) == "chart 0.24.2"
+    assert str(Source(spire_version="1.14.5")) == "SPIRE 1.14.5"
+    assert str(Source()) == "SPIRE default"
+
+
+def test_a_published_chart_is_refused_where_the_supply_is_local() -> None:
+    with pytest.raises(ValueError, match=r"chart 0\.24\.2 is a published one: with --supply=local give a folder"):
+        sources.check_source(Source(chart_version=Version("0.24.2")), "local")
+
+
+@pytest.mark.parametrize("supply", ["auto", "published"])
+def test_a_published_chart_is_taken_where_the_supply_may_be_published(supply: str) -> None:
+    sources.check_source(Source(chart_version=Version("0.24.2")), supply)
+
+
+@pytest.mark.parametrize("supply", ["auto", "local"])
+def test_every_pinned_spire_version_is_taken_where_the_supply_may_be_local(supply: str) -> None:
+    for version in versions.load().spire:
+        sources.check_source(Source(spire_version=version), supply)
+
+
+def test_a_pinned_spire_version_is_refused_where_the_supply_is_published() -> None:
+    with pytest.raises(ValueError, match="is one of the local supply"):
+        sources.check_source(Source(spire_version=versions.load().spire[0]), "published")
+
+
+def test_a_spire_version_that_is_not_pinned_is_refused_with_those_that_are() -> None:
+    with pytest.raises(ValueError, match=r"SPIRE 9\.9\.9 is not one that the local supply can build") as caught:
+        sources.check_source(Source(spire_version="9.9.9"), "auto")
+    assert all(version in str(caught.value) for version in versions.load().spire)
+
+
+@pytest.mark.parametrize(("old", "new"), [("0.24.0", "0.24.2"), ("0.24.2", "0.25.0"), ("0.29.0", "0.30.1")])
+def test_an_upgrade_by_at_most_one_minor_version_is_taken(old: str, new: str) -> None:
+    sources.check_upgrade(Source(chart_version=Version(old)), Source(chart_version=Version(new)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("0.24.2", "0.26.0", "skips a minor version"),
+        ("0.24.2", "1.0.0", "skips a minor version"),
+        ("0.25.0", "0.24.2", "is a downgrade"),
+        ("0.24.2", "0.24.1", "is a downgrade"),
+    ],
+)
+def test_an_upgrade_that_skips_a_minor_version_or_goes_back_is_refused(old: str, new: str, why: str) -> None:
+    with pytest.raises(ValueError, match=rf"from {old} to {new} {why}"):
+        sources.check_upgrade(Source(chart_version=Version(old)), Source(chart_version=Version(new)))
+
+
+def test_an_upgrade_to_the_version_that_is_installed_already_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"1\.15\.3"):
+        sources.check_upgrade(Source(spire_version="1.15.3"), Source(spire_version="1.15.3"))
+
+
+def test_folders_of_charts_are_compared_by_the_versions_they_hold(tmp_path: Path) -> None:
+    old = Source(charts=write_charts(tmp_path / "old", "0.24.0"))
+    new = Source(charts=write_charts(tmp_path / "new", "0.26.0"))
+    with pytest.raises(ValueError, match=r"from 0\.24\.0 to 0\.26\.0 skips a minor version"):
+        sources.check_upgrade(old, new)
+
+
+def test_an_upgrade_between_charts_of_different_makers_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="are of different charts"):
+        sources.check_upgrade(Source(spire_version="1.14.5"), Source(charts=write_charts(tmp_path)))
