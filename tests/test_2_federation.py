@@ -7,12 +7,10 @@ import pytest
 from fixtures import spiffe
 from fixtures.calls import Calls
 from fixtures.federation import Federation
-from fixtures.spiffe import Relationship
-from fixtures.waiting import Condition, Look, wait_for
+from fixtures.waiting import wait_for
+from tests import checks
 
 pytestmark = pytest.mark.federation
-# SPIRE polls an endpoint at a quarter of the bundle's refresh hint, and at least every 75 s with the chart's 5 minutes.
-REFRESH = 100.0  # seconds
 
 
 @pytest.mark.dependency(name="endpoints", depends=["spire ready"], scope="session")
@@ -29,31 +27,17 @@ def test_every_bundle_endpoint_answers_the_other_side(federated: Federation, cal
 
 @pytest.mark.dependency(name="federation list", depends=["spire ready"], scope="session")
 def test_federation_list_shows_exactly_the_peers(federated: Federation) -> None:
-    for spire in federated.spires.values():
-        expected = [
-            Relationship(peer.trust_domain, federated.endpoint_url(peer.trust_domain), "https_spiffe", peer.server_id)
-            for peer in federated.peers(spire)
-        ]
-        assert spire.relationships() == expected, spire.cluster.label
+    checks.relationships_are_exact(federated)
 
 
 @pytest.mark.dependency(name="foreign bundles", depends=["federation list"], scope="session")
 def test_every_stored_foreign_bundle_is_what_its_owner_shows(federated: Federation) -> None:
-    for spire in federated.spires.values():
-        for peer in federated.peers(spire):
-
-            def look() -> Look[bool]:
-                stored, shown = spire.foreign_bundle(peer.trust_domain), peer.bundle()  # noqa: B023 - called before the next turn
-                return Look(stored.same_keys(shown) or None, f"stored: {stored}; shown by its owner: {shown}")
-
-            wait_for(
-                Condition(f"{spire.cluster.label}: {peer.trust_domain}'s bundle as its owner shows it", look), REFRESH
-            )
+    checks.foreign_bundles_agree(federated)
 
 
 @pytest.mark.dependency(name="refreshed", depends=["endpoints", "foreign bundles"], scope="session")
 def test_every_foreign_bundle_was_refreshed_from_its_endpoint(federated: Federation) -> None:
     for spire in federated.spires.values():
         for peer in federated.peers(spire):
-            refresh = wait_for(federated.refreshed(spire, peer), REFRESH)
+            refresh = wait_for(federated.refreshed(spire, peer), checks.REFRESH)
             assert refresh.refreshed >= int(refresh.seeded)

@@ -330,13 +330,16 @@ def test_clusters_are_wanted_by_a_marker_or_by_one_of_their_files(
 
 @dataclass
 class Run:
-    """A run of the real project on a machine where nothing can be started; `started` is what it tried to."""
+    """A run of the real project on a machine where nothing can be started; `started` is what it tried to.
+
+    Paths go with their options as `--option=path`: a word of its own that exists as a file moves pytest's root folder there.
+    """
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "pytest", "--run-folder", str(self.folder / "run"), *arguments]
+        command = [sys.executable, "-m", "pytest", f"--run-folder={self.folder / 'run'}", *arguments]
         return subprocess.run(
             command, cwd=PROJECT, env=self.environment, capture_output=True, text=True, timeout=60, check=False
         )
@@ -365,15 +368,16 @@ def refusal(run: Run, *arguments: str) -> str:
     done = run("-m", "federation", *arguments)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.stdout + done.stderr
     assert done.stdout.strip() == ""
-    (line,) = done.stderr.strip().splitlines()
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
     assert run.started == []
     assert not (run.folder / "run").exists()
     assert not (run.folder / "cache").exists()
-    return line.removeprefix("ERROR: ")
+    return lines[0].removeprefix("ERROR: ")
 
 
 def test_a_run_with_an_unknown_chart_folder_is_refused(run: Run) -> None:
-    said = refusal(run, "--charts", str(run.folder))
+    said = refusal(run, f"--charts={run.folder}")
     assert said == f"--charts {run.folder}: not a folder with the charts spire and spire-crds"
 
 
@@ -391,12 +395,12 @@ def test_a_run_with_a_port_that_is_taken_is_refused(run: Run) -> None:
 
 
 def test_a_run_with_equal_trust_domains_is_refused(run: Run, write: Write) -> None:
-    said = refusal(run, "--values", str(write(nested("global.spire.trustDomain", "same.example"))))
+    said = refusal(run, f"--values={write(nested('global.spire.trustDomain', 'same.example'))}")
     assert said.startswith("clusters server and client have the same trust domain same.example")
 
 
 def test_a_run_with_a_kubeconfig_that_is_missing_is_refused(run: Run) -> None:
-    assert refusal(run, "--kubeconfig", f"{run.folder}/none") == f"--kubeconfig {run.folder}/none: there is no such file"
+    assert refusal(run, f"--kubeconfig={run.folder}/none") == f"--kubeconfig {run.folder}/none: there is no such file"
 
 
 def test_a_run_on_a_machine_without_an_engine_is_refused(run: Run) -> None:

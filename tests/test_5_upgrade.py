@@ -1,0 +1,145 @@
+"""What a team must know before it upgrades: both releases federate, the mixed state too, and nobody notices on the way."""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.clusters import ClusterError
+from fixtures.federation import Federation
+from fixtures.settings import Settings
+from fixtures.spire import CLASS_NAME, Spire
+from fixtures.supply import Supply
+from fixtures.traffic import KINDS, table
+from fixtures.upgrading import State, Upgrading
+from fixtures.workloads import Demo
+from tests import checks
+
+pytestmark = pytest.mark.upgrade
+INVALID_TEMPLATE = "spiffe://{{ .TrustDomain"
+
+
+def federation_works(federated: Federation, demo: Demo, job: str) -> None:
+    """Everything that the federation's own tests ask, and a call from a pod that is new."""
+    checks.components_are_ready(federated.spires.values())
+    checks.agents_have_attested(federated.spires.values())
+    checks.relationships_are_exact(federated)
+    checks.foreign_bundles_agree(federated)
+    checks.server_entry_federates(demo)
+    checks.call_succeeded(demo.call(job))
+
+
+def spire_images(spire: Spire) -> dict[str, str]:
+    return {name: image for name, image in spire.images().items() if name in ("spire-server", "spire-agent")}
+
+
+@pytest.mark.dependency(name="old release")
+def test_the_old_release_federates(federated: Federation, demo: Demo) -> None:
+    federation_works(federated, demo, "client-before")
+
+
+@pytest.mark.dependency(name="live traffic", depends=["old release"], scope="session")
+def test_live_traffic_flows_before_the_upgrade(upgrading: Upgrading) -> None:
+    for summary in upgrading.summaries():
+        assert summary.sent > 0, summary
+        assert summary.failed == 0, "\n".join(table([summary]))
+
+
+@pytest.mark.dependency(name="server upgraded", depends=["live traffic"], scope="session")
+def test_the_servers_cluster_is_upgraded(upgraded_server: Upgrading, demo: Demo) -> None:
+    checks.components_are_ready([demo.server])
+    assert upgraded_server.before
+
+
+@pytest.mark.dependency(name="mixed state", depends=["server upgraded"], scope="session")
+def test_the_mixed_state_federates(upgraded_server: Upgrading, federated: Federation, demo: Demo) -> None:
+    upgraded_server.mark("mixed")
+    federation_works(federated, demo, "client-mixed")
+    upgraded_server.stretch()
+
+
+@pytest.mark.dependency(name="client upgraded", depends=["mixed state"], scope="session")
+def test_the_clients_cluster_is_upgraded(upgraded_client: Upgrading, demo: Demo) -> None:
+    checks.components_are_ready([demo.client])
+    assert upgraded_client.before
+
+
+@pytest.mark.dependency(name="new release", depends=["client upgraded"], scope="session")
+def test_the_new_release_federates(upgraded_client: Upgrading, federated: Federation, demo: Demo) -> None:
+    upgraded_client.mark("after")
+    federation_works(federated, demo, "client-after")
+    upgraded_client.stretch()
+
+
+@pytest.mark.dependency(name="new images", depends=["client upgraded"], scope="session")
+def test_server_and_agents_run_the_new_releases_images(upgraded_client: Upgrading, supplied: Supply) -> None:
+    for name, spire in upgraded_client.spires.items():
+        assert spire_images(spire) == supplied.expected_images(supplied.upgraded[name])
+
+
+@pytest.mark.dependency(name="same identities", depends=["client upgraded"], scope="session")
+def test_identities_stay_and_none_is_doubled(upgraded_client: Upgrading) -> None:
+    for name, spire in upgraded_client.spires.items():
+        after = State.of(spire)
+        assert len(after.identities) == len(set(after.identities)), f"{name}: doubled entries: {after.identities}"
+        ids_before = {spiffe_id for spiffe_id, _ in upgraded_client.before[name].identities}
+        ids_after = {spiffe_id for spiffe_id, _ in after.identities}
+        assert ids_before <= ids_after, f"{name}: gone: {sorted(ids_before - ids_after)}"
+
+
+@pytest.mark.dependency(name="same authorities", depends=["client upgraded"], scope="session")
+def test_the_datastore_and_the_authorities_stay(upgraded_client: Upgrading) -> None:
+    for name, spire in upgraded_client.spires.items():
+        before, after = upgraded_client.before[name], State.of(spire)
+        assert after.volumes == before.volumes, name
+        assert after.bundle.same_keys(before.bundle), f"{name}: {before.bundle} became {after.bundle}"
+
+
+@pytest.mark.dependency(name="old pods", depends=["client upgraded"], scope="session")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pod_born_before_the_upgrade_still_fetches_svids(upgraded_client: Upgrading, kind: str, demo: Demo) -> None:
+    # Over its CSI mount, which is older than the driver's and the agent's pods.
+    before, after = upgraded_client.fetched[kind], upgraded_client.traffic.fetch(kind)
+    assert after["spiffe_id"] == before["spiffe_id"] == demo.client_id
+    assert after["x509_serial"] != before["x509_serial"], "the agent is a new one: it must have got a new SVID"
+    assert after["trust_domains"] == before["trust_domains"]
+    assert after["x509_authorities"] == before["x509_authorities"]
+    assert after["jwt_authorities"] == before["jwt_authorities"]
+
+
+@pytest.mark.dependency(name="webhook", depends=["client upgraded"], scope="session")
+def test_the_webhook_tells_good_objects_from_bad(upgraded_client: Upgrading) -> None:
+    def cluster_spiffe_id(template: str) -> dict[str, object]:
+        return {
+            "apiVersion": "spire.spiffe.io/v1alpha1",
+            "kind": "ClusterSPIFFEID",
+            "metadata": {"name": "webhook-check"},
+            "spec": {"className": CLASS_NAME, "spiffeIDTemplate": template},
+        }
+
+    for spire in upgraded_client.spires.values():
+        spire.cluster.apply(cluster_spiffe_id("spiffe://{{ .TrustDomain }}/check"), dry_run=True)
+        with pytest.raises(ClusterError, match="spiffeIDTemplate"):
+            spire.cluster.apply(cluster_spiffe_id(INVALID_TEMPLATE), dry_run=True)
+
+
+@pytest.mark.dependency(name="rolled back", depends=["new release"], scope="session")
+def test_the_rollback_restores_the_old_release(
+    upgraded_client: Upgrading, federated: Federation, demo: Demo, settings: Settings, supplied: Supply
+) -> None:
+    if not settings.rollback:
+        pytest.skip("--rollback was not given")
+    for name in reversed(upgraded_client.spires):
+        upgraded_client.rollback(name)
+    upgraded_client.mark("rolled back")
+    federation_works(federated, demo, "client-rolled-back")
+    for name, spire in upgraded_client.spires.items():
+        assert spire_images(spire) == supplied.expected_images(supplied.releases[name])
+        assert State.of(spire).bundle.same_keys(upgraded_client.before[name].bundle)
+    upgraded_client.stretch()
+
+
+@pytest.mark.dependency(name="traffic budget", depends=["new release"], scope="session")
+def test_live_traffic_stayed_within_its_budget(upgraded_client: Upgrading, settings: Settings) -> None:
+    summaries = upgraded_client.summaries()
+    failed = sum(summary.failed_outside_windows for summary in summaries)
+    assert failed <= settings.max_failed, "\n".join(table(summaries))
