@@ -1,3 +1,3 @@
 """The plugin list; what each one is for stands at its top."""
 
-pytest_plugins = ["fixtures.reporting", "fixtures.settings", "fixtures.session", "fixtures.ordering"]
+pytest_plugins = ["fixtures.settings", "fixtures.reporting", "fixtures.ordering", "fixtures.session"]

@@ -1,12 +1,13 @@
-"""`python -m supply build | pin`."""
+"""`python -m supply build | images | pin`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
+from pathlib import Path
 
-from supply import catalogue, host, plan, programs, versions
+from supply import catalogue, charts, host, plan, programs, versions
 from supply.images import PREFIX
 
 
@@ -22,17 +23,32 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="VERSION",
         help="a further SPIRE version of versions.toml (repeatable)",
     )
+    pulled = commands.add_parser("images", help="list the images that a folder of charts pulls")
+    pulled.add_argument(
+        "--charts", required=True, type=Path, metavar="DIR", help="a checkout of the charts, or its charts/"
+    )
+    pulled.add_argument(
+        "--values", action="append", default=[], type=Path, metavar="FILE", help="Helm values (repeatable)"
+    )
     commands.add_parser("pin", help="renew go.mod and go.sum of supply/modules/ for versions.toml")
     given = parser.parse_args(arguments)
     try:
         if given.command == "pin":
             programs.pin(versions.load())
+        elif given.command == "images":
+            charts.print_images(given.charts, given.values, _helm())
         else:
             _build(given.spire)
-    except plan.BuildError as error:
+    except (plan.BuildError, charts.ChartError) as error:
         print(f"supply: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _helm() -> Path:
+    """Helm as it is pinned, built if it has not been yet."""
+    step = programs.step(versions.load().programs["helm"])
+    return plan.build([step], plan.cache_folder(), print)[step.name] / "helm"
 
 
 def _build(spire: list[str]) -> None:

@@ -64,11 +64,17 @@ def prepare(source: Path, into: Path, helm: Path) -> ChartPair:
     Nothing is downloaded: dependencies are folders beside the chart. Raises `ChartError` for a folder without the two charts, or
     where Helm cannot find a dependency.
     """
-    charts = next((folder for folder in (source, source / "charts") if (folder / "spire" / "Chart.yaml").is_file()), None)
+    charts = next(
+        (folder for folder in (source, source / "charts") if (folder / "spire" / "Chart.yaml").is_file()), None
+    )
     if charts is None:
-        raise ChartError(f"{source} is no folder of charts: it has neither spire/Chart.yaml nor charts/spire/Chart.yaml")
+        raise ChartError(
+            f"{source} is no folder of charts: it has neither spire/Chart.yaml nor charts/spire/Chart.yaml"
+        )
     if not (charts / "spire-crds" / "Chart.yaml").is_file():
-        raise ChartError(f"{charts} has no spire-crds/Chart.yaml, and the spire chart is never installed without its CRDs")
+        raise ChartError(
+            f"{charts} has no spire-crds/Chart.yaml, and the spire chart is never installed without its CRDs"
+        )
     version, crds_version = (_version(charts / name) for name in ("spire", "spire-crds"))
     shutil.copytree(charts, into)
     for name in ("spire", "spire-crds"):
@@ -119,7 +125,10 @@ def _unpack(chart: Path) -> None:
 
 def _inside(chart: Path) -> dict[str, Path]:
     """The charts in a chart's `charts/`, by name."""
-    return {_describe(described.parent)["name"]: described.parent for described in sorted((chart / "charts").glob("*/Chart.yaml"))}
+    return {
+        _describe(described.parent)["name"]: described.parent
+        for described in sorted((chart / "charts").glob("*/Chart.yaml"))
+    }
 
 
 def _helm(helm: Path, *arguments: str) -> str:
@@ -128,7 +137,9 @@ def _helm(helm: Path, *arguments: str) -> str:
         places = {f"HELM_{name}_HOME": f"{home}/{name.lower()}" for name in ("CACHE", "CONFIG", "DATA")}
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HELM_")}
         try:
-            done = subprocess.run([helm, *arguments], env=kept | places, capture_output=True, text=True, timeout=PATIENCE, check=False)
+            done = subprocess.run(
+                [helm, *arguments], env=kept | places, capture_output=True, text=True, timeout=PATIENCE, check=False
+            )
         except subprocess.TimeoutExpired:
             raise ChartError(f"`helm {' '.join(arguments)}` did not end in {PATIENCE:g} s") from None
     if done.returncode:
@@ -137,7 +148,9 @@ def _helm(helm: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def render(chart: Path, values: Sequence[Mapping[str, Any]], helm: Path, *, tests: bool = False, kubernetes: str = "") -> str:
+def render(
+    chart: Path, values: Sequence[Mapping[str, Any]], helm: Path, *, tests: bool = False, kubernetes: str = ""
+) -> str:
     """The chart's manifests with these values, hooks included, for a Kubernetes version (by default the one of `versions.toml`).
 
     `tests` adds what only `helm test` would run. Raises `ChartError` with Helm's words.
@@ -149,7 +162,18 @@ def render(chart: Path, values: Sequence[Mapping[str, Any]], helm: Path, *, test
             path.write_text(yaml.safe_dump(dict(mapping)))
             files += ["--values", str(path)]
         version = kubernetes or versions.load().kubernetes
-        return _helm(helm, "template", RELEASE, str(chart), "--namespace", NAMESPACE, "--kube-version", version, *files, *(() if tests else ("--skip-tests",)))
+        return _helm(
+            helm,
+            "template",
+            RELEASE,
+            str(chart),
+            "--namespace",
+            NAMESPACE,
+            "--kube-version",
+            version,
+            *files,
+            *(() if tests else ("--skip-tests",)),
+        )
 
 
 def images(rendered: str) -> list[str]:
@@ -164,7 +188,11 @@ def _images(node: Any) -> Iterator[str]:
     if isinstance(node, Mapping):
         for key, below in node.items():
             if key in ("initContainers", "containers", "ephemeralContainers") and isinstance(below, list):
-                yield from (container["image"] for container in below if isinstance(container, Mapping) and isinstance(container.get("image"), str))
+                yield from (
+                    container["image"]
+                    for container in below
+                    if isinstance(container, Mapping) and isinstance(container.get("image"), str)
+                )
             else:
                 yield from _images(below)
     elif isinstance(node, list):
@@ -214,7 +242,9 @@ def _stand_in(pulled: str, built: Collection[str], spire_version: str) -> str | 
     """The built image that stands in for a pulled one, if there is any."""
     name, tag = split(pulled)
     ours = STANDS_IN.get(name.rpartition("/")[2], name.rpartition("/")[2])
-    candidates = {_parse(split(reference)[1]): reference for reference in built if split(reference)[0] == f"{PREFIX}/{ours}"}
+    candidates = {
+        _parse(split(reference)[1]): reference for reference in built if split(reference)[0] == f"{PREFIX}/{ours}"
+    }
     version = _parse(tag)
     if ours in COMMAND_LINE_SINCE and (version is None or version < COMMAND_LINE_SINCE[ours]):
         return None
@@ -225,7 +255,9 @@ def _stand_in(pulled: str, built: Collection[str], spire_version: str) -> str | 
         fitting = [candidate for candidate in fitting if version and candidate.release[:2] == version.release[:2]]
     elif version:
         # The nearest minor version that is not older, else whatever there is.
-        minors = sorted({candidate.release[:2] for candidate in fitting if candidate.release[:2] >= version.release[:2]})
+        minors = sorted(
+            {candidate.release[:2] for candidate in fitting if candidate.release[:2] >= version.release[:2]}
+        )
         fitting = [candidate for candidate in fitting if not minors or candidate.release[:2] == minors[0]]
     return candidates[max(fitting)] if fitting else None
 
@@ -258,7 +290,9 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _settable(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+def _settable(
+    values: Mapping[str, Any], path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
     """Where in the values an image is set, and what is set there."""
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -269,7 +303,11 @@ def _settable(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator
 
 def _setting(reference: str, image: Mapping[str, Any]) -> dict[str, str]:
     name, tag = split(reference)
-    place = {"registry": REGISTRY, "repository": name.removeprefix(f"{REGISTRY}/")} if "registry" in image else {"repository": name}
+    place = (
+        {"registry": REGISTRY, "repository": name.removeprefix(f"{REGISTRY}/")}
+        if "registry" in image
+        else {"repository": name}
+    )
     return {**place, "tag": tag, "pullPolicy": "IfNotPresent"}
 
 
@@ -279,19 +317,16 @@ def _put(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
     values[path[-1]] = value
 
 
-def print_images(charts: Path, values: Sequence[Path] = (), helm: Path | None = None) -> None:
+def print_images(charts: Path, values: Sequence[Path], helm: Path) -> None:
     """Print what a folder of charts pulls with these values files, one reference a line; what only `helm test` pulls says so.
 
-    `helm` is by default the one on PATH. Raises `ChartError`.
+    Raises `ChartError`.
     """
-    program = helm or shutil.which("helm")
-    if program is None:
-        raise ChartError("listing a chart's images needs helm on PATH")
     mappings = [yaml.safe_load(path.read_text()) or {} for path in values]
     with tempfile.TemporaryDirectory() as scratch:
-        chart = prepare(charts, Path(scratch) / "charts", Path(program))
-        installed = images(render(chart.spire, mappings, Path(program)))
-        tested = images(render(chart.spire, mappings, Path(program), tests=True))
+        chart = prepare(charts, Path(scratch) / "charts", helm)
+        installed = images(render(chart.spire, mappings, helm))
+        tested = images(render(chart.spire, mappings, helm, tests=True))
     for reference in installed:
         print(reference)
     for reference in tested:

@@ -108,7 +108,7 @@ def _environment(program: str) -> dict[str, str]:
     if program != "podman":
         return {}
     environment = {"KIND_EXPERIMENTAL_PROVIDER": "podman"}
-    settings = _podman_settings()
+    settings = _podman_settings() if shutil.which(program) else ""
     if settings and "CONTAINERS_CONF" not in os.environ:
         path = cache_folder() / "containers.conf"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -48,7 +48,14 @@ def step(program: Program) -> Step:
         for old, new in program.rename.items():
             (place.out / old).rename(place.out / new)
 
-    described = (program.version, *program.packages, *program.set, *program.tags, *program.rename.values())
+    described = (
+        program.version,
+        *program.packages,
+        *program.set,
+        *program.tags,
+        *program.rename.values(),
+        *(["cgo"] if program.cgo else []),
+    )
     return Step(name=f"program-{program.name}", make=make, texts=described, sources=(program.folder,))
 
 

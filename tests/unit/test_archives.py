@@ -98,7 +98,11 @@ def test_the_same_entries_give_the_same_bytes_at_another_time_and_from_another_f
 
 @pytest.mark.parametrize(
     "changed",
-    [Entry("etc/passwd", text="other"), Entry("etc/passwd", text="", mode=0o600), Entry("etc/passwd", text="", owner=1)],
+    [
+        Entry("etc/passwd", text="other"),
+        Entry("etc/passwd", text="", mode=0o600),
+        Entry("etc/passwd", text="", owner=1),
+    ],
     ids=["content", "mode", "owner"],
 )
 def test_another_content_mode_or_owner_gives_another_digest(tmp_path: Path, changed: Entry) -> None:

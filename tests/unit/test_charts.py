@@ -68,7 +68,9 @@ def image(repository: str, tag: str = "", registry: str = "example.com") -> dict
 
 def write_chart(folder: Path, values: dict[str, Any], **described: Any) -> Path:
     folder.mkdir(parents=True)
-    (folder / "Chart.yaml").write_text(yaml.safe_dump({"apiVersion": "v2", "name": folder.name, "version": "0.9.0", **described}))
+    (folder / "Chart.yaml").write_text(
+        yaml.safe_dump({"apiVersion": "v2", "name": folder.name, "version": "0.9.0", **described})
+    )
     (folder / "values.yaml").write_text(yaml.safe_dump(values))
     return folder
 
@@ -77,9 +79,20 @@ def write_chart(folder: Path, values: dict[str, Any], **described: Any) -> Path:
 def checkout(tmp_path: Path) -> Path:
     """A checkout whose chart has one dependency inside it and one beside it."""
     charts = tmp_path / "checkout" / "charts"
-    dependencies = [{"name": "spire-server", "version": "0.1.0"}, {"name": "extra", "version": "0.1.0", "repository": "file://../extra"}]
-    spire = write_chart(charts / "spire", {"tools": {"shell": {"image": image("busybox", "1.37", "")}}}, version="0.29.1", dependencies=dependencies)
-    server = {"image": image("spiffe/spire-server", "1.14.1"), "manager": {"image": image("spiffe/spire-controller-manager", "0.6.2")}}
+    dependencies = [
+        {"name": "spire-server", "version": "0.1.0"},
+        {"name": "extra", "version": "0.1.0", "repository": "file://../extra"},
+    ]
+    spire = write_chart(
+        charts / "spire",
+        {"tools": {"shell": {"image": image("busybox", "1.37", "")}}},
+        version="0.29.1",
+        dependencies=dependencies,
+    )
+    server = {
+        "image": image("spiffe/spire-server", "1.14.1"),
+        "manager": {"image": image("spiffe/spire-controller-manager", "0.6.2")},
+    }
     write_chart(spire / "charts" / "spire-server", server)
     write_chart(charts / "extra", {"image": {"repository": "example.com/tools/kubectl", "tag": "v1"}})
     write_chart(charts / "spire-crds", {}, version="0.5.0")
@@ -93,7 +106,14 @@ def pair(checkout: Path, tmp_path: Path, helm: Path) -> ChartPair:
 
 BUILT = [
     f"{PREFIX}/{name}"
-    for name in ("spire-server:1.14.5", "spire-server:1.14.12", "spire-server:1.15.3", "spire-controller-manager:0.7.0", "kubectl:1.36.3", "shell:1.36.3")
+    for name in (
+        "spire-server:1.14.5",
+        "spire-server:1.14.12",
+        "spire-server:1.15.3",
+        "spire-controller-manager:0.7.0",
+        "kubectl:1.36.3",
+        "shell:1.36.3",
+    )
 ]
 
 
@@ -127,9 +147,14 @@ class TestPrepare:
 
     @pytest.mark.parametrize(
         ("lost", "reason"),
-        [("spire", r"checkout is no folder of charts: it has neither"), ("spire-crds", r"has no spire-crds/Chart\.yaml")],
+        [
+            ("spire", r"checkout is no folder of charts: it has neither"),
+            ("spire-crds", r"has no spire-crds/Chart\.yaml"),
+        ],
     )
-    def test_a_folder_without_the_charts_is_refused(self, checkout: Path, tmp_path: Path, helm: Path, lost: str, reason: str) -> None:
+    def test_a_folder_without_the_charts_is_refused(
+        self, checkout: Path, tmp_path: Path, helm: Path, lost: str, reason: str
+    ) -> None:
         shutil.rmtree(checkout / "charts" / lost)
         with pytest.raises(ChartError, match=reason):
             prepare(checkout, tmp_path / "copy", helm)
@@ -137,9 +162,15 @@ class TestPrepare:
 
     @pytest.mark.parametrize(
         ("described", "reason"),
-        [("name: nested\nversion: 1.0.0\n", "holds the chart nested, not spire"), ("name: spire\nversion: newest\n", "gives no version: 'newest'"), ("- a\n", "describes no chart")],
+        [
+            ("name: nested\nversion: 1.0.0\n", "holds the chart nested, not spire"),
+            ("name: spire\nversion: newest\n", "gives no version: 'newest'"),
+            ("- a\n", "describes no chart"),
+        ],
     )
-    def test_a_chart_that_is_another_is_refused(self, checkout: Path, tmp_path: Path, helm: Path, described: str, reason: str) -> None:
+    def test_a_chart_that_is_another_is_refused(
+        self, checkout: Path, tmp_path: Path, helm: Path, described: str, reason: str
+    ) -> None:
         (checkout / "charts" / "spire" / "Chart.yaml").write_text(described)
         with pytest.raises(ChartError, match=reason):
             prepare(checkout, tmp_path / "copy", helm)
@@ -152,12 +183,27 @@ class TestPrepare:
 
 class TestImages:
     def test_every_kind_of_container_counts_once(self) -> None:
-        cron = {"kind": "CronJob", "spec": {"jobTemplate": {"spec": {"template": {"spec": {"containers": [{"image": "a:1"}]}}}}}}
-        hook = {"kind": "Job", "metadata": {"annotations": {"helm.sh/hook": "pre-upgrade"}}, "spec": {"template": {"spec": {"containers": [{"image": "b:1"}]}}}}
-        pod = {"kind": "Pod", "spec": {"initContainers": [{"image": "c:1"}], "containers": [{"image": "a:1"}, {"image": "d@sha256:00"}]}}
+        cron = {
+            "kind": "CronJob",
+            "spec": {"jobTemplate": {"spec": {"template": {"spec": {"containers": [{"image": "a:1"}]}}}}},
+        }
+        hook = {
+            "kind": "Job",
+            "metadata": {"annotations": {"helm.sh/hook": "pre-upgrade"}},
+            "spec": {"template": {"spec": {"containers": [{"image": "b:1"}]}}},
+        }
+        pod = {
+            "kind": "Pod",
+            "spec": {"initContainers": [{"image": "c:1"}], "containers": [{"image": "a:1"}, {"image": "d@sha256:00"}]},
+        }
         crd = {"kind": "CustomResourceDefinition", "spec": {"properties": {"containers": {"image": "not-one"}}}}
         text = {"kind": "ConfigMap", "data": {"pod.yaml": "containers: [{image: not-one}]"}}
-        assert images(yaml.safe_dump_all([cron, hook, None, crd, text, pod], sort_keys=False)) == ["a:1", "b:1", "c:1", "d@sha256:00"]
+        assert images(yaml.safe_dump_all([cron, hook, None, crd, text, pod], sort_keys=False)) == [
+            "a:1",
+            "b:1",
+            "c:1",
+            "d@sha256:00",
+        ]
 
     @pytest.mark.parametrize(
         ("reference", "parts"),
@@ -176,25 +222,46 @@ class TestOverrides:
     def test_every_image_is_replaced_where_the_chart_sets_it(self, pair: ChartPair, helm: Path) -> None:
         found = overrides(pair, {}, helm, BUILT)
         assert found.unsupplied == []
-        assert found.values["tools"]["shell"]["image"] == {"registry": "localhost", "repository": "spire-federation/shell", "tag": "1.36.3", "pullPolicy": "IfNotPresent"}
-        assert found.values["extra"]["image"] == {"repository": f"{PREFIX}/kubectl", "tag": "1.36.3", "pullPolicy": "IfNotPresent"}
+        assert found.values["tools"]["shell"]["image"] == {
+            "registry": "localhost",
+            "repository": "spire-federation/shell",
+            "tag": "1.36.3",
+            "pullPolicy": "IfNotPresent",
+        }
+        assert found.values["extra"]["image"] == {
+            "repository": f"{PREFIX}/kubectl",
+            "tag": "1.36.3",
+            "pullPolicy": "IfNotPresent",
+        }
         assert found.values["spire-server"]["manager"]["image"]["tag"] == "0.7.0"
-        assert found.replaced["example.com/spiffe/spire-controller-manager:0.6.2"] == f"{PREFIX}/spire-controller-manager:0.7.0"
+        assert (
+            found.replaced["example.com/spiffe/spire-controller-manager:0.6.2"]
+            == f"{PREFIX}/spire-controller-manager:0.7.0"
+        )
 
     def test_spire_keeps_the_charts_minor_version(self, pair: ChartPair, helm: Path) -> None:
         assert overrides(pair, {}, helm, BUILT).values["spire-server"]["image"]["tag"] == "1.14.12"
 
     def test_another_spire_version_can_be_asked_for(self, pair: ChartPair, helm: Path) -> None:
-        assert overrides(pair, {}, helm, BUILT, spire_version="1.15.3").values["spire-server"]["image"]["tag"] == "1.15.3"
+        assert (
+            overrides(pair, {}, helm, BUILT, spire_version="1.15.3").values["spire-server"]["image"]["tag"] == "1.15.3"
+        )
 
     @pytest.mark.parametrize(("built", "spire_version"), [(BUILT[2:], ""), (BUILT, "1.13.0")])
-    def test_spire_of_another_minor_version_does_not_stand_in(self, pair: ChartPair, helm: Path, built: list[str], spire_version: str) -> None:
+    def test_spire_of_another_minor_version_does_not_stand_in(
+        self, pair: ChartPair, helm: Path, built: list[str], spire_version: str
+    ) -> None:
         found = overrides(pair, {}, helm, built, spire_version=spire_version)
         assert found.unsupplied == ["example.com/spiffe/spire-server:1.14.1"]
         assert "image" not in found.values["spire-server"]
 
-    @pytest.mark.parametrize(("pulled", "taken"), [("0.4.1", "0.6.2"), ("0.6.6", "0.6.2"), ("0.7.0", "0.7.0"), ("0.9.0", "0.7.0"), ("latest", "0.7.0")])
-    def test_of_other_programs_the_nearest_version_stands_in(self, pair: ChartPair, helm: Path, pulled: str, taken: str) -> None:
+    @pytest.mark.parametrize(
+        ("pulled", "taken"),
+        [("0.4.1", "0.6.2"), ("0.6.6", "0.6.2"), ("0.7.0", "0.7.0"), ("0.9.0", "0.7.0"), ("latest", "0.7.0")],
+    )
+    def test_of_other_programs_the_nearest_version_stands_in(
+        self, pair: ChartPair, helm: Path, pulled: str, taken: str
+    ) -> None:
         values = {"spire-server": {"manager": {"image": {"tag": pulled}}}}
         found = overrides(pair, values, helm, [*BUILT, f"{PREFIX}/spire-controller-manager:0.6.2"])
         assert found.values["spire-server"]["manager"]["image"]["tag"] == taken
@@ -209,8 +276,12 @@ class TestOverrides:
         assert found.unsupplied == ["example.com/kubectl:v9"]
         assert "example.com/kubectl:v9" not in found.replaced
 
-    @pytest.mark.parametrize(("tag", "supplied"), [("0.8.0", True), ("0.11.0", True), ("0.7.1", False), ("nightly", False)])
-    def test_a_program_with_another_command_line_does_not_stand_in(self, pair: ChartPair, helm: Path, tag: str, supplied: bool) -> None:
+    @pytest.mark.parametrize(
+        ("tag", "supplied"), [("0.8.0", True), ("0.11.0", True), ("0.7.1", False), ("nightly", False)]
+    )
+    def test_a_program_with_another_command_line_does_not_stand_in(
+        self, pair: ChartPair, helm: Path, tag: str, supplied: bool
+    ) -> None:
         values = {"helper": {"image": image("spiffe/spiffe-helper", tag)}}
         found = overrides(pair, values, helm, [*BUILT, f"{PREFIX}/spiffe-helper:0.11.0"])
         assert found.unsupplied == ([] if supplied else [f"example.com/spiffe/spiffe-helper:{tag}"])
@@ -221,7 +292,9 @@ class TestOverrides:
             overrides(pair, {}, helm, BUILT)
 
 
-def test_the_list_tells_what_only_a_test_pulls(checkout: Path, helm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_tells_what_only_a_test_pulls(
+    checkout: Path, helm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     values = tmp_path / "values.yaml"
     values.write_text("tornjak: {image: {repository: example.com/tornjak, tag: v2}}\n")
     print_images(checkout, [values], helm)
@@ -232,7 +305,9 @@ def test_the_list_tells_what_only_a_test_pulls(checkout: Path, helm: Path, tmp_p
 
 
 @pytest.mark.skipif(shutil.which("helm") is None, reason="no helm on PATH")
-def test_the_real_helm_completes_a_chart_without_a_network(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_real_helm_completes_a_chart_without_a_network(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     spire = checkout / "charts" / "spire"
     for chart, version in ((spire / "charts" / "spire-server", "0.1.0"), (checkout / "charts" / "extra", "0.1.0")):
@@ -241,7 +316,9 @@ def test_the_real_helm_completes_a_chart_without_a_network(checkout: Path, tmp_p
     described["dependencies"][0]["repository"] = "file://./charts/spire-server"
     (spire / "Chart.yaml").write_text(yaml.safe_dump(described))
     (spire / "templates").mkdir()
-    (spire / "templates" / "pod.yaml").write_text('kind: Pod\nspec: {containers: [{image: "{{ .Values.tools.shell.image.repository }}:1"}]}\n')
+    (spire / "templates" / "pod.yaml").write_text(
+        'kind: Pod\nspec: {containers: [{image: "{{ .Values.tools.shell.image.repository }}:1"}]}\n'
+    )
     helm = Path(str(shutil.which("helm")))
     pair = prepare(checkout, tmp_path / "copy", helm)
     assert sorted(path.name for path in (pair.spire / "charts").iterdir()) == ["extra", "spire-server"]

@@ -129,7 +129,9 @@ def test_a_source_has_the_same_key_in_another_checkout(shop: Workshop, tmp_path:
 def test_the_code_that_makes_a_step_is_part_of_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def keys(constant: str) -> dict[str, str]:
         path = tmp_path / "recipe_of_a_step.py"
-        path.write_text(f"CONSTANT = {constant!r}\n\n\ndef make(place):\n    (place.out / 'result').write_text(CONSTANT)\n")
+        path.write_text(
+            f"CONSTANT = {constant!r}\n\n\ndef make(place):\n    (place.out / 'result').write_text(CONSTANT)\n"
+        )
         described = importlib.util.spec_from_file_location("recipe_of_a_step", path)
         assert described is not None
         assert described.loader is not None
@@ -162,7 +164,9 @@ def test_a_command_that_is_not_there_is_named(shop: Workshop) -> None:
         shop.build(shop.step("base", make=lambda place: place.run("no-such-program", "--now")))
 
 
-def test_a_step_that_fails_leaves_no_folder_that_counts_as_made_and_its_dependants_are_not_begun(shop: Workshop) -> None:
+def test_a_step_that_fails_leaves_no_folder_that_counts_as_made_and_its_dependants_are_not_begun(
+    shop: Workshop,
+) -> None:
     broken = [True]
 
     def fail(place: Place) -> None:

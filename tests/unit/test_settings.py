@@ -72,14 +72,22 @@ def free() -> int:
 @pytest.fixture
 def configured(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pytest.Config]:
     """Parses a command line with the suite's options; the machine has an engine."""
-    monkeypatch.setattr(settings.host, "engine", lambda: Engine("docker"))
+    monkeypatch.setattr("fixtures.settings.host.engine", lambda: Engine("docker"))
     return lambda *arguments: pytester.parseconfig("-p", "fixtures.settings", *arguments)
 
 
 def test_without_values_of_ones_own_there_are_two_clusters_that_federate_with_each_other() -> None:
     server, client = settings.read_clusters([], [])
-    assert (server.name, server.trust_domain, server.federates_with) == ("server", "server.example", ("client.example",))
-    assert (client.name, client.trust_domain, client.federates_with) == ("client", "client.example", ("server.example",))
+    assert (server.name, server.trust_domain, server.federates_with) == (
+        "server",
+        "server.example",
+        ("client.example",),
+    )
+    assert (client.name, client.trust_domain, client.federates_with) == (
+        "client",
+        "client.example",
+        ("server.example",),
+    )
 
 
 def test_the_overlays_are_part_of_every_clusters_values() -> None:
@@ -105,7 +113,9 @@ def test_a_set_value_that_makes_the_trust_domains_equal_is_refused() -> None:
 
 
 def test_a_foreign_trust_domain_that_is_no_clusters_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match=r"cluster server federates with elsewhere\.example, .*server\.example, client") as caught:
+    with pytest.raises(
+        ValueError, match=r"cluster server federates with elsewhere\.example, .*server\.example, client"
+    ) as caught:
         settings.read_clusters([], [f"{FEDERATES_WITH}={{elsewhere.example}}"])
     assert "\n" not in str(caught.value)
 
@@ -129,7 +139,9 @@ def test_a_cluster_whose_federation_is_not_enabled_is_refused(value: str) -> Non
         settings.read_clusters([], [f"spire-server.federation.enabled={value}"])
 
 
-@pytest.mark.parametrize("name", ["Server.example", "server example", "spiffe://server.example", "", 7, "x" * 256, None])
+@pytest.mark.parametrize(
+    "name", ["Server.example", "server example", "spiffe://server.example", "", 7, "x" * 256, None]
+)
 def test_a_trust_domain_that_has_no_valid_name_is_refused_with_its_cluster(write: Write, name: object) -> None:
     path = write(nested("global.spire.trustDomain", name))
     with pytest.raises(ValueError, match=r"cluster client: global\.spire\.trustDomain is"):
@@ -194,6 +206,20 @@ def test_a_named_port_that_is_free_stays_free(free: int) -> None:
     assert settings._ports("--bundle-port", free, BUNDLE_PORT, 2) == (free, free + 1)
 
 
+def test_a_named_port_whose_last_connection_has_just_been_closed_is_free() -> None:
+    # The side that closes first keeps the port in TIME_WAIT for a minute: a rerun with the same port comes sooner.
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as kubectl does
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            accepted, _ = listener.accept()
+            accepted.close()
+            assert connection.recv(1) == b""
+    assert settings._ports("--demo-port", port, DEMO_PORT, 1) == (port,)
+
+
 @pytest.mark.parametrize(("port", "count"), [(0, 1), (-1, 1), (65536, 1), (65535, 2), (10**9, 1)])
 def test_a_number_that_is_no_port_is_refused(port: int, count: int) -> None:
     with pytest.raises(ValueError, match=rf"--bundle-port {port}: not a port"):
@@ -207,7 +233,9 @@ def test_a_demo_port_that_a_bundle_endpoint_is_to_have_is_refused(
         settings.read(configured("--bundle-port", str(free), "--demo-port", str(free + 1)))
 
 
-def test_the_command_line_is_read_as_it_stands(configured: Callable[..., pytest.Config], tmp_path: Path, free: int) -> None:
+def test_the_command_line_is_read_as_it_stands(
+    configured: Callable[..., pytest.Config], tmp_path: Path, free: int
+) -> None:
     kind = tmp_path / "kind"
     kind.touch()
     found = settings.read(
@@ -268,9 +296,9 @@ def test_a_machine_with_no_engine_is_refused_unless_one_can_be_installed(
     refused: bool,
 ) -> None:
     config = configured()
-    monkeypatch.setattr(settings.host, "engine", lambda: None)
-    monkeypatch.setattr(settings.os, "geteuid", lambda: user)
-    monkeypatch.setattr(settings.shutil, "which", lambda _: installer)
+    monkeypatch.setattr("fixtures.settings.host.engine", lambda: None)
+    monkeypatch.setattr("fixtures.settings.os.geteuid", lambda: user)
+    monkeypatch.setattr("fixtures.settings.shutil.which", lambda _: installer)
     if not refused:
         assert settings.read(config)
         return
@@ -281,7 +309,7 @@ def test_a_machine_with_no_engine_is_refused_unless_one_can_be_installed(
 def test_an_engine_that_answers_is_enough_for_somebody_who_may_install_nothing(
     configured: Callable[..., pytest.Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settings.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr("fixtures.settings.os.geteuid", lambda: 1000)
     assert settings.read(configured())
 
 

@@ -90,16 +90,10 @@ def test_a_bundles_x509_authority_is_the_fingerprint_of_its_certificate(recorded
 
 def test_a_shown_bundle_has_a_sequence_and_a_listed_one_a_refresh_hint(recorded: Read) -> None:
     shown, listed = spiffe.bundle(recorded("bundle-show.json")), spiffe.bundle(recorded("bundle-list.txt"))
-    assert (shown.jwt_authorities, shown.sequence, shown.refresh_hint) == (
-        {"7hbXGNCN4EUdSf7CfAH6NgKGkJiPbhIi"},
-        1,
-        None,
-    )
-    assert (listed.jwt_authorities, listed.sequence, listed.refresh_hint) == (
-        {"SooMGAsT9csYMpNtHyHAIkWcW0qe2XrH"},
-        None,
-        300,
-    )
+    assert shown.jwt_authorities == {"7hbXGNCN4EUdSf7CfAH6NgKGkJiPbhIi"}
+    assert (shown.sequence, shown.refresh_hint) == (1, None)
+    assert listed.jwt_authorities == {"SooMGAsT9csYMpNtHyHAIkWcW0qe2XrH"}
+    assert (listed.sequence, listed.refresh_hint) == (None, 300)
 
 
 def test_a_bundle_is_the_same_from_its_text_and_from_its_parsed_document(recorded: Read) -> None:

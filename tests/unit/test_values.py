@@ -10,7 +10,7 @@ import pytest
 import yaml
 from packaging.version import Version
 
-from fixtures.values import ClusterValues, ignored_keys, load, load_rules, merge, set_argument, translate
+from fixtures.values import ignored_keys, load, load_rules, merge, set_argument, translate
 
 CHARTS_VALUES = Path(__file__).parents[2] / "charts-values"
 RULES = load_rules(CHARTS_VALUES / "versions.yaml")
@@ -19,7 +19,9 @@ CLUSTERS = ("server", "client")
 
 def write_chart(folder: Path, values: dict[str, Any], templates: dict[str, str], **described: Any) -> Path:
     (folder / "templates").mkdir(parents=True)
-    (folder / "Chart.yaml").write_text(yaml.safe_dump({"apiVersion": "v2", "name": folder.name, "version": "1.0.0", **described}))
+    (folder / "Chart.yaml").write_text(
+        yaml.safe_dump({"apiVersion": "v2", "name": folder.name, "version": "1.0.0", **described})
+    )
     (folder / "values.yaml").write_text(yaml.safe_dump(values))
     for name, text in templates.items():
         (folder / "templates" / name).write_text(text)
@@ -52,11 +54,24 @@ def chart(tmp_path: Path) -> Path:
     )
     write_chart(
         top / "charts" / "engine",
-        {"cylinders": {"first": {"volume": 1}}, "extras": {"known": 1}, "free": {"a": 1}, "labels": {}, "belt": {"width": 2}, "power": None, "oil": {"grade": ""}},
+        {
+            "cylinders": {"first": {"volume": 1}},
+            "extras": {"known": 1},
+            "free": {"a": 1},
+            "labels": {},
+            "belt": {"width": 2},
+            "power": None,
+            "oil": {"grade": ""},
+        },
         {"engine.yaml": engine_template, "_part.tpl": '{{ define "engine.part" }}{{ .part.length }}{{ end }}'},
     )
     write_chart(top / "charts" / "wheels", {"count": 4}, {"wheels.yaml": "{{ .Values.global.rims.size }}"})
-    write_chart(top / "charts" / "tools", {}, {"_tools.tpl": '{{ define "tools.noise" }}{{ .Values.horn.tone }}{{ end }}'}, type="library")
+    write_chart(
+        top / "charts" / "tools",
+        {},
+        {"_tools.tpl": '{{ define "tools.noise" }}{{ .Values.horn.tone }}{{ end }}'},
+        type="library",
+    )
     return top
 
 
@@ -120,7 +135,10 @@ class TestIgnoredKeys:
 
 class TestMerge:
     def test_later_wins_key_by_key_and_lists_are_replaced(self) -> None:
-        assert merge({"a": {"b": 1, "c": [1, 2]}}, {"a": {"c": [3]}}, {"d": None}) == {"a": {"b": 1, "c": [3]}, "d": None}
+        assert merge({"a": {"b": 1, "c": [1, 2]}}, {"a": {"c": [3]}}, {"d": None}) == {
+            "a": {"b": 1, "c": [3]},
+            "d": None,
+        }
 
     def test_what_is_merged_is_not_changed(self) -> None:
         first = {"a": {"b": [1]}}
@@ -156,7 +174,11 @@ class TestTranslate:
     @pytest.mark.parametrize("version", ["0.17.0", "0.17.2"])
     def test_charts_before_0_18_take_the_subject_from_the_server(self, version: str) -> None:
         translated = translate(load(CHARTS_VALUES / "server.yaml"), Version(version), RULES)
-        assert translated["spire-server"]["ca_subject"] == {"country": "US", "organization": "Federation tutorial", "common_name": "server.example"}
+        assert translated["spire-server"]["ca_subject"] == {
+            "country": "US",
+            "organization": "Federation tutorial",
+            "common_name": "server.example",
+        }
         assert "caSubject" not in translated["global"]["spire"]
         assert translated["spire-server"]["federation"] == {"enabled": True}
 
@@ -169,20 +191,32 @@ class TestTranslate:
         values = load(CHARTS_VALUES / "server.yaml")
         assert translate(values, Version("0.1.0"), RULES) == values
 
-    @pytest.mark.parametrize(("version", "key"), [("0.17.0", "refresh_hint"), ("0.23.0", "refresh_hint"), ("0.24.0", "refreshHint")])
+    @pytest.mark.parametrize(
+        ("version", "key"), [("0.17.0", "refresh_hint"), ("0.23.0", "refresh_hint"), ("0.24.0", "refreshHint")]
+    )
     def test_the_refresh_hint_keeps_its_value(self, version: str, key: str) -> None:
-        translated = translate(set_argument("spire-server.federation.bundleEndpoint.refreshHint=1m"), Version(version), RULES)
+        translated = translate(
+            set_argument("spire-server.federation.bundleEndpoint.refreshHint=1m"), Version(version), RULES
+        )
         assert translated == {"spire-server": {"federation": {"bundleEndpoint": {key: "1m"}}}}
 
     def test_kubelet_verification_was_a_switch(self) -> None:
         key = "spire-agent.workloadAttestors.k8s"
-        assert translate(set_argument(f"{key}.verification.type=skip"), Version("0.22.0"), RULES) == set_argument(f"{key}.skipKubeletVerification=true")
-        assert translate(set_argument(f"{key}.verification.type=hostCert"), Version("0.22.0"), RULES) == set_argument(f"{key}.skipKubeletVerification=false")
-        assert translate(set_argument(f"{key}.verification.type=skip"), Version("0.23.0"), RULES) == set_argument(f"{key}.verification.type=skip")
+        assert translate(set_argument(f"{key}.verification.type=skip"), Version("0.22.0"), RULES) == set_argument(
+            f"{key}.skipKubeletVerification=true"
+        )
+        assert translate(set_argument(f"{key}.verification.type=hostCert"), Version("0.22.0"), RULES) == set_argument(
+            f"{key}.skipKubeletVerification=false"
+        )
+        assert translate(set_argument(f"{key}.verification.type=skip"), Version("0.23.0"), RULES) == set_argument(
+            f"{key}.verification.type=skip"
+        )
 
     def test_a_value_that_cannot_be_said_is_refused(self) -> None:
         with pytest.raises(ValueError, match=r"chart 0\.22\.0 cannot express spire-agent.*: perhaps"):
-            translate(set_argument("spire-agent.workloadAttestors.k8s.verification.type=perhaps"), Version("0.22.0"), RULES)
+            translate(
+                set_argument("spire-agent.workloadAttestors.k8s.verification.type=perhaps"), Version("0.22.0"), RULES
+            )
 
     def test_a_key_without_counterpart_is_dropped(self, tmp_path: Path) -> None:
         path = tmp_path / "rules.yaml"
@@ -191,45 +225,8 @@ class TestTranslate:
 
     def test_what_is_no_rule_is_named(self, tmp_path: Path) -> None:
         path = tmp_path / "rules.yaml"
-        path.write_text("- {since: 1.0.0, until: 2.0.0, from: a.b, drop: true, why: it came with 2}\n- {since: 1.0.0, from: a}\n")
+        path.write_text(
+            "- {since: 1.0.0, until: 2.0.0, from: a.b, drop: true, why: it came with 2}\n- {since: 1.0.0, from: a}\n"
+        )
         with pytest.raises(ValueError, match=r"rule 2 of .* is not one"):
             load_rules(path)
-
-
-class TestClusterValues:
-    def test_the_two_clusters_federate_with_each_other(self) -> None:
-        server, client = (ClusterValues.read(CHARTS_VALUES / f"{name}.yaml") for name in CLUSTERS)
-        assert (server.name, server.trust_domain, server.federates_with) == ("server", "server.example", ("client.example",))
-        assert (client.name, client.trust_domain, client.federates_with) == ("client", "client.example", ("server.example",))
-
-    @pytest.mark.parametrize("name", CLUSTERS)
-    def test_strict_mode_finds_no_default(self, name: str) -> None:
-        spire = load(CHARTS_VALUES / f"{name}.yaml")["global"]["spire"]
-        assert spire["clusterName"] != "example-cluster"
-        assert spire["trustDomain"] != "example.org"
-        assert set(spire["caSubject"]) == {"country", "organization", "commonName"}
-        assert not {"ARPA", "Example", "example.org", ""} & set(spire["caSubject"].values())
-
-    @pytest.mark.parametrize(
-        ("change", "reason"),
-        [
-            ("global.spire.trustDomain=null", "sets no valid trust domain"),
-            ("global.spire.trustDomain=Upper.Example", "sets no valid trust domain"),
-            ("spire-server.federation.enabled=false", "does not enable federation"),
-            ("spire-server.controllerManager.identities.clusterSPIFFEIDs.default.federatesWith={}", "names no trust domain to federate with"),
-            ("global.spire.trustDomain=client.example", "federates client.example with itself"),
-        ],
-    )
-    def test_a_file_that_makes_no_federation_is_refused(self, tmp_path: Path, change: str, reason: str) -> None:
-        path = tmp_path / "cluster.yaml"
-        path.write_text(yaml.safe_dump(merge(load(CHARTS_VALUES / "server.yaml"), set_argument(change))))
-        with pytest.raises(ValueError, match=reason):
-            ClusterValues.read(path)
-
-    @pytest.mark.parametrize(("text", "reason"), [("- a\n", "holds no mapping"), ("a: [", "is not YAML"), (None, "cannot be read: No such file")])
-    def test_a_file_that_is_none_is_refused(self, tmp_path: Path, text: str | None, reason: str) -> None:
-        path = tmp_path / "values.yaml"
-        if text is not None:
-            path.write_text(text)
-        with pytest.raises(ValueError, match=reason):
-            load(path)

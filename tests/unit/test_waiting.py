@@ -72,7 +72,8 @@ def test_a_value_that_comes_later_is_returned_after_as_many_looks(clock: Clock) 
     assert (len(looks), clock.slept) == (3, [2.0, 2.0])
 
 
-def test_an_expired_wait_says_what_how_long_how_many_looks_and_what_was_last_seen(clock: Clock) -> None:
+@pytest.mark.usefixtures("clock")
+def test_an_expired_wait_says_what_how_long_how_many_looks_and_what_was_last_seen() -> None:
     condition, looks = counting(Look(None, "0 of 2 ready"), Look(None, "1 of 2 ready"))
     with pytest.raises(WaitError) as caught:
         wait_for(condition, 7.5, interval=1.0)
@@ -94,7 +95,8 @@ def test_a_state_that_cannot_heal_ends_the_wait_at_once_with_its_sentence(clock:
     assert (len(looks), clock.slept) == (1, [])
 
 
-def test_a_state_that_turns_hopeless_ends_the_wait_at_the_next_look(clock: Clock) -> None:
+@pytest.mark.usefixtures("clock")
+def test_a_state_that_turns_hopeless_ends_the_wait_at_the_next_look() -> None:
     condition, looks = counting(Look(None, "0 of 1 ready"))
     with pytest.raises(Hopeless, match=r"after 2\.0 s"):
         wait_for(condition, 3600.0, fails_if=lambda: "it crashes" if len(looks) == 3 else None, interval=1.0)

@@ -1,0 +1,149 @@
+"""What is gathered, without secrets: keys and tokens here are made for the test that removes them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from fixtures import diagnostics
+from fixtures.diagnostics import REMOVED, redact
+
+Read = Callable[[str], str]
+PASSPHRASE = serialization.BestAvailableEncryption(b"passphrase")
+PKCS8 = serialization.PrivateFormat.PKCS8
+OPENSSL = serialization.PrivateFormat.TraditionalOpenSSL
+KEYS: dict[str, Callable[[], bytes]] = {
+    "PRIVATE KEY": lambda: pem(ec.generate_private_key(ec.SECP256R1()), PKCS8),
+    "EC PRIVATE KEY": lambda: pem(ec.generate_private_key(ec.SECP256R1()), OPENSSL),
+    "RSA PRIVATE KEY": lambda: pem(rsa.generate_private_key(65537, 2048), OPENSSL),
+    "ENCRYPTED PRIVATE KEY": lambda: pem(ec.generate_private_key(ec.SECP256R1()), PKCS8, PASSPHRASE),
+}
+
+
+def pem(
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
+    form: serialization.PrivateFormat,
+    encryption: serialization.KeySerializationEncryption | None = None,
+) -> bytes:
+    return key.private_bytes(serialization.Encoding.PEM, form, encryption or serialization.NoEncryption())
+
+
+def encoded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def jwt() -> str:
+    """A JWT-SVID as SPIRE issues it."""
+    header = {"alg": "ES256", "kid": "7hbXGNCN4EUdSf7CfAH6NgKGkJiPbhIi", "typ": "JWT"}
+    claims = {
+        "aud": ["spiffe://server.example/ns/demo/sa/default"],
+        "exp": 1795496171,
+        "sub": "spiffe://client.example/a",
+    }
+    signed = f"{encoded(json.dumps(header).encode())}.{encoded(json.dumps(claims).encode())}"
+    signature = ec.generate_private_key(ec.SECP256R1()).sign(signed.encode(), ec.ECDSA(hashes.SHA256()))
+    return f"{signed}.{encoded(signature)}"
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_a_private_key_is_removed_and_what_stands_around_it_is_not(kind: str) -> None:
+    key = KEYS[kind]().decode()
+    assert key.startswith(f"-----BEGIN {kind}-----")
+    assert redact(f"before\n{key}after\n") == f"before\n{REMOVED}\nafter\n"
+
+
+def test_a_private_key_inside_json_is_removed_and_the_rest_is_json_still() -> None:
+    key = KEYS["PRIVATE KEY"]().decode()
+    assert json.loads(redact(json.dumps({"tls.key": key, "other": "kept"}))) == {
+        "tls.key": f"{REMOVED}\\n".encode().decode("unicode_escape"),
+        "other": "kept",
+    }
+
+
+def test_a_private_key_whose_end_was_cut_off_is_removed_to_the_end_of_the_text() -> None:
+    key = KEYS["PRIVATE KEY"]().decode()
+    assert redact(f"before\n{key[:120]}") == f"before\n{REMOVED}"
+
+
+def test_every_private_key_is_removed_and_a_certificate_between_two_stays() -> None:
+    certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+    keys = [KEYS[kind]().decode() for kind in ("PRIVATE KEY", "EC PRIVATE KEY")]
+    assert redact(f"{keys[0]}{certificate}{keys[1]}") == f"{REMOVED}\n{certificate}{REMOVED}\n"
+
+
+@pytest.mark.parametrize("around", ["{}", "Authorization: Bearer {}", '{{"token":"{}"}}', "token={} next", "'{}',"])
+def test_a_json_web_token_is_removed_wherever_it_stands(around: str) -> None:
+    assert redact(around.format(jwt())) == around.format(REMOVED)
+
+
+def test_a_join_token_is_removed_as_spire_prints_it() -> None:
+    token = str(uuid.uuid4())
+    assert redact(f"Token: {token}\n\n") == f"Token: {REMOVED}\n\n"
+
+
+def test_a_password_is_removed_as_a_chart_prints_it() -> None:
+    assert redact("user: root\npassword: hunter2\nPassword: hunter2\n") == (
+        f"user: root\npassword: {REMOVED}\nPassword: {REMOVED}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "agent-list.json",
+        "bundle-list.txt",
+        "bundle-show.json",
+        "demo-server.log",
+        "entry-show.json",
+        "federation-list.json",
+        "job-client-client-fail.log",
+        "podman-network.json",
+        "spire-server.log",
+    ],
+)
+def test_bundles_entries_and_logs_are_left_as_they_are(recorded: Read, name: str) -> None:
+    assert redact(recorded(name)) == recorded(name)
+
+
+def test_certificates_and_public_keys_are_left_as_they_are(recorded: Read) -> None:
+    der = json.loads(recorded("bundle-show.json"))["keys"][0]["x5c"][0]
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    public = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+    text = f"-----BEGIN CERTIFICATE-----\n{der}\n-----END CERTIFICATE-----\n{public}"
+    assert redact(text) == text
+
+
+def test_what_is_kept_has_its_secrets_removed_before_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "server" / "logs" / "agent.log"
+    diagnostics._keep(path, lambda: f"fetched {jwt()}\n")
+    assert path.read_text() == f"fetched {REMOVED}\n"
+
+
+def test_what_could_not_be_had_is_said_where_it_would_stand(tmp_path: Path) -> None:
+    def ask() -> str:
+        raise ConnectionError("the API refuses connections")
+
+    diagnostics._keep(tmp_path / "server" / "pods.txt", ask)
+    assert (tmp_path / "server" / "pods.txt").read_text() == "could not be had: the API refuses connections\n"
+
+
+def test_the_reason_for_which_something_could_not_be_had_has_its_secrets_removed_too(tmp_path: Path) -> None:
+    token = jwt()
+
+    def ask() -> str:
+        raise RuntimeError(f"401 for Bearer {token}")
+
+    diagnostics._keep(tmp_path / "pods.txt", ask)
+    assert (tmp_path / "pods.txt").read_text() == f"could not be had: 401 for Bearer {REMOVED}\n"
+
+
+def test_what_is_gathered_has_no_secrets_among_its_objects() -> None:
+    kinds = {kind for listed in (diagnostics.OBJECTS, diagnostics.CUSTOM) for kind in listed.split(",")}
+    assert not {kind for kind in kinds if "secret" in kind}

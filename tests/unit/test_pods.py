@@ -1,0 +1,316 @@
+"""States of pods and Jobs that do not heal, told from those that do."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from kubernetes import client as k8s
+
+from fixtures import pods
+from fixtures.clusters import Cluster
+
+NAMESPACE = "spire-server"
+
+
+class Core:
+    """Stands in for the core API: pods, events and logs, by namespace."""
+
+    def __init__(self) -> None:
+        self.pods: dict[str, list[Any]] = {}
+        self.events: list[Any] = []
+        self.logs: dict[tuple[str, bool], str] = {}
+
+    def list_namespaced_pod(self, namespace: str, label_selector: str = "") -> Any:
+        assert label_selector == ""
+        return k8s.V1PodList(items=self.pods.get(namespace, []))
+
+    def list_namespaced_event(self, namespace: str, field_selector: str) -> Any:
+        assert field_selector == "reason=FailedCreate"
+        return SimpleNamespace(items=[event for event in self.events if event.metadata.namespace == namespace])
+
+    def read_namespaced_pod_log(
+        self, name: str, namespace: str, *, container: str, previous: bool, tail_lines: int
+    ) -> str:
+        assert namespace in self.pods
+        text = self.logs.get((f"{name}/{container}", previous))
+        if text is None:
+            raise RuntimeError("no container of this life")
+        return "".join(text.splitlines(keepends=True)[-tail_lines:])
+
+
+class Standin:
+    """A cluster whose APIs answer from what the test put there."""
+
+    label = "server"
+
+    def __init__(self) -> None:
+        self.core = Core()
+        self.job_status: Any = None
+
+    @property
+    def batch(self) -> Any:
+        return SimpleNamespace(read_namespaced_job=lambda *_: k8s.V1Job(status=self.job_status))
+
+
+@pytest.fixture
+def standin() -> Standin:
+    return Standin()
+
+
+def doomed(standin: Standin, *namespaces: str, prefix: str = "", since: float = 0.0) -> str | None:
+    return pods.doomed(cast(Cluster, standin), namespaces or (NAMESPACE,), prefix=prefix, since=since)
+
+
+def container(name: str = "main", restarts: int = 0, last: Any = None, **state: Any) -> Any:
+    return k8s.V1ContainerStatus(
+        name=name,
+        image=f"localhost/{name}:v1",
+        image_id="",
+        ready="running" in state,
+        restart_count=restarts,
+        state=k8s.V1ContainerState(**state),
+        last_state=last,
+    )
+
+
+def waits(reason: str | None, message: str | None = None) -> Any:
+    return k8s.V1ContainerStateWaiting(reason=reason, message=message)
+
+
+def ended(code: int, at: float = 1000.0) -> Any:
+    finished = datetime.fromtimestamp(at, UTC)
+    return k8s.V1ContainerState(terminated=k8s.V1ContainerStateTerminated(exit_code=code, finished_at=finished))
+
+
+def running() -> Any:
+    return k8s.V1ContainerStateRunning()
+
+
+def pod(
+    *containers: Any, init: list[Any] | None = None, name: str = "spire-server-0", owner: str = "spire-server"
+) -> Any:
+    reference = k8s.V1OwnerReference(api_version="apps/v1", kind="StatefulSet", name=owner, uid="1")
+    return k8s.V1Pod(
+        metadata=k8s.V1ObjectMeta(name=name, owner_references=[reference]),
+        status=k8s.V1PodStatus(container_statuses=list(containers), init_container_statuses=init),
+    )
+
+
+def rejection(message: str | None, kind: str = "StatefulSet", name: str = "spire-server") -> Any:
+    return k8s.CoreV1Event(
+        metadata=k8s.V1ObjectMeta(name="event", namespace=NAMESPACE),
+        involved_object=k8s.V1ObjectReference(kind=kind, name=name, namespace=NAMESPACE),
+        message=message,
+    )
+
+
+FORBIDDEN = 'create Pod spire-server-0 in StatefulSet spire-server failed error: pods "spire-server-0" is forbidden: violates PodSecurity "restricted:latest"'
+
+
+@pytest.mark.parametrize(
+    "healthy",
+    [
+        container(running=running()),
+        container(waiting=waits("ContainerCreating")),
+        container(waiting=waits("PodInitializing")),
+        container(waiting=waits(None)),
+        container(terminated=k8s.V1ContainerStateTerminated(exit_code=1)),
+        container(restarts=3, last=ended(1), running=running()),
+    ],
+    ids=["running", "creating", "initialising", "waiting without a reason", "ended", "running again"],
+)
+def test_a_container_that_runs_or_may_yet_run_is_not_doomed(standin: Standin, healthy: Any) -> None:
+    standin.core.pods[NAMESPACE] = [pod(healthy)]
+    assert doomed(standin) is None
+
+
+def test_a_pod_that_has_no_status_yet_is_not_doomed(standin: Standin) -> None:
+    standin.core.pods[NAMESPACE] = [
+        k8s.V1Pod(metadata=k8s.V1ObjectMeta(name="fresh"), status=k8s.V1PodStatus()),
+        pod(k8s.V1ContainerStatus(name="main", image="", image_id="", ready=False, restart_count=0)),
+    ]
+    assert doomed(standin) is None
+
+
+def test_an_empty_namespace_is_not_doomed(standin: Standin) -> None:
+    assert doomed(standin) is None
+
+
+def test_a_crashing_container_is_told_with_exit_code_restarts_and_last_lines(standin: Standin) -> None:
+    standin.core.pods[NAMESPACE] = [
+        pod(container("other", running=running()), container("main", 4, ended(1), waiting=waits("CrashLoopBackOff")))
+    ]
+    standin.core.logs["spire-server-0/main", False] = "".join(f"line {number}\n" for number in range(30))
+    said = doomed(standin)
+    assert said is not None
+    first, *lines = said.splitlines()
+    assert (
+        first
+        == "server: container main of spire-server/spire-server-0 crashes (exit code 1, 4 restarts); its last lines:"
+    )
+    assert lines == [f"    line {number}" for number in range(30 - pods.LAST_LINES, 30)]
+
+
+@pytest.mark.parametrize("now", [None, "", "\n"], ids=["no log", "an empty log", "a blank log"])
+def test_the_last_lines_are_of_the_life_before_where_this_one_has_none(standin: Standin, now: str | None) -> None:
+    standin.core.pods[NAMESPACE] = [pod(container("main", 2, ended(139), waiting=waits("CrashLoopBackOff")))]
+    standin.core.logs["spire-server-0/main", True] = "datastore is locked\n"
+    if now is not None:
+        standin.core.logs["spire-server-0/main", False] = now
+    said = doomed(standin)
+    assert said is not None
+    assert said.endswith("(exit code 139, 2 restarts); its last lines:\n    datastore is locked")
+
+
+def test_a_crashing_container_that_wrote_nothing_and_whose_end_is_not_known_says_so(standin: Standin) -> None:
+    standin.core.pods[NAMESPACE] = [pod(container("main", 1, waiting=waits("CrashLoopBackOff")))]
+    said = doomed(standin)
+    assert said is not None
+    assert said.endswith("(exit code ?, 1 restarts); its last lines:\n    (it wrote none)")
+
+
+@pytest.mark.parametrize(
+    ("restarts", "neighbour", "told"),
+    [
+        (1, container("other", waiting=waits("ContainerCreating")), False),
+        (pods.ENOUGH_CRASHES, container("other", waiting=waits("ContainerCreating")), True),
+        (1, container("other", running=running()), True),
+    ],
+    ids=["first crash, neighbour not up", "too many crashes", "neighbour up"],
+)
+def test_a_first_crash_is_forgiven_while_a_neighbour_is_not_up(
+    standin: Standin, restarts: int, neighbour: Any, told: bool
+) -> None:
+    crashing = container("main", restarts, ended(1), waiting=waits("CrashLoopBackOff"))
+    standin.core.pods[NAMESPACE] = [pod(neighbour, crashing)]
+    assert (doomed(standin) is not None) is told
+
+
+def test_a_first_crash_of_a_container_alone_in_its_pod_is_told(standin: Standin) -> None:
+    standin.core.pods[NAMESPACE] = [pod(container("main", 1, ended(1), waiting=waits("CrashLoopBackOff")))]
+    assert doomed(standin) is not None
+
+
+def test_a_crash_before_what_the_container_lacked_was_there_is_forgiven_and_a_later_one_is_not(
+    standin: Standin,
+) -> None:
+    standin.core.pods[NAMESPACE] = [pod(container("main", 5, ended(1, at=1000.0), waiting=waits("CrashLoopBackOff")))]
+    assert doomed(standin, since=1001.0) is None
+    assert doomed(standin, since=1000.0) is not None
+
+
+def test_only_pods_of_the_prefix_are_looked_at(standin: Standin) -> None:
+    standin.core.pods[NAMESPACE] = [pod(container(waiting=waits("ErrImagePull")), name="client-x")]
+    assert doomed(standin, prefix="server") is None
+    assert doomed(standin, prefix="client") is not None
+
+
+@pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"])
+def test_an_image_that_cannot_be_had_is_told_in_the_kubelets_words(standin: Standin, reason: str) -> None:
+    standin.core.pods[NAMESPACE] = [pod(container("main", waiting=waits(reason, "not found: manifest unknown")))]
+    assert doomed(standin) == (
+        f"server: container main of spire-server/spire-server-0 has no image: {reason}: not found: manifest unknown"
+    )
+
+
+def test_an_image_that_cannot_be_had_without_a_word_is_named(standin: Standin) -> None:
+    standin.core.pods[NAMESPACE] = [pod(container("main", waiting=waits("ErrImageNeverPull")))]
+    said = doomed(standin)
+    assert said is not None
+    assert said.endswith("ErrImageNeverPull: localhost/main:v1")
+
+
+@pytest.mark.parametrize("reason", ["CreateContainerConfigError", "CreateContainerError", "RunContainerError"])
+def test_a_container_that_cannot_be_started_is_told(standin: Standin, reason: str) -> None:
+    standin.core.pods[NAMESPACE] = [pod(container("main", waiting=waits(reason, 'configmap "x" not found')))]
+    assert doomed(standin) == (
+        f'server: container main of spire-server/spire-server-0 cannot be started: {reason}: configmap "x" not found'
+    )
+
+
+def test_an_init_container_is_looked_at_before_those_that_wait_for_it(standin: Standin) -> None:
+    init = [container("init", pods.ENOUGH_CRASHES, ended(2), waiting=waits("CrashLoopBackOff"))]
+    standin.core.pods[NAMESPACE] = [pod(container("main", waiting=waits("PodInitializing")), init=init)]
+    said = doomed(standin)
+    assert said is not None
+    assert said.startswith("server: container init of spire-server/spire-server-0 crashes (exit code 2,")
+
+
+def test_every_namespace_that_is_given_is_looked_at_and_no_other(standin: Standin) -> None:
+    standin.core.pods["spire-system"] = [pod(container(waiting=waits("ErrImagePull")), name="spire-agent-x")]
+    assert doomed(standin, NAMESPACE, "spire-mgmt") is None
+    said = doomed(standin, NAMESPACE, "spire-system")
+    assert said is not None
+    assert "spire-system/spire-agent-x" in said
+
+
+@pytest.mark.parametrize("message", [FORBIDDEN, 'admission webhook "policy.example" denied the request: no'])
+def test_a_controller_whose_pods_are_refused_is_told_with_the_reason(standin: Standin, message: str) -> None:
+    standin.core.events = [rejection(message)]
+    assert doomed(standin) == f"server: StatefulSet spire-server/spire-server may not create its pods: {message}"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        None,
+        "",
+        "Internal error occurred: failed calling webhook: connection refused",
+        'pods "x" is forbidden: error looking up service account spire-server/s: serviceaccount "s" not found',
+    ],
+)
+def test_a_refusal_that_passes_is_not_told(standin: Standin, message: str | None) -> None:
+    standin.core.events = [rejection(message)]
+    assert doomed(standin) is None
+
+
+def test_a_controller_that_has_pods_by_now_is_refused_no_longer(standin: Standin) -> None:
+    standin.core.events = [rejection(FORBIDDEN)]
+    standin.core.pods[NAMESPACE] = [pod(container(running=running()))]
+    assert doomed(standin) is None
+
+
+def test_pods_without_a_controller_do_not_hide_a_refusal(standin: Standin) -> None:
+    alone = k8s.V1Pod(metadata=k8s.V1ObjectMeta(name="alone"), status=k8s.V1PodStatus())
+    standin.core.pods[NAMESPACE] = [alone]
+    standin.core.events = [rejection(FORBIDDEN)]
+    assert doomed(standin) is not None
+
+
+def conditions(*given: tuple[str, str]) -> list[Any]:
+    return [k8s.V1JobCondition(type=kind, status=status) for kind, status in given]
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ([("Complete", "True")], "Complete"),
+        ([("Failed", "True")], "Failed"),
+        ([("SuccessCriteriaMet", "True"), ("Complete", "True")], "Complete"),
+        ([("FailureTarget", "True"), ("Failed", "True")], "Failed"),
+        ([("SuccessCriteriaMet", "True")], None),
+        ([("FailureTarget", "True")], None),
+        ([("Complete", "False")], None),
+        ([("Suspended", "True"), ("Failed", "Unknown")], None),
+        ([], None),
+    ],
+)
+def test_a_job_has_ended_once_it_is_complete_or_failed_whatever_was_said_before(
+    standin: Standin, given: list[tuple[str, str]], value: str | None
+) -> None:
+    standin.job_status = k8s.V1JobStatus(conditions=conditions(*given))
+    assert pods.job_finished(cast(Cluster, standin), "demo", "client").look().value == value
+
+
+def test_a_job_that_goes_on_is_told_with_its_counts_and_what_its_pods_wait_for(standin: Standin) -> None:
+    standin.job_status = k8s.V1JobStatus(active=1)
+    standin.core.pods["demo"] = [
+        pod(container("client", waiting=waits("ContainerCreating")), name="client-x", owner="client"),
+        pod(container("server", waiting=waits("ContainerCreating")), name="server-y", owner="server"),
+    ]
+    condition = pods.job_finished(cast(Cluster, standin), "demo", "client")
+    assert condition.name == "server: the end of Job demo/client"
+    assert condition.look().seen == "active 1, succeeded 0, failed 0 (client-x/client: ContainerCreating)"
