@@ -157,6 +157,8 @@ def debian_mirror() -> str:
     chosen = os.environ.get("SUPPLY_DEBIAN_MIRROR")
     if chosen is not None:
         return chosen
+    if not shutil.which("apt-get"):
+        return ""
     asked = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI) $(LABEL)", "Created-By: Packages"],
         capture_output=True,

@@ -93,9 +93,8 @@ def _digest(step: Step, keys: Mapping[str, str]) -> str:
         digest.update(text.encode() + b"\0")
     for source in step.sources:
         for path in _files(source):
-            digest.update(
-                str(path.relative_to(source.parent)).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest()
-            )
+            described = f"{path.relative_to(source.parent)} {path.stat().st_mode & 0o111:o}"
+            digest.update(described.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
 
 

@@ -269,6 +269,47 @@ def test_a_prefix_that_kind_would_not_take_is_refused(configured: Callable[..., 
         settings.read(configured(f"--cluster-prefix={prefix}"))
 
 
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> Path:
+    """A kubeconfig with two contexts."""
+    path = tmp_path / "kubeconfig"
+    path.write_text(yaml.safe_dump({"contexts": [{"name": "kind-a"}, {"name": "kind-b"}]}))
+    return path
+
+
+def test_contexts_are_read_for_the_clusters_that_they_name(
+    configured: Callable[..., pytest.Config], kubeconfig: Path
+) -> None:
+    found = settings.read(
+        configured(f"--kubeconfig={kubeconfig}", "--context=server=kind-a", "--context=client=kind-b")
+    )
+    assert (found.contexts, found.kubeconfig) == ({"server": "kind-a", "client": "kind-b"}, kubeconfig)
+
+
+@pytest.mark.parametrize("given", ["kind-a", "other=kind-a", "server=", "=kind-a"])
+def test_a_context_that_is_not_given_for_a_cluster_is_refused(
+    configured: Callable[..., pytest.Config], kubeconfig: Path, given: str
+) -> None:
+    with pytest.raises(
+        ValueError, match=r"--context .*: wanted CLUSTER=CONTEXT, where CLUSTER is one of server, client"
+    ):
+        settings.read(configured(f"--kubeconfig={kubeconfig}", f"--context={given}"))
+
+
+def test_a_context_that_there_is_not_is_refused_with_those_there_are(
+    configured: Callable[..., pytest.Config], kubeconfig: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"kubeconfig has no context kind-c; it has kind-a, kind-b"):
+        settings.read(configured(f"--kubeconfig={kubeconfig}", "--context=server=kind-c"))
+
+
+def test_a_kubeconfig_of_which_no_context_is_wanted_is_refused(
+    configured: Callable[..., pytest.Config], kubeconfig: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"--kubeconfig says where the contexts of --context stand"):
+        settings.read(configured(f"--kubeconfig={kubeconfig}"))
+
+
 @pytest.mark.parametrize("option", ["--kubeconfig", "--kind-bin", "--kind-kubectl-bin"])
 def test_a_file_that_is_not_there_is_refused_with_its_option(
     configured: Callable[..., pytest.Config], option: str, tmp_path: Path

@@ -9,6 +9,7 @@
   "data_dir" "/var/lib/spire"
   "log_level" (upper (index .Values "spire-agent").logLevel)
   "trust_bundle_path" "/run/spire/bundle/bundle.crt"
+  "experimental" (dict "sync_interval" (index .Values "spire-agent").experimental.syncInterval)
 -}}
 {{- $plugins := dict
   "KeyManager" (dict "memory" (dict "plugin_data" dict))
