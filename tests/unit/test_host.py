@@ -130,6 +130,7 @@ def test_podmans_settings_are_kept_in_the_cache_and_named_to_podman(
     monkeypatch.setenv("SPIRE_FEDERATION_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("CONTAINERS_CONF", raising=False)
     monkeypatch.setattr(host, "_podman_settings", lambda: '[engine]\nruntime = "runc"\n')
+    monkeypatch.setattr("supply.host.shutil.which", lambda name, **_: f"/usr/bin/{name}")
     found = host._environment("podman")
     assert found == {
         "KIND_EXPERIMENTAL_PROVIDER": "podman",
