@@ -19,9 +19,9 @@ import yaml
 
 from fixtures.clusters import NODE_SETTINGS, host_address
 from fixtures.federation import federated_trust_domain
+from fixtures.manifests import manifests, with_image_and_environment
 from fixtures.settings import CHARTS_VALUES, PROJECT, read_clusters
 from fixtures.spire import Spire
-from fixtures.workloads import manifests, with_image_and_environment
 from supply import catalogue, host
 
 PREFIX = "bench-"

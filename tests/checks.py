@@ -6,10 +6,11 @@ from collections.abc import Iterable
 
 from fixtures import pods, values
 from fixtures.federation import Federation
+from fixtures.probe import SUCCESS
 from fixtures.spiffe import Bundle, Relationship
 from fixtures.spire import AGENT, CSI_DRIVER, OIDC_PROVIDER, SERVER_NAMESPACE, SYSTEM_NAMESPACE, Spire
 from fixtures.waiting import Condition, Look, wait_for
-from fixtures.workloads import CLIENT_LINES, SUCCESS, Demo, Outcome
+from fixtures.workloads import CLIENT_LINES, Demo, Outcome
 
 SOON = 30.0  # seconds
 # SPIRE polls an endpoint at a quarter of the bundle's refresh hint: every 75 s with the chart's 5 minutes.

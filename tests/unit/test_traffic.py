@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from fixtures import traffic, workloads
+from fixtures import manifests, traffic
 from fixtures.clusters import Cluster
 from fixtures.traffic import (
     SETTLE,
@@ -89,12 +89,12 @@ def test_the_log_is_read_as_the_client_writes_it() -> None:
 
 def test_the_fields_are_those_that_the_client_declares() -> None:
     # Fails when the client renames a field, which Go's tests and these would each take for right.
-    source = (workloads.MANIFESTS / "client" / "traffic.go").read_text()
+    source = (manifests.FOLDER / "client" / "traffic.go").read_text()
     declared = re.search(r"type record struct \{(.*?)\n\}", source, re.DOTALL)
     assert declared
     assert set(re.findall(r'json:"(\w+)"', declared[1])) == set(json.loads(line(1)))
     # And when a request may take longer than the log is waited for.
-    (manifest,) = workloads.manifests("traffic.yaml")
+    (manifest,) = manifests.manifests("traffic.yaml")
     (container,) = manifest["spec"]["template"]["spec"]["containers"]
     timeouts = [item["value"] for item in container["env"] if item["name"] == "REQUEST_TIMEOUT"]
     assert timeouts == ["2s"]
@@ -488,7 +488,7 @@ def test_clusters_are_watched_each_by_itself(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_each_kind_has_a_deployment_whose_selector_is_its_own() -> None:
-    new, kept = (deployment(kind, "probe:1", URL, SERVER_ID) for kind in ("new", "kept"))
+    new, kept = (deployment(kind, "probe:1", URL, SERVER_ID, "demo") for kind in ("new", "kept"))
     for kind, made in (("new", new), ("kept", kept)):
         labels = {"app": f"traffic-{kind}"}
         assert made["metadata"]["name"] == f"traffic-{kind}"
@@ -509,7 +509,9 @@ def test_each_kind_has_a_deployment_whose_selector_is_its_own() -> None:
 
 def running(folder: Path) -> tuple[Traffic, FakeCluster]:
     cluster = FakeCluster()
-    demo = SimpleNamespace(client=SimpleNamespace(cluster=cluster), folder=folder, server_id=SERVER_ID, url=URL)
+    demo = SimpleNamespace(
+        client=SimpleNamespace(cluster=cluster), folder=folder, server_id=SERVER_ID, url=URL, namespace="demo"
+    )
     cluster.core.pods = [pod(("ReplicaSet", "traffic-kept-5d8f7"), "born", name="traffic-kept-5d8f7-x")]
     return Traffic(cast(Any, demo)), cluster
 

@@ -209,6 +209,32 @@ func TestBadSettingsAreRefused(t *testing.T) {
 	}
 }
 
+func TestArgumentsAreSettingsToo(t *testing.T) {
+	d := startDemo(t)
+	d.issue()
+	stdout, stderr, code := d.run(t, []string{"AUDIENCE=" + serverID}, "AUDIENCE="+otherID)
+	if stdout != untilFetched+"Success!!!\n" || stderr != "" || code != 0 {
+		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+	}
+	if _, stderr, code := d.run(t, []string{"=value"}); code != 1 || !strings.Contains(stderr, `"=value"`) {
+		t.Errorf("exit %d\n%s", code, stderr)
+	}
+}
+
+func TestIdleUntilSIGTERM(t *testing.T) {
+	command := startDemo(t).command([]string{"idle"})
+	check(t, command.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- command.Wait() }()
+	select {
+	case err := <-ended:
+		t.Fatalf("it ended by itself: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	check(t, command.Process.Signal(syscall.SIGTERM))
+	check(t, <-ended)
+}
+
 func TestFetchDescribesTheIdentity(t *testing.T) {
 	d := startDemo(t)
 	if _, stderr, code := d.run(t, []string{"fetch"}); code != 1 || !strings.Contains(stderr, "no identity issued") {

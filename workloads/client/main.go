@@ -5,12 +5,17 @@
 //	client traffic  requests on a steady schedule until SIGTERM, one line of JSON for each
 //	client fetch    what the Workload API hands out now, as one line of JSON
 //	client endpoint what a SPIFFE bundle endpoint presents and serves, as one line of JSON; needs no identity
+//	client idle     nothing until SIGTERM: a pod in which the other commands are executed
+//
+// Settings come from the environment, and from arguments of the form NAME=VALUE, which a command that is executed in a
+// running pod is given instead.
 //
 // It follows go-spiffe's example: https://github.com/spiffe/go-spiffe/tree/main/examples/spiffe-jwt/client
 package main
 
 import (
 	"context"
+	"fmt"
 	"log"
 	"os"
 	"os/signal"
@@ -22,8 +27,11 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
-	var err error
-	switch command := strings.Join(os.Args[1:], " "); command {
+	command, err := readArguments(os.Args[1:])
+	if err != nil {
+		log.Fatal(err)
+	}
+	switch command {
 	case "":
 		err = runJob(ctx)
 	case "traffic":
@@ -32,10 +40,28 @@ func main() {
 		err = runFetch(ctx)
 	case "endpoint":
 		err = runEndpoint(ctx)
+	case "idle":
+		<-ctx.Done()
 	default:
-		log.Fatalf("unknown command %q: no argument, \"traffic\", \"fetch\" or \"endpoint\" is expected", command)
+		log.Fatalf("unknown command %q: none, \"traffic\", \"fetch\", \"endpoint\" or \"idle\" is expected", command)
 	}
 	if err != nil {
 		log.Fatal(err)
 	}
+}
+
+// readArguments puts arguments of the form NAME=VALUE into the environment and returns the others, which name the command.
+func readArguments(arguments []string) (string, error) {
+	var words []string
+	for _, argument := range arguments {
+		name, value, isSetting := strings.Cut(argument, "=")
+		if !isSetting {
+			words = append(words, argument)
+			continue
+		}
+		if err := os.Setenv(name, value); err != nil {
+			return "", fmt.Errorf("%q: %w", argument, err)
+		}
+	}
+	return strings.Join(words, " "), nil
 }
