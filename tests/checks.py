@@ -1,12 +1,18 @@
-"""What is true of a working federation, as assertions: asked on a new release, and again after an upgrade."""
+"""What is true of a working federation, as assertions: asked on a new release, after an upgrade, and of a broken one.
+
+`CHECKS` has them under the names by which the tests depend on each other. All waits are for `soon` seconds at the most: what has
+worked before and is looked at again needs no long one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
-from fixtures import pods, values
+from fixtures import pods, spiffe, values
+from fixtures.breaking import World
+from fixtures.clusters import Cluster
 from fixtures.federation import Federation
-from fixtures.probe import SUCCESS
+from fixtures.probe import SUCCESS, Endpoint
 from fixtures.spiffe import Bundle, Relationship
 from fixtures.spire import AGENT, CSI_DRIVER, OIDC_PROVIDER, SERVER_NAMESPACE, SYSTEM_NAMESPACE, Spire
 from fixtures.waiting import Condition, Look, wait_for
@@ -17,16 +23,37 @@ SOON = 30.0  # seconds
 REFRESH = 100.0
 
 
-def components_are_ready(spires: Iterable[Spire]) -> None:
+def nodes_are_ready(clusters: Iterable[Cluster]) -> None:
+    """Every cluster answers and has nodes, all of them ready."""
+    for cluster in clusters:
+        nodes = cluster.core.list_node(_request_timeout=5).items
+        ready = {
+            node.metadata.name: [condition.status for condition in node.status.conditions if condition.type == "Ready"]
+            for node in nodes
+        }
+        assert ready, f"{cluster.label} has no node"
+        assert set(map(tuple, ready.values())) == {("True",)}, f"{cluster.label}: {ready}"
+
+
+def components_are_ready(spires: Iterable[Spire], soon: float = SOON) -> None:
     """Every component of SPIRE is ready, an agent and a CSI driver on every node."""
     for spire in spires:
         cluster = spire.cluster
         nodes = len(cluster.core.list_node().items)
-        assert wait_for(pods.stateful_set_ready(cluster, SERVER_NAMESPACE, "spire-server"), SOON) >= 1
-        assert wait_for(pods.daemon_set_ready(cluster, SYSTEM_NAMESPACE, AGENT), SOON) == nodes
-        assert wait_for(pods.daemon_set_ready(cluster, SYSTEM_NAMESPACE, CSI_DRIVER), SOON) == nodes
+
+        def ready(condition: Condition[int], namespace: str, name: str, cluster: Cluster = cluster) -> int:
+            return wait_for(condition, soon, fails_if=lambda: pods.doomed(cluster, (namespace,), prefix=name))
+
+        server = pods.stateful_set_ready(cluster, SERVER_NAMESPACE, "spire-server")
+        count = ready(server, SERVER_NAMESPACE, "spire-server")
+        assert count >= 1, f"{cluster.label}: StatefulSet spire-server has no replica"
+        for name in (AGENT, CSI_DRIVER):
+            found = ready(pods.daemon_set_ready(cluster, SYSTEM_NAMESPACE, name), SYSTEM_NAMESPACE, name)
+            assert found == nodes, f"{cluster.label}: {found} of {name} for {nodes} nodes"
         if values.at(spire.values, "spiffe-oidc-discovery-provider.enabled") is not False:
-            assert wait_for(pods.deployment_available(cluster, SERVER_NAMESPACE, OIDC_PROVIDER), SOON) >= 1
+            provider = pods.deployment_available(cluster, SERVER_NAMESPACE, OIDC_PROVIDER)
+            count = ready(provider, SERVER_NAMESPACE, OIDC_PROVIDER)
+            assert count >= 1, f"{cluster.label}: Deployment {OIDC_PROVIDER} has no replica"
         containers = server_containers(spire)
         assert containers.get("spire-controller-manager") is True, f"{cluster.label}: {containers}"
 
@@ -42,10 +69,20 @@ def agents_have_attested(spires: Iterable[Spire]) -> None:
     for spire in spires:
         agents = spire.agents()
         assert {agent.attestation_type for agent in agents} == {"k8s_psat"}, f"{spire.cluster.label}: {agents}"
-        assert not [agent for agent in agents if agent.banned]
+        banned = [agent.spiffe_id for agent in agents if agent.banned]
+        assert not banned, f"{spire.cluster.label}: banned: {banned}"
         prefix = f"spiffe://{spire.trust_domain}/spire/agent/k8s_psat/"
         assert all(agent.spiffe_id.startswith(prefix) for agent in agents), agents
-        assert len(agents) >= len(spire.cluster.core.list_node().items)
+        assert len(agents) >= len(spire.cluster.core.list_node().items), f"{spire.cluster.label}: {agents}"
+
+
+def endpoint_is_its_owners(endpoint: Endpoint, owner: Spire) -> None:
+    """What a bundle endpoint showed is its owner's SPIFFE ID and bundle, with keys of both kinds."""
+    assert endpoint.spiffe_id == owner.server_id
+    served = spiffe.bundle(endpoint.document)
+    assert served.x509_authorities, f"{owner.trust_domain} serves no x509-svid key: {served}"
+    assert served.jwt_authorities, f"{owner.trust_domain} serves no jwt-svid key: {served}"
+    assert served.same_keys(owner.bundle()), f"{owner.trust_domain} serves {served}, and shows {owner.bundle()}"
 
 
 def relationships_are_exact(federated: Federation) -> None:
@@ -55,17 +92,20 @@ def relationships_are_exact(federated: Federation) -> None:
             Relationship(peer.trust_domain, federated.endpoint_url(peer.trust_domain), "https_spiffe", peer.server_id)
             for peer in federated.peers(spire)
         ]
-        assert spire.relationships() == expected, spire.cluster.label
+        listed = spire.relationships()
+        assert listed == expected, f"{spire.cluster.label}: federation list shows {listed}, and not {expected}"
 
 
-def foreign_bundles_agree(federated: Federation) -> None:
+def foreign_bundles_agree(federated: Federation, soon: float = REFRESH) -> None:
     """What a server stores of its peer is what the peer shows, once SPIRE has had the time to look."""
     for spire in federated.spires.values():
         for peer in federated.peers(spire):
-            wait_for(_agreement(spire, peer), REFRESH)
+            wait_for(agreement(spire, peer), soon)
 
 
-def _agreement(spire: Spire, peer: Spire) -> Condition[Bundle]:
+def agreement(spire: Spire, peer: Spire) -> Condition[Bundle]:
+    """The bundle that a server stores of its peer has the authorities that the peer shows."""
+
     def look() -> Look[Bundle]:
         stored, shown = spire.foreign_bundle(peer.trust_domain), peer.bundle()
         return Look(stored if stored.same_keys(shown) else None, f"stored: {stored}; shown by its owner: {shown}")
@@ -73,23 +113,62 @@ def _agreement(spire: Spire, peer: Spire) -> Condition[Bundle]:
     return Condition(f"{spire.cluster.label}: {peer.trust_domain}'s bundle as its owner shows it", look)
 
 
-def server_entry_federates(demo: Demo) -> None:
-    """The entry of the demo's server has its peers' bundles.
+def entries_federate(demo: Demo, soon: float = SOON) -> None:
+    """Every pod of the demo has an entry of its own, with the bundles of all that its trust domain federates with.
 
     An entry is made once the bundles that it names are there, for pods that exist.
     """
-    spire = demo.server
+    for probe in demo.probes.values():
+        wait_for(_entries(probe.spire, demo.namespace), soon)
 
-    def look() -> Look[tuple[str, ...]]:
-        found = [entry for entry in spire.entries() if entry.spiffe_id == demo.server_id]
-        seen = sorted(entry.spiffe_id for entry in spire.entries())
-        return Look(found[0].federates_with if found else None, f"entries: {seen}")
 
-    federates_with = wait_for(Condition(f"an entry for {demo.server_id}", look), SOON)
-    assert federates_with == spire.federates_with
+def _entries(spire: Spire, namespace: str) -> Condition[int]:
+    wanted = set(spire.federates_with)
+
+    def look() -> Look[int]:
+        living = {
+            f"k8s:pod-uid:{pod.metadata.uid}": pod.metadata.name
+            for pod in pods.pods(spire.cluster, namespace)
+            if pod.status.phase == "Running" and not pod.metadata.deletion_timestamp
+        }
+        federates = {
+            living[selector]: set(entry.federates_with)
+            for entry in spire.entries()
+            for selector in entry.selectors
+            if selector in living
+        }
+        wrong = {name: federates.get(name) for name in living.values() if federates.get(name) != wanted}
+        return Look(len(living) if living and not wrong else None, f"those that do not federate with {wanted}: {wrong}")
+
+    return Condition(f"{spire.cluster.label}: an entry that federates for every pod in {namespace}", look)
 
 
 def call_succeeded(outcome: Outcome) -> None:
     """The client's Job completed, and its log tells the tutorial's story."""
     assert outcome.ended == "Complete", outcome.log
     assert outcome.lines == (*CLIENT_LINES, SUCCESS)
+
+
+def _endpoints(world: World, _soon: float) -> None:
+    for spire in world.federation.spires.values():
+        for peer in world.federation.peers(spire):
+            url = world.federation.endpoint_url(peer.trust_domain)
+            endpoint_is_its_owners(world.demo.probes[spire.trust_domain].endpoint(url), peer)
+
+
+def _success(world: World, soon: float) -> None:
+    # A pod of its own, as in the tutorial: what old pods hold would hide that new ones get nothing.
+    call_succeeded(world.demo.call("client-again", IDENTITY_TIMEOUT=f"{soon:.0f}s", REQUEST_TIMEOUT="5s"))
+
+
+CHECKS: Mapping[str, Callable[[World, float], None]] = {
+    "nodes ready": lambda world, _: nodes_are_ready(world.stage.clusters),
+    "spire ready": lambda world, soon: components_are_ready(world.stage.spires, soon),
+    "agents attested": lambda world, _: agents_have_attested(world.stage.spires),
+    "federation list": lambda world, _: relationships_are_exact(world.federation),
+    "foreign bundles": lambda world, soon: foreign_bundles_agree(world.federation, soon),
+    "entries federate": lambda world, soon: entries_federate(world.demo, soon),
+    "endpoints": _endpoints,
+    "demo server": lambda world, soon: world.demo.wait_server(soon),
+    "success": _success,
+}

@@ -15,14 +15,7 @@ pytestmark = pytest.mark.federation
 
 @pytest.mark.dependency(name="nodes ready")
 def test_every_node_is_ready(clusters: dict[str, Cluster]) -> None:
-    for cluster in clusters.values():
-        nodes = cluster.core.list_node().items
-        ready = {
-            node.metadata.name: [condition.status for condition in node.status.conditions if condition.type == "Ready"]
-            for node in nodes
-        }
-        assert ready, f"{cluster.label} has no node"
-        assert set(map(tuple, ready.values())) == {("True",)}, f"{cluster.label}: {ready}"
+    checks.nodes_are_ready(clusters.values())
 
 
 @pytest.mark.dependency(name="spire ready", depends=["nodes ready"], scope="session")
@@ -37,7 +30,7 @@ def test_an_agent_of_every_node_has_attested(spires: dict[str, Spire]) -> None:
 
 @pytest.mark.dependency(name="entries federate", depends=["spire ready"], scope="session")
 def test_workload_entries_federate_with_the_other_trust_domains(demo: Demo) -> None:
-    checks.server_entry_federates(demo)
+    checks.entries_federate(demo)
 
 
 @pytest.mark.dependency(name="pod security", depends=["nodes ready"], scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures import spiffe
 from fixtures.calls import Calls
 from fixtures.federation import Federation
 from fixtures.waiting import wait_for
@@ -17,12 +16,7 @@ pytestmark = pytest.mark.federation
 def test_every_bundle_endpoint_answers_the_other_side(federated: Federation, calls: Calls) -> None:
     for spire in federated.spires.values():
         for peer in federated.peers(spire):
-            endpoint = calls.endpoint(spire, peer)
-            assert endpoint.spiffe_id == peer.server_id
-            served = spiffe.bundle(endpoint.document)
-            assert served.x509_authorities, f"{peer.trust_domain} serves no x509-svid key: {served}"
-            assert served.jwt_authorities, f"{peer.trust_domain} serves no jwt-svid key: {served}"
-            assert served.same_keys(peer.bundle()), f"{peer.trust_domain} serves {served}, and shows {peer.bundle()}"
+            checks.endpoint_is_its_owners(calls.endpoint(spire, peer), peer)
 
 
 @pytest.mark.dependency(name="federation list", depends=["spire ready"], scope="session")

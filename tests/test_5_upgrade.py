@@ -24,7 +24,7 @@ def federation_works(federated: Federation, demo: Demo, job: str) -> None:
     checks.agents_have_attested(federated.spires.values())
     checks.relationships_are_exact(federated)
     checks.foreign_bundles_agree(federated)
-    checks.server_entry_federates(demo)
+    checks.entries_federate(demo)
     checks.call_succeeded(demo.call(job))
 
 

@@ -1,0 +1,556 @@
+"""The faults that the suite must catch: how each is injected, which check goes red and why, and what the diagnosis must say.
+
+Every one is something that has happened to somebody: a renamed value, an object without its class, a bundle that nobody renewed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from fixtures.breaking import Thing, World, applied, closed, led_astray, paused, released, unrouted
+from fixtures.federation import RESOURCE, object_name
+from fixtures.spire import AGENT, CLASS_NAME, CSI_DRIVER, OIDC_PROVIDER, SERVER_NAMESPACE, SYSTEM_NAMESPACE, Spire
+
+Inject = Callable[[World, ExitStack], None]
+CLUSTER_SPIFFE_IDS = "clusterspiffeids.spire.spiffe.io"
+# What a fault that is already met by the installation itself is caught by.
+INSTALLATION = "installation"
+NOWHERE = {"kubernetes.io/hostname": "nowhere"}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault. `kind` is where it is injected: values, manifests, objects or network.
+
+    `check` is one of `tests.checks.CHECKS` (or `INSTALLATION`), `reason` a pattern that its error must match; `link` is the one that
+    the diagnosis must name, and `sentence` a pattern of what it must say.
+    """
+
+    name: str
+    kind: str
+    inject: Inject
+    check: str
+    reason: str
+    link: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+FAULTS: list[Fault] = []
+
+
+def fault(kind: str, check: str, reason: str, link: str, sentence: str) -> Callable[[Inject], Inject]:
+    """Add what this decorates to the faults, under its own name."""
+
+    def add(inject: Inject) -> Inject:
+        name = inject.__name__.replace("_", "-")
+        FAULTS.append(Fault(name, kind, inject, check, reason, link, sentence))
+        return inject
+
+    return add
+
+
+def federation_object(spire: Spire, peer: Spire) -> Thing:
+    """The ClusterFederatedTrustDomain with which a cluster federates with a peer."""
+    return Thing(spire.cluster, RESOURCE, object_name(peer.trust_domain))
+
+
+def default_cluster_spiffe_id(spire: Spire) -> Thing:
+    """The ClusterSPIFFEID from which the demo's pods have their entries."""
+    found = spire.cluster.custom.list_cluster_custom_object("spire.spiffe.io", "v1alpha1", "clusterspiffeids")["items"]
+    (name,) = (item["metadata"]["name"] for item in found if item["spec"].get("federatesWith"))
+    return Thing(spire.cluster, CLUSTER_SPIFFE_IDS, name)
+
+
+def demo_server(world: World) -> Thing:
+    """The demo server's Deployment."""
+    return Thing(world.server.cluster, "deployments.apps", "server", world.demo.namespace)
+
+
+def container(name: str, **changed: Any) -> dict[str, Any]:
+    """A patch of a Deployment's only container; a merge patch replaces lists, so the caller gives all that is to stay."""
+    return {"spec": {"template": {"spec": {"containers": [{"name": name, **changed}]}}}}
+
+
+def changed_server(world: World, mend: ExitStack, **changed: Any) -> None:
+    """Change fields of the demo server's container."""
+    thing = demo_server(world)
+    before = thing.read()["spec"]["template"]["spec"]["containers"][0]
+    mend.callback(world.demo.wait_server)
+    thing.change(mend, container(**{**before, **changed}))
+
+
+# Live objects: the federation
+
+
+@fault(
+    "objects",
+    "federation list",
+    r"client: federation list shows \[\]",
+    "federation relationship",
+    "no ClusterFederatedTrustDomain for it",
+)
+def federation_object_deleted(world: World, mend: ExitStack) -> None:
+    federation_object(world.client, world.server).delete(mend)
+
+
+@fault(
+    "objects",
+    "federation list",
+    r"server: federation list shows \[\]",
+    "federation relationship",
+    r"none with .*no ClusterFederatedTrustDomain",
+)
+def federation_object_deleted_on_the_servers_side(world: World, mend: ExitStack) -> None:
+    federation_object(world.server, world.client).delete(mend)
+
+
+@fault(
+    "objects", "federation list", r"client: federation list shows \[\]", "federation relationship", "has no class name"
+)
+def federation_object_without_class_name(world: World, mend: ExitStack) -> None:
+    federation_object(world.client, world.server).change(mend, {"spec": {"className": None}})
+
+
+@fault(
+    "objects",
+    "federation list",
+    r"client: federation list shows \[\]",
+    "federation relationship",
+    "has the class name somebody-elses",
+)
+def federation_object_of_another_class(world: World, mend: ExitStack) -> None:
+    federation_object(world.client, world.server).change(mend, {"spec": {"className": "somebody-elses"}})
+
+
+@fault(
+    "objects",
+    "federation list",
+    "profile='https_web'",
+    "federation relationship",
+    "its profile is https_web, and not https_spiffe",
+)
+def https_web_where_https_spiffe_is_meant(world: World, mend: ExitStack) -> None:
+    profile = {"type": "https_web", "endpointSPIFFEID": None}
+    federation_object(world.client, world.server).change(mend, {"spec": {"bundleEndpointProfile": profile}})
+
+
+@fault(
+    "objects",
+    "federation list",
+    "spire/impostor",
+    "endpoint identity",
+    r"presents spiffe://\S+/spire/server, and spiffe://\S+/spire/impostor is expected",
+)
+def wrong_endpoint_spiffe_id(world: World, mend: ExitStack) -> None:
+    profile = {"endpointSPIFFEID": f"spiffe://{world.server.trust_domain}/spire/impostor"}
+    federation_object(world.client, world.server).change(mend, {"spec": {"bundleEndpointProfile": profile}})
+
+
+@fault("objects", "federation list", r":1'", "endpoint reachable", "its endpoint https://.*:1 refuses connections")
+def endpoint_url_with_a_wrong_port(world: World, mend: ExitStack) -> None:
+    url = f"https://{world.federation.address}:1"
+    federation_object(world.client, world.server).change(mend, {"spec": {"bundleEndpointURL": url}})
+
+
+@fault(
+    "objects",
+    "federation list",
+    "federation list shows",
+    "endpoint identity",
+    r"presents spiffe://client\S+/spire/server, and spiffe://server\S+/spire/server is expected",
+)
+def endpoint_url_of_ones_own_endpoint(world: World, mend: ExitStack) -> None:
+    url = world.federation.endpoint_url(world.client.trust_domain)
+    federation_object(world.client, world.server).change(mend, {"spec": {"bundleEndpointURL": url}})
+
+
+@fault("objects", "foreign bundles", "stores no bundle of", "bundle present", "the server stores no bundle of")
+def foreign_bundle_deleted(world: World, mend: ExitStack) -> None:
+    mend.callback(world.federation.seed, world.client, world.server)
+    world.client.server("bundle", "delete", "-mode", "dissociate", "-id", f"spiffe://{world.server.trust_domain}")
+
+
+@fault(
+    "objects",
+    "foreign bundles",
+    "bundle as its owner shows it",
+    "bundle fresh",
+    "is not what its owner shows: it lacks .*; it still has",
+)
+def wrong_bundle_stored(world: World, mend: ExitStack) -> None:
+    mend.callback(world.federation.seed, world.client, world.server)
+    wrong = world.client.bundle_document()
+    world.client.store_bundle(world.server.trust_domain, wrong)
+
+
+@fault(
+    "objects",
+    "foreign bundles",
+    "bundle as its owner shows it",
+    "endpoint reachable",
+    "bundle here is .* its endpoint .* refuses connections",
+)
+def keys_rotated_while_the_endpoint_was_away(world: World, mend: ExitStack) -> None:
+    mend.callback(world.client.refresh, world.server.trust_domain)
+    closed(mend, world.federation.forwards[world.server.trust_domain])
+    world.server.prepare_authority("jwt")
+
+
+# Live objects: identities
+
+
+@fault(
+    "objects",
+    "entries federate",
+    "those that do not federate",
+    "entry with federatesWith",
+    "entry of pod .* does not federate with",
+)
+def second_cluster_spiffe_id_without_federation(world: World, mend: ExitStack) -> None:
+    """What is marked `fallback` does not count beside it (charts from 0.24 on)."""
+    template = default_cluster_spiffe_id(world.server).read()["spec"]["spiffeIDTemplate"]
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": world.demo.namespace}}
+    spec = {"className": CLASS_NAME, "spiffeIDTemplate": template, "namespaceSelector": selector}
+    kind = {"apiVersion": "spire.spiffe.io/v1alpha1", "kind": "ClusterSPIFFEID"}
+    applied(mend, world.server.cluster, {**kind, "metadata": {"name": "second"}, "spec": spec})
+    default_cluster_spiffe_id(world.server).change(mend, {"spec": {"fallback": True}})
+
+
+@fault(
+    "objects",
+    "entries federate",
+    "those that do not federate",
+    "entry with federatesWith",
+    "entry of pod .* does not federate with",
+)
+def federates_with_emptied(world: World, mend: ExitStack) -> None:
+    default_cluster_spiffe_id(world.client).change(mend, {"spec": {"federatesWith": None}})
+
+
+@fault("objects", "entries federate", "None", "entry with federatesWith", "has no entry")
+def cluster_spiffe_id_of_another_class(world: World, mend: ExitStack) -> None:
+    default_cluster_spiffe_id(world.server).change(mend, {"spec": {"className": "somebody-elses"}})
+
+
+@fault("objects", "entries federate", "None", "entry with federatesWith", "has no entry")
+def cluster_spiffe_id_deleted(world: World, mend: ExitStack) -> None:
+    default_cluster_spiffe_id(world.client).delete(mend)
+
+
+@fault("objects", "entries federate", "None", "entry with federatesWith", "has no entry")
+def namespace_not_selected(world: World, mend: ExitStack) -> None:
+    others = [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": [world.demo.namespace]}]
+    selector = {"namespaceSelector": {"matchExpressions": others}}
+    default_cluster_spiffe_id(world.server).change(mend, {"spec": selector})
+
+
+@fault("objects", "agents attested", "banned: ", "agent attested", "banned: spiffe://")
+def agent_banned(world: World, mend: ExitStack) -> None:
+    (agent,) = world.client.agents()
+    mend.callback(world.client.restart, AGENT)
+    mend.callback(world.client.server, "agent", "evict", "-spiffeID", agent.spiffe_id)
+    world.client.server("agent", "ban", "-spiffeID", agent.spiffe_id)
+
+
+# Live objects: components
+
+
+@fault("objects", "spire ready", "0 of", "component ready", "StatefulSet spire-server/spire-server has 0 of 1 ready")
+def server_scaled_to_nothing(world: World, mend: ExitStack) -> None:
+    mend.callback(world.server.wait_ready)
+    Thing(world.server.cluster, "statefulsets.apps", "spire-server", SERVER_NAMESPACE).change(
+        mend, {"spec": {"replicas": 0}}
+    )
+
+
+@fault(
+    "objects", "spire ready", "spire-agent", "component ready", "DaemonSet spire-system/spire-agent has 0 of 1 ready"
+)
+def agents_on_no_node(world: World, mend: ExitStack) -> None:
+    _on_no_node(world.client, AGENT, mend)
+
+
+@fault(
+    "objects",
+    "spire ready",
+    "spire-spiffe-csi-driver",
+    "component ready",
+    "DaemonSet spire-system/spire-spiffe-csi-driver has 0 of 1 ready",
+)
+def csi_drivers_on_no_node(world: World, mend: ExitStack) -> None:
+    _on_no_node(world.server, CSI_DRIVER, mend)
+
+
+def _on_no_node(spire: Spire, name: str, mend: ExitStack) -> None:
+    mend.callback(spire.wait_ready)
+    daemon_set = Thing(spire.cluster, "daemonsets.apps", name, SYSTEM_NAMESPACE)
+    daemon_set.change(mend, {"spec": {"template": {"spec": {"nodeSelector": NOWHERE}}}})
+
+
+@fault(
+    "objects",
+    "spire ready",
+    "has no replica",
+    "component ready",
+    f"Deployment spire-server/{OIDC_PROVIDER} has 0 of 1 ready",
+)
+def oidc_provider_scaled_to_nothing(world: World, mend: ExitStack) -> None:
+    mend.callback(world.client.wait_ready)
+    Thing(world.client.cluster, "deployments.apps", OIDC_PROVIDER, SERVER_NAMESPACE).change(
+        mend, {"spec": {"replicas": 0}}
+    )
+
+
+@fault("objects", "spire ready", "has no image: .*nowhere", "component ready", "has no image: .*nowhere")
+def controller_manager_without_image(world: World, mend: ExitStack) -> None:
+    mend.callback(world.client.wait_ready)
+    server = Thing(world.client.cluster, "statefulsets.apps", "spire-server", SERVER_NAMESPACE)
+    containers = server.read()["spec"]["template"]["spec"]["containers"]
+    for each in containers:
+        if each["name"] == "spire-controller-manager":
+            each["image"] = "localhost/nowhere:0"
+    server.change(mend, {"spec": {"template": {"spec": {"containers": containers}}}})
+
+
+# Live objects: the demo
+
+
+@fault(
+    "objects",
+    "success",
+    "401 Invalid token",
+    "audience",
+    "the server accepts .*/other, and the token is for .*/default",
+)
+def server_of_another_audience(world: World, mend: ExitStack) -> None:
+    audience = f"spiffe://{world.server.trust_domain}/other"
+    changed_server(world, mend, env=_environment(world, SERVER_AUDIENCE=audience))
+    world.demo.wait_server()
+
+
+@fault(
+    "objects", "success", "unexpected ID", "TLS", r"the server presents \S+/sa/other, and \S+/sa/default is expected"
+)
+def server_under_another_service_account(world: World, mend: ExitStack) -> None:
+    namespace = world.demo.namespace
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "other", "namespace": namespace}}
+    applied(mend, world.server.cluster, account)
+    mend.callback(world.demo.wait_server)
+    demo_server(world).change(mend, {"spec": {"template": {"spec": {"serviceAccountName": "other"}}}})
+    world.demo.wait_server()
+
+
+@fault("objects", "demo server", "has no image: .*nowhere", "server reachable", "has no image: .*nowhere")
+def server_without_image(world: World, mend: ExitStack) -> None:
+    _alone(world, mend)
+    changed_server(world, mend, image="localhost/nowhere:0")
+
+
+@fault("objects", "demo server", r"crashes .*[\s\S]*unable to listen", "server reachable", "crashes")
+def server_that_crashes(world: World, mend: ExitStack) -> None:
+    _alone(world, mend)
+    changed_server(world, mend, env=_environment(world, READY_ADDRESS="nonsense"))
+
+
+@fault(
+    "objects",
+    "demo server",
+    "may not create its pods: .*forbidden",
+    "server reachable",
+    "may not create its pods: .*forbidden",
+)
+def server_refused_by_pod_security(world: World, mend: ExitStack) -> None:
+    namespace = Thing(world.server.cluster, "namespaces", world.demo.namespace)
+    namespace.change(mend, {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}})
+    _alone(world, mend)
+    changed_server(world, mend, securityContext={"privileged": True})
+
+
+@fault("objects", "demo server", "running, not ready", "CSI socket", "has no ready pod: .*running, not ready")
+def server_that_looks_for_the_socket_elsewhere(world: World, mend: ExitStack) -> None:
+    _alone(world, mend)
+    changed_server(
+        world, mend, env=_environment(world, SPIFFE_ENDPOINT_SOCKET="unix:///spiffe-workload-api/agent.sock")
+    )
+
+
+@fault("objects", "success", "unable to issue request", "server reachable", "Service .*/server-service leads to no pod")
+def service_that_selects_nothing(world: World, mend: ExitStack) -> None:
+    service = Thing(world.server.cluster, "services", "server-service", world.demo.namespace)
+    service.change(mend, {"spec": {"selector": {"app": "nothing"}}})
+    # A forward keeps the pod that it was opened to.
+    world.demo.forward.interrupt()
+
+
+def _environment(world: World, **changed: str) -> list[dict[str, str]]:
+    before = demo_server(world).read()["spec"]["template"]["spec"]["containers"][0].get("env", [])
+    variables = {item["name"]: item["value"] for item in before} | changed
+    return [{"name": name, "value": value} for name, value in variables.items()]
+
+
+def _alone(world: World, mend: ExitStack) -> None:
+    """Have no old pod of the demo server stay while the new one does not come."""
+    demo_server(world).change(mend, {"spec": {"strategy": {"type": "Recreate", "rollingUpdate": None}}})
+
+
+# The network
+
+
+@fault(
+    "network",
+    "endpoints",
+    "connection refused",
+    "endpoint reachable",
+    r"server\S*'s bundle here is .* refuses connections",
+)
+def endpoint_away(world: World, mend: ExitStack) -> None:
+    closed(mend, world.federation.forwards[world.server.trust_domain])
+
+
+@fault(
+    "network",
+    "endpoints",
+    "connection refused",
+    "endpoint reachable",
+    r"client\S*'s bundle here is .* refuses connections",
+)
+def clients_endpoint_away(world: World, mend: ExitStack) -> None:
+    closed(mend, world.federation.forwards[world.client.trust_domain])
+
+
+@fault(
+    "network", "endpoints", "deadline exceeded|timeout|Timeout", "endpoint reachable", "its endpoint .* does not answer"
+)
+def endpoint_behind_a_network_policy(world: World, mend: ExitStack) -> None:
+    port = world.federation.forwards[world.server.trust_domain].port
+    unrouted(mend, world, world.client, world.federation.address, port)
+
+
+@fault(
+    "network",
+    "endpoints",
+    r"/sa/default.*==|==.*/spire/server",
+    "endpoint identity",
+    r"presents spiffe://\S+/sa/default, and spiffe://\S+/spire/server is expected",
+)
+def port_that_leads_elsewhere(world: World, mend: ExitStack) -> None:
+    forward = world.federation.forwards[world.server.trust_domain]
+    led_astray(mend, forward, world.demo.namespace, "svc/server-service")
+
+
+@fault("network", "success", "unable to issue request", "server reachable", "https://.* refuses connections")
+def forward_to_the_server_away(world: World, mend: ExitStack) -> None:
+    closed(mend, world.demo.forward)
+
+
+@fault("network", "nodes ready", "timed out|Timeout", "cluster", "API server does not answer")
+def node_frozen(world: World, mend: ExitStack) -> None:
+    paused(mend, world, world.client)
+
+
+# Values
+
+
+@fault("values", "endpoints", "refused|EOF|reset", "endpoint reachable", "its endpoint .* (refuses|closes) connections")
+def federation_disabled(world: World, mend: ExitStack) -> None:
+    released(mend, world, world.server, {"spire-server": {"federation": {"enabled": False}}})
+
+
+@fault("values", "entries federate", "those that do not federate", "entry with federatesWith", "does not federate with")
+def values_that_federate_with_nobody(world: World, mend: ExitStack) -> None:
+    identities: dict[str, Any] = {"clusterSPIFFEIDs": {"default": {"federatesWith": []}}}
+    released(mend, world, world.client, {"spire-server": {"controllerManager": {"identities": identities}}})
+
+
+@fault("values", INSTALLATION, "has no image", "component ready", "DaemonSet spire-system/spire-agent .*has no image")
+def agents_of_a_tag_that_does_not_exist(world: World, mend: ExitStack) -> None:
+    released(mend, world, world.client, {"spire-agent": {"image": {"tag": "0.0.1"}}})
+
+
+# Rendered manifests
+
+
+def restarted(kind: str, name: str) -> dict[str, Any]:
+    """A change that makes a controller's pods new: a chart's own checksums are of what it rendered."""
+    annotations = {"selftest/restarted": "true"}
+    return {"kind": kind, "name": name, "merge": {"spec": {"template": {"metadata": {"annotations": annotations}}}}}
+
+
+def reconfigured(kind: str, name: str, file: str, patch: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Changes of a component's configuration, with new pods that read it."""
+    return [{"kind": "ConfigMap", "name": name, "json": {file: patch}}, restarted(kind, name)]
+
+
+@fault(
+    "manifests", "endpoints", "refused|EOF|reset", "endpoint reachable", "its endpoint .* (refuses|closes) connections"
+)
+def server_configured_without_endpoint(world: World, mend: ExitStack) -> None:
+    changes = reconfigured("StatefulSet", "spire-server", "server.conf", {"server": {"federation": None}})
+    released(mend, world, world.server, changes=changes)
+
+
+@fault("manifests", "success", "unable to fetch SVID", "JWT", "gives no JWT-SVID|is given no JWT-SVID")
+def jwt_svids_disabled(world: World, mend: ExitStack) -> None:
+    changes = reconfigured("StatefulSet", "spire-server", "server.conf", {"server": {"disable_jwt_svids": True}})
+    released(mend, world, world.client, changes=changes)
+
+
+@fault(
+    "manifests",
+    INSTALLATION,
+    "spire-agent .*crashes",
+    "component ready",
+    "DaemonSet spire-system/spire-agent .*crashes",
+)
+def agents_of_another_trust_domain(world: World, mend: ExitStack) -> None:
+    changes = reconfigured("DaemonSet", "spire-agent", "agent.conf", {"agent": {"trust_domain": "elsewhere.example"}})
+    released(mend, world, world.client, changes=changes)
+
+
+@fault(
+    "manifests",
+    INSTALLATION,
+    "spire-server .*crashes",
+    "component ready",
+    "StatefulSet spire-server/spire-server .*crashes",
+)
+def server_with_a_key_that_it_does_not_know(world: World, mend: ExitStack) -> None:
+    changes = reconfigured("StatefulSet", "spire-server", "server.conf", {"server": {"log_level": "LOUD"}})
+    released(mend, world, world.client, changes=changes)
+
+
+@fault(
+    "manifests",
+    INSTALLATION,
+    "may not create its pods|violates PodSecurity",
+    "component ready",
+    "may not create its pods",
+)
+def server_that_pod_security_refuses(world: World, mend: ExitStack) -> None:
+    privileged = {"hostNetwork": True}
+    changes = [{"kind": "StatefulSet", "name": "spire-server", "merge": {"spec": {"template": {"spec": privileged}}}}]
+    released(mend, world, world.client, changes=changes)
+
+
+@fault("manifests", "success", "no such file|no identity within", "CSI socket", "socket is not there|has no ready pod")
+def csi_driver_that_mounts_another_folder(world: World, mend: ExitStack) -> None:
+    volumes = Thing(world.client.cluster, "daemonsets.apps", CSI_DRIVER, SYSTEM_NAMESPACE).read()["spec"]["template"][
+        "spec"
+    ]["volumes"]
+    for volume in volumes:
+        if "agent-sockets" in (volume.get("hostPath") or {}).get("path", ""):
+            volume["hostPath"] = {"path": "/run/spire/elsewhere", "type": "DirectoryOrCreate"}
+    changes = [
+        {"kind": "DaemonSet", "name": CSI_DRIVER, "merge": {"spec": {"template": {"spec": {"volumes": volumes}}}}}
+    ]
+    released(mend, world, world.client, changes=changes)
+    # What a pod has mounted it keeps.
+    probe = world.demo.probes[world.client.trust_domain]
+    mend.callback(probe.renew)
+    probe.renew()
