@@ -381,13 +381,16 @@ def test_a_marker_expression_is_understood_as_pytest_does(expression: str, marke
         ([], False),
         (["-m", "federation"], True),
         (["-m", "upgrade"], True),
-        (["-m", "not federation and not upgrade"], False),
+        (["-m", "not federation and not upgrade and not resilience and not selftest"], False),
         (["-m", "slow"], False),
         (["tests/test_1_deployment.py"], True),
         (["tests/test_1_deployment.py::test_every_node_is_ready"], True),
         (["tests/unit/test_settings.py"], False),
         (["tests"], False),
-        (["tests/test_1_deployment.py", "-m", "not federation and not upgrade"], False),
+        (
+            ["tests/test_1_deployment.py", "-m", "not federation and not upgrade and not resilience and not selftest"],
+            False,
+        ),
     ],
 )
 def test_clusters_are_wanted_by_a_marker_or_by_one_of_their_files(
