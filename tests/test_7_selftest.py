@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
 from fixtures.breaking import World
+from fixtures.chain import diagnose
+from fixtures.federation import Federation
+from fixtures.parallel import side_by_side
 from fixtures.reporting import Report
+from fixtures.spire import Spire
 from fixtures.trial import Figures, put_on_trial, works
+from fixtures.values import other_trust_domain
 from fixtures.waiting import wait_for
+from fixtures.workloads import Demo
 from tests.checks import CHECKS, SOON
 from tests.faults import FAULTS, INSTALLATION, Fault
 
 pytestmark = pytest.mark.selftest
 # Seconds that a check may wait: what is broken was whole a moment ago.
 PATIENCE = 6.0
+OTHER_PORTS = (18440, 18441)
+OTHER_DEMO_PORT = 18443
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +56,75 @@ def test_the_fault_is_caught_and_named(world: World, fault: Fault, figures: Figu
     (world.folder / "faults" / f"{fault.name}.txt").write_text(verdict.text() + "\n")
     assert caught, f"missed, or caught for another reason than {fault.reason!r}:\n{verdict.text()}"
     assert named, f"not named as {fault.link}, {fault.sentence!r}:\n{verdict.text()}"
+
+
+# Healthy variants: nothing of these may turn a check red, or break a link.
+
+
+@pytest.mark.dependency(depends=["baseline"], scope="session")
+def test_other_ports_are_no_fault(world: World, figures: Figures) -> None:
+    with ExitStack() as mend:
+        world.federation.close()
+        mend.callback(world.federation.renew)
+        other = Federation(list(world.federation.spires.values()), world.federation.address, OTHER_PORTS, world.folder)
+        mend.callback(other.close)
+        other.renew()
+        stage = replace(world.stage, federation=other)
+        _is_healthy(replace(world, federation=other, stage=stage), figures)
+    wait_for(works(world), SOON)
+
+
+@pytest.mark.dependency(depends=["baseline"], scope="session")
+def test_another_namespace_of_the_demo_is_no_fault(world: World, figures: Figures) -> None:
+    with ExitStack() as mend:
+        _is_healthy(_elsewhere(world, mend, list(world.federation.spires.values()), world.federation), figures)
+
+
+@pytest.mark.dependency(depends=["baseline"], scope="session")
+def test_other_trust_domains_and_storage_that_does_not_last_are_no_fault(world: World, figures: Figures) -> None:
+    # The last one: what SPIRE stored is gone with it.
+    with ExitStack() as mend:
+        world.federation.close()
+        old = list(world.federation.spires.values())
+        side_by_side(Spire.uninstall, old)
+        domains = {spire.cluster.label: f"{spire.cluster.label}.other-name.test" for spire in old}
+        renamed = {spire.trust_domain: domains[spire.cluster.label] for spire in old}
+
+        def install(spire: Spire) -> Spire:
+            label = spire.cluster.label
+            federates_with = tuple(renamed[foreign] for foreign in spire.federates_with)
+            values = other_trust_domain(world.releases[label].values, domains[label], federates_with)
+            made = Spire(spire.cluster, spire.helm_path, domains[label], federates_with, world.folder)
+            made.install(replace(world.releases[label], values=values))
+            return made
+
+        spires = side_by_side(install, old)
+        other = Federation(spires, world.federation.address, OTHER_PORTS, world.folder)
+        mend.callback(other.close)
+        other.renew()
+        stage = replace(world.stage, spires=spires, federation=other)
+        _is_healthy(_elsewhere(replace(world, stage=stage), mend, spires, other), figures)
+
+
+def _elsewhere(world: World, mend: ExitStack, spires: list[Spire], federation: Federation) -> World:
+    """The demo in another namespace and on another port, taken away in the end."""
+    demo = Demo(spires, world.demo.images, federation.address, OTHER_DEMO_PORT, world.folder, "other-demo")
+    for spire in spires:
+        mend.callback(
+            spire.cluster.kubectl, "delete", "namespace", demo.namespace, "--ignore-not-found", "--wait=false"
+        )
+    mend.callback(demo.close)
+    demo.deploy()
+    return replace(
+        world, federation=federation, demo=demo, stage=replace(world.stage, federation=federation, demo=demo)
+    )
+
+
+def _is_healthy(world: World, figures: Figures) -> None:
+    figures.healthy += 1
+    figures.false_alarms += 1
+    for check in CHECKS.values():
+        check(world, SOON)
+    diagnosis = diagnose(world.stage)
+    assert diagnosis.broken is None, "\n".join(diagnosis.lines())
+    figures.false_alarms -= 1
