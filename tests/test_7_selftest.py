@@ -24,6 +24,8 @@ from tests.faults import FAULTS, INSTALLATION, Fault
 pytestmark = pytest.mark.selftest
 # Seconds that a check may wait: what is broken was whole a moment ago.
 PATIENCE = 6.0
+# Seconds from the start of a pod that crashes to the red, whatever is waited for.
+FAST = 15.0
 OTHER_PORTS = (18440, 18441)
 OTHER_DEMO_PORT = 18443
 
@@ -55,6 +57,10 @@ def test_the_fault_is_caught_and_named(world: World, fault: Fault, figures: Figu
     (world.folder / "faults").mkdir(exist_ok=True)
     (world.folder / "faults" / f"{fault.name}.txt").write_text(verdict.text() + "\n")
     assert caught, f"missed, or caught for another reason than {fault.reason!r}:\n{verdict.text()}"
+    crash = verdict.seconds_from_crash
+    assert crash is None or crash <= FAST, (
+        f"red only {crash:.1f} s after the pod that crashed was started:\n{verdict.text()}"
+    )
     assert named, f"not named as {fault.link}, {fault.sentence!r}:\n{verdict.text()}"
 
 
