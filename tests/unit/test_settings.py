@@ -491,13 +491,16 @@ def collected(run: Run, *arguments: str) -> set[str]:
 
 
 def declared(marker: str) -> set[str]:
-    """The test functions of the files that carry a marker, without collecting them."""
-    return {
-        f"tests/{path.name}::{name}"
-        for path in (PROJECT / "tests").glob("test_*.py")
-        if re.search(rf"^pytestmark = .*\bpytest\.mark\.{marker}\b", path.read_text(), re.MULTILINE)
-        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
-    }
+    """The test functions that carry a marker, by themselves or with their whole file, without collecting them."""
+    carried = rf"\bpytest\.mark\.{marker}\b"
+    found = set()
+    for path in (PROJECT / "tests").glob("test_*.py"):
+        text = path.read_text()
+        whole = re.search(rf"^pytestmark = .*{carried}", text, re.MULTILINE)
+        for decorators, name in re.findall(r"^((?:@.*\n)*)def (test_\w+)", text, re.MULTILINE):
+            if whole or re.search(carried, decorators):
+                found.add(f"tests/{path.name}::{name}")
+    return found
 
 
 def test_plain_pytest_selects_no_test_that_needs_clusters(run: Run) -> None:
