@@ -25,6 +25,8 @@ REGISTRY, _, FOLDER = PREFIX.partition("/")
 STANDS_IN = {"bash": "shell", "busybox": "shell"}
 # SPIRE's own: another minor version is not the same program to test.
 SPIRE = ("spire-server", "spire-agent", "oidc-discovery-provider")
+# Version of the spire chart -> version of spire-crds from then on, the newest first.
+CRDS_SINCE = (("0.30.0", "0.6.0"), ("0.24.0", "0.5.0"), ("0.20.0", "0.4.0"), ("0.0.0", "0.3.0"))
 # Programs that once had another command line, and the first version that has today's.
 COMMAND_LINE_SINCE = {"spiffe-helper": Version("0.8")}
 
@@ -58,11 +60,10 @@ class Overrides:
     unsupplied: list[str]
 
 
-def prepare(source: Path, into: Path, helm: Path) -> ChartPair:
-    """Copy a folder of charts (or the `charts/` in a checkout) to `into`, which must not exist, with all dependencies in place.
+def find(source: Path) -> tuple[Path, Version, Version]:
+    """The folder of charts that `source` is, or has as its `charts/`, and the versions of spire and spire-crds there.
 
-    Nothing is downloaded: dependencies are folders beside the chart. Raises `ChartError` for a folder without the two charts, or
-    where Helm cannot find a dependency.
+    Raises `ChartError` for a folder without the two, or with two that do not belong together.
     """
     charts = next(
         (folder for folder in (source, source / "charts") if (folder / "spire" / "Chart.yaml").is_file()), None
@@ -76,6 +77,32 @@ def prepare(source: Path, into: Path, helm: Path) -> ChartPair:
             f"{charts} has no spire-crds/Chart.yaml, and the spire chart is never installed without its CRDs"
         )
     version, crds_version = (_version(charts / name) for name in ("spire", "spire-crds"))
+    _check_crds(charts, version, crds_version)
+    return charts, version, crds_version
+
+
+def crds_for(chart: Version) -> str:
+    """The version of spire-crds that belongs to a version of the spire chart."""
+    return next((crds for since, crds in CRDS_SINCE if chart >= Version(since)), CRDS_SINCE[-1][1])
+
+
+def _check_crds(charts: Path, chart: Version, crds: Version) -> None:
+    """Refuse CRDs of another time: fields that they do not know are dropped without a word, and what needs them fails later."""
+    wanted = Version(crds_for(chart))
+    newest = Version(CRDS_SINCE[0][0])
+    # What comes with charts that are newer than any known here cannot be told, except that it is not older.
+    fits = crds >= wanted if chart.release[:2] > newest.release[:2] else crds.release[:2] == wanted.release[:2]
+    if not fits:
+        raise ChartError(f"{charts} has spire-crds {crds}, and spire {chart} needs {wanted.major}.{wanted.minor}")
+
+
+def prepare(source: Path, into: Path, helm: Path) -> ChartPair:
+    """Copy a folder of charts (or the `charts/` in a checkout) to `into`, which must not exist, with all dependencies in place.
+
+    Nothing is downloaded: dependencies are folders beside the chart. Raises `ChartError` as `find` does, or where Helm cannot
+    find a dependency.
+    """
+    charts, version, crds_version = find(source)
     shutil.copytree(charts, into)
     for name in ("spire", "spire-crds"):
         _complete(into / name, helm)

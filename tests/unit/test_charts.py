@@ -11,7 +11,7 @@ import pytest
 import yaml
 from packaging.version import Version
 
-from supply.charts import ChartError, ChartPair, images, overrides, prepare, print_images, split
+from supply.charts import ChartError, ChartPair, find, images, overrides, prepare, print_images, split
 from supply.images import PREFIX
 
 # Stands in for Helm: `template` gives one pod with the image at every image value, merged as Helm merges, or what `HELM-FAILS` says;
@@ -174,6 +174,24 @@ class TestPrepare:
         (checkout / "charts" / "spire" / "Chart.yaml").write_text(described)
         with pytest.raises(ChartError, match=reason):
             prepare(checkout, tmp_path / "copy", helm)
+
+    @pytest.mark.parametrize(
+        ("spire", "crds"),
+        [("0.29.1", "0.4.0"), ("0.29.1", "0.6.0"), ("0.30.0", "0.5.0"), ("0.17.0", "0.4.0"), ("0.31.0", "0.5.0")],
+    )
+    def test_crds_of_another_time_are_refused(self, checkout: Path, spire: str, crds: str) -> None:
+        for name, version in (("spire", spire), ("spire-crds", crds)):
+            (checkout / "charts" / name / "Chart.yaml").write_text(f"name: {name}\nversion: {version}\n")
+        with pytest.raises(ChartError, match=rf"has spire-crds {crds}, and spire {spire} needs 0\.[3-6]$"):
+            find(checkout)
+
+    @pytest.mark.parametrize(
+        ("spire", "crds"), [("0.29.1", "0.5.7"), ("0.30.2", "0.6.0"), ("0.31.0", "0.6.0"), ("0.31.0", "0.7.0")]
+    )
+    def test_crds_that_fit_are_taken(self, checkout: Path, spire: str, crds: str) -> None:
+        for name, version in (("spire", spire), ("spire-crds", crds)):
+            (checkout / "charts" / name / "Chart.yaml").write_text(f"name: {name}\nversion: {version}\n")
+        assert find(checkout) == (checkout / "charts", Version(spire), Version(crds))
 
     def test_what_helm_says_is_in_the_refusal(self, checkout: Path, tmp_path: Path, helm: Path) -> None:
         (checkout / "charts" / "spire" / "HELM-FAILS").write_text("Error: no repository definition for example.com")
