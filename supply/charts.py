@@ -19,7 +19,6 @@ from supply.images import PREFIX
 
 PATIENCE = 120.0  # seconds for one run of Helm
 RELEASE, NAMESPACE = "spire", "spire-mgmt"
-REGISTRY, _, FOLDER = PREFIX.partition("/")
 
 # What built image stands in for what is pulled, by the last part of the repository's name. Others stand in for their own name.
 STANDS_IN = {"bash": "shell", "busybox": "shell"}
@@ -36,6 +35,14 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 class ChartError(ValueError):
     """A chart that cannot be used; the text is one sentence that names it and says why."""
+
+
+class HelmError(ChartError):
+    """Helm failed; `said` are its own last words."""
+
+    def __init__(self, command: str, said: str) -> None:
+        super().__init__(f"`{command}` failed: {said}")
+        self.said = said
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,16 @@ class Overrides:
     values: dict[str, Any]
     replaced: dict[str, str]
     unsupplied: list[str]
+
+    @property
+    def other_versions(self) -> list[str]:
+        """What stands in at a version that is not the one pulled, such as `spire-server 1.14.5 for 1.14.1`."""
+        told = []
+        for pulled, ours in self.replaced.items():
+            (name, tag), (_, our_tag) = split(pulled), split(ours)
+            if _parse(tag) != _parse(our_tag) and _parse(our_tag):
+                told.append(f"{name.rpartition('/')[2]} {our_tag} for {tag or 'any'}")
+        return told
 
 
 def find(source: Path) -> tuple[Path, Version, Version]:
@@ -171,7 +188,7 @@ def _helm(helm: Path, *arguments: str) -> str:
             raise ChartError(f"`helm {' '.join(arguments)}` did not end in {PATIENCE:g} s") from None
     if done.returncode:
         said = [line for line in done.stderr.strip().splitlines() if line and not line.startswith("Use --debug")]
-        raise ChartError(f"`helm {' '.join(arguments)}` failed: {' '.join(said[-3:]) or done.returncode}")
+        raise HelmError(f"helm {' '.join(arguments)}", " ".join(said[-3:]) or str(done.returncode))
     return done.stdout
 
 
@@ -189,18 +206,14 @@ def render(
             path.write_text(yaml.safe_dump(dict(mapping)))
             files += ["--values", str(path)]
         version = kubernetes or versions.load().kubernetes
-        return _helm(
-            helm,
-            "template",
-            RELEASE,
-            str(chart),
-            "--namespace",
-            NAMESPACE,
-            "--kube-version",
-            version,
-            *files,
-            *(() if tests else ("--skip-tests",)),
-        )
+        place = (RELEASE, str(chart), "--namespace", NAMESPACE, "--kube-version", version)
+        try:
+            return _helm(helm, "template", *place, *files, *(() if tests else ("--skip-tests",)))
+        except HelmError as error:
+            described = _describe(chart)
+            raise ChartError(
+                f"the chart {described['name']} {described.get('version')} does not render with these values: {error.said}"
+            ) from error
 
 
 def images(rendered: str) -> list[str]:
@@ -240,16 +253,21 @@ def overrides(
     helm: Path,
     built: Collection[str],
     *,
+    handed: Collection[str] = (),
     spire_version: str = "",
     kubernetes: str = "",
 ) -> Overrides:
     """Values, to be merged over `values`, with which the chart runs the images of `built` (references, as `Catalogue.archives` has them).
 
-    SPIRE is taken at `spire_version`, or else at the newest built one of the chart's own minor version. That the images are then ours
+    What is in `handed` under the very reference that is pulled (a digest aside) is taken before anything that was built. SPIRE is taken at `spire_version`, or else at the newest built one of the chart's own minor version. That the images are then ours
     is read from the manifests, rendered again. Raises `ChartError` where the chart does not render.
     """
     pulled = images(render(chart.spire, [values], helm, kubernetes=kubernetes))
-    chosen = {reference: ours for reference in pulled if (ours := _stand_in(reference, built, spire_version))}
+    chosen = {
+        reference: ours
+        for reference in pulled
+        if (ours := _same(reference, handed) or _stand_in(reference, built, spire_version))
+    }
     by_name = {split(reference)[0]: ours for reference, ours in chosen.items()}
     overlay: dict[str, Any] = {}
     for path, image in _settable(_merge(_defaults(chart.spire), values)):
@@ -257,12 +275,17 @@ def overrides(
         if name in by_name:
             _put(overlay, path, _setting(by_name[name], image))
     left = images(render(chart.spire, [values, overlay], helm, kubernetes=kubernetes))
-    unsupplied = [reference for reference in left if reference not in built]
+    unsupplied = [reference for reference in left if reference not in built and reference not in handed]
     replaced = {reference: ours for reference, ours in chosen.items() if reference not in unsupplied}
     wrong = sorted(set(left) - set(unsupplied) - set(chosen.values()))
     if wrong:
         raise ChartError(f"chart {chart.version} runs {', '.join(wrong)} whatever its image values say")
     return Overrides(overlay, replaced, unsupplied)
+
+
+def _same(pulled: str, handed: Collection[str]) -> str | None:
+    """The image that was handed over under the reference that is pulled."""
+    return next((reference for reference in handed if split(reference) == split(pulled)), None)
 
 
 def _stand_in(pulled: str, built: Collection[str], spire_version: str) -> str | None:
@@ -330,11 +353,8 @@ def _settable(
 
 def _setting(reference: str, image: Mapping[str, Any]) -> dict[str, str]:
     name, tag = split(reference)
-    place = (
-        {"registry": REGISTRY, "repository": name.removeprefix(f"{REGISTRY}/")}
-        if "registry" in image
-        else {"repository": name}
-    )
+    registry, _, repository = name.partition("/")
+    place = {"registry": registry, "repository": repository} if "registry" in image else {"repository": name}
     return {**place, "tag": tag, "pullPolicy": "IfNotPresent"}
 
 

@@ -304,9 +304,35 @@ class TestOverrides:
         found = overrides(pair, values, helm, [*BUILT, f"{PREFIX}/spiffe-helper:0.11.0"])
         assert found.unsupplied == ([] if supplied else [f"example.com/spiffe/spiffe-helper:{tag}"])
 
+    def test_what_was_handed_over_is_taken_before_what_was_built(self, pair: ChartPair, helm: Path) -> None:
+        values = {"helper": {"image": image("spiffe/spiffe-helper", "nightly@sha256:00ff")}}
+        handed = ["example.com/spiffe/spiffe-helper:nightly", "example.com/spiffe/spire-controller-manager:0.6.2"]
+        found = overrides(pair, values, helm, BUILT, handed=handed)
+        assert found.unsupplied == []
+        assert found.values["helper"]["image"] == {
+            "registry": "example.com",
+            "repository": "spiffe/spiffe-helper",
+            "tag": "nightly",
+            "pullPolicy": "IfNotPresent",
+        }
+        assert found.values["spire-server"]["manager"]["image"]["repository"] == "spiffe/spire-controller-manager"
+
+    def test_what_was_handed_over_at_another_version_is_not_what_is_pulled(self, pair: ChartPair, helm: Path) -> None:
+        values = {"helper": {"image": image("spiffe/spiffe-helper", "nightly")}}
+        found = overrides(pair, values, helm, BUILT, handed=["example.com/spiffe/spiffe-helper:0.11.0"])
+        assert found.unsupplied == ["example.com/spiffe/spiffe-helper:nightly"]
+
+    def test_what_stands_in_at_another_version_is_told(self, pair: ChartPair, helm: Path) -> None:
+        found = overrides(pair, {}, helm, [*BUILT, f"{PREFIX}/spire-controller-manager:0.6.2"])
+        told = ["busybox 1.36.3 for 1.37", "kubectl 1.36.3 for v1", "spire-server 1.14.12 for 1.14.1"]
+        assert sorted(found.other_versions) == told
+
     def test_a_chart_that_does_not_render_is_refused_in_helms_words(self, pair: ChartPair, helm: Path) -> None:
         (pair.spire / "HELM-FAILS").write_text("Error: trustDomain must be set")
-        with pytest.raises(ChartError, match="trustDomain must be set"):
+        with pytest.raises(
+            ChartError,
+            match=r"^the chart spire 0\.29\.1 does not render with these values: Error: trustDomain must be set$",
+        ):
             overrides(pair, {}, helm, BUILT)
 
 

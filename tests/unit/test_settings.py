@@ -470,6 +470,12 @@ def test_a_run_with_an_oci_reference_that_is_none_is_refused(run: Run) -> None:
     assert refusal(run, "--charts=oci://") == "--charts oci://: not of the form oci://HOST/FOLDER/spire:VERSION"
 
 
+def test_a_run_with_an_image_archive_that_is_none_is_refused(run: Run) -> None:
+    (run.folder / "notes.txt").write_text("no archive")
+    said = refusal(run, f"--image-archive={run.folder}/notes.txt")
+    assert said.startswith(f"{run.folder}/notes.txt is no image archive, as `docker save` writes it")
+
+
 def test_a_run_with_two_versions_of_the_chart_is_refused(run: Run) -> None:
     said = refusal(run, "--charts=oci://registry.example/charts/spire:0.30.0", "--chart-version=0.29.0")
     assert said.endswith("names a version, and so does --chart-version: give one")
