@@ -36,19 +36,13 @@ def main(arguments: list[str] | None = None) -> int:
         if given.command == "pin":
             programs.pin(versions.load())
         elif given.command == "images":
-            charts.print_images(given.charts, given.values, _helm())
+            charts.print_images(given.charts, given.values, catalogue.helm())
         else:
             _build(given.spire)
     except (plan.BuildError, charts.ChartError) as error:
         print(f"supply: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-def _helm() -> Path:
-    """Helm as it is pinned, built if it has not been yet."""
-    step = programs.step(versions.load().programs["helm"])
-    return plan.build([step], plan.cache_folder(), print)[step.name] / "helm"
 
 
 def _build(spire: list[str]) -> None:

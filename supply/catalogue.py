@@ -81,6 +81,12 @@ def _shell_references(pins: versions.Versions) -> tuple[str, str]:
     return f"{PREFIX}/shell:{pins.kubernetes}", f"{PREFIX}/wait-for-it:{pins.kubernetes}"
 
 
+def helm(say: Callable[[str], None] = print) -> Path:
+    """Helm alone, built if it has not been yet. Raises `supply.plan.BuildError`."""
+    step = programs.step(versions.load().programs["helm"])
+    return plan.build([step], plan.cache_folder(), say)[step.name] / "helm"
+
+
 def make(requested: Collection[str] = (), cache: Path | None = None, say: Callable[[str], None] = print) -> Catalogue:
     """Build what is missing and return the catalogue; `requested` names images that a plain build leaves out.
 

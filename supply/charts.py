@@ -19,12 +19,13 @@ from supply.images import PREFIX
 
 PATIENCE = 120.0  # seconds for one run of Helm
 RELEASE, NAMESPACE = "spire", "spire-mgmt"
-REGISTRY, _, FOLDER = PREFIX.partition("/")
 
 # What built image stands in for what is pulled, by the last part of the repository's name. Others stand in for their own name.
 STANDS_IN = {"bash": "shell", "busybox": "shell"}
 # SPIRE's own: another minor version is not the same program to test.
 SPIRE = ("spire-server", "spire-agent", "oidc-discovery-provider")
+# Version of the spire chart -> version of spire-crds from then on, the newest first.
+CRDS_SINCE = (("0.30.0", "0.6.0"), ("0.24.0", "0.5.0"), ("0.20.0", "0.4.0"), ("0.0.0", "0.3.0"))
 # Programs that once had another command line, and the first version that has today's.
 COMMAND_LINE_SINCE = {"spiffe-helper": Version("0.8")}
 
@@ -34,6 +35,14 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 class ChartError(ValueError):
     """A chart that cannot be used; the text is one sentence that names it and says why."""
+
+
+class HelmError(ChartError):
+    """Helm failed; `said` are its own last words."""
+
+    def __init__(self, command: str, said: str) -> None:
+        super().__init__(f"`{command}` failed: {said}")
+        self.said = said
 
 
 @dataclass(frozen=True)
@@ -57,12 +66,21 @@ class Overrides:
     replaced: dict[str, str]
     unsupplied: list[str]
 
+    @property
+    def other_versions(self) -> list[str]:
+        """What stands in at a version that is not the one pulled, such as `spire-server 1.14.5 for 1.14.1`."""
+        told = []
+        for pulled, ours in self.replaced.items():
+            (name, tag), (_, our_tag) = split(pulled), split(ours)
+            if _parse(tag) != _parse(our_tag) and _parse(our_tag):
+                told.append(f"{name.rpartition('/')[2]} {our_tag} for {tag or 'any'}")
+        return told
 
-def prepare(source: Path, into: Path, helm: Path) -> ChartPair:
-    """Copy a folder of charts (or the `charts/` in a checkout) to `into`, which must not exist, with all dependencies in place.
 
-    Nothing is downloaded: dependencies are folders beside the chart. Raises `ChartError` for a folder without the two charts, or
-    where Helm cannot find a dependency.
+def find(source: Path) -> tuple[Path, Version, Version]:
+    """The folder of charts that `source` is, or has as its `charts/`, and the versions of spire and spire-crds there.
+
+    Raises `ChartError` for a folder without the two, or with two that do not belong together.
     """
     charts = next(
         (folder for folder in (source, source / "charts") if (folder / "spire" / "Chart.yaml").is_file()), None
@@ -76,6 +94,32 @@ def prepare(source: Path, into: Path, helm: Path) -> ChartPair:
             f"{charts} has no spire-crds/Chart.yaml, and the spire chart is never installed without its CRDs"
         )
     version, crds_version = (_version(charts / name) for name in ("spire", "spire-crds"))
+    _check_crds(charts, version, crds_version)
+    return charts, version, crds_version
+
+
+def crds_for(chart: Version) -> str:
+    """The version of spire-crds that belongs to a version of the spire chart."""
+    return next((crds for since, crds in CRDS_SINCE if chart >= Version(since)), CRDS_SINCE[-1][1])
+
+
+def _check_crds(charts: Path, chart: Version, crds: Version) -> None:
+    """Refuse CRDs of another time: fields that they do not know are dropped without a word, and what needs them fails later."""
+    wanted = Version(crds_for(chart))
+    newest = Version(CRDS_SINCE[0][0])
+    # What comes with charts that are newer than any known here cannot be told, except that it is not older.
+    fits = crds >= wanted if chart.release[:2] > newest.release[:2] else crds.release[:2] == wanted.release[:2]
+    if not fits:
+        raise ChartError(f"{charts} has spire-crds {crds}, and spire {chart} needs {wanted.major}.{wanted.minor}")
+
+
+def prepare(source: Path, into: Path, helm: Path) -> ChartPair:
+    """Copy a folder of charts (or the `charts/` in a checkout) to `into`, which must not exist, with all dependencies in place.
+
+    Nothing is downloaded: dependencies are folders beside the chart. Raises `ChartError` as `find` does, or where Helm cannot
+    find a dependency.
+    """
+    charts, version, crds_version = find(source)
     shutil.copytree(charts, into)
     for name in ("spire", "spire-crds"):
         _complete(into / name, helm)
@@ -144,7 +188,7 @@ def _helm(helm: Path, *arguments: str) -> str:
             raise ChartError(f"`helm {' '.join(arguments)}` did not end in {PATIENCE:g} s") from None
     if done.returncode:
         said = [line for line in done.stderr.strip().splitlines() if line and not line.startswith("Use --debug")]
-        raise ChartError(f"`helm {' '.join(arguments)}` failed: {' '.join(said[-3:]) or done.returncode}")
+        raise HelmError(f"helm {' '.join(arguments)}", " ".join(said[-3:]) or str(done.returncode))
     return done.stdout
 
 
@@ -162,18 +206,14 @@ def render(
             path.write_text(yaml.safe_dump(dict(mapping)))
             files += ["--values", str(path)]
         version = kubernetes or versions.load().kubernetes
-        return _helm(
-            helm,
-            "template",
-            RELEASE,
-            str(chart),
-            "--namespace",
-            NAMESPACE,
-            "--kube-version",
-            version,
-            *files,
-            *(() if tests else ("--skip-tests",)),
-        )
+        place = (RELEASE, str(chart), "--namespace", NAMESPACE, "--kube-version", version)
+        try:
+            return _helm(helm, "template", *place, *files, *(() if tests else ("--skip-tests",)))
+        except HelmError as error:
+            described = _describe(chart)
+            raise ChartError(
+                f"the chart {described['name']} {described.get('version')} does not render with these values: {error.said}"
+            ) from error
 
 
 def images(rendered: str) -> list[str]:
@@ -213,16 +253,21 @@ def overrides(
     helm: Path,
     built: Collection[str],
     *,
+    handed: Collection[str] = (),
     spire_version: str = "",
     kubernetes: str = "",
 ) -> Overrides:
     """Values, to be merged over `values`, with which the chart runs the images of `built` (references, as `Catalogue.archives` has them).
 
-    SPIRE is taken at `spire_version`, or else at the newest built one of the chart's own minor version. That the images are then ours
+    What is in `handed` under the very reference that is pulled (a digest aside) is taken before anything that was built. SPIRE is taken at `spire_version`, or else at the newest built one of the chart's own minor version. That the images are then ours
     is read from the manifests, rendered again. Raises `ChartError` where the chart does not render.
     """
     pulled = images(render(chart.spire, [values], helm, kubernetes=kubernetes))
-    chosen = {reference: ours for reference in pulled if (ours := _stand_in(reference, built, spire_version))}
+    chosen = {
+        reference: ours
+        for reference in pulled
+        if (ours := _same(reference, handed) or _stand_in(reference, built, spire_version))
+    }
     by_name = {split(reference)[0]: ours for reference, ours in chosen.items()}
     overlay: dict[str, Any] = {}
     for path, image in _settable(_merge(_defaults(chart.spire), values)):
@@ -230,12 +275,17 @@ def overrides(
         if name in by_name:
             _put(overlay, path, _setting(by_name[name], image))
     left = images(render(chart.spire, [values, overlay], helm, kubernetes=kubernetes))
-    unsupplied = [reference for reference in left if reference not in built]
+    unsupplied = [reference for reference in left if reference not in built and reference not in handed]
     replaced = {reference: ours for reference, ours in chosen.items() if reference not in unsupplied}
     wrong = sorted(set(left) - set(unsupplied) - set(chosen.values()))
     if wrong:
         raise ChartError(f"chart {chart.version} runs {', '.join(wrong)} whatever its image values say")
     return Overrides(overlay, replaced, unsupplied)
+
+
+def _same(pulled: str, handed: Collection[str]) -> str | None:
+    """The image that was handed over under the reference that is pulled."""
+    return next((reference for reference in handed if split(reference) == split(pulled)), None)
 
 
 def _stand_in(pulled: str, built: Collection[str], spire_version: str) -> str | None:
@@ -303,11 +353,8 @@ def _settable(
 
 def _setting(reference: str, image: Mapping[str, Any]) -> dict[str, str]:
     name, tag = split(reference)
-    place = (
-        {"registry": REGISTRY, "repository": name.removeprefix(f"{REGISTRY}/")}
-        if "registry" in image
-        else {"repository": name}
-    )
+    registry, _, repository = name.partition("/")
+    place = {"registry": registry, "repository": repository} if "registry" in image else {"repository": name}
     return {**place, "tag": tag, "pullPolicy": "IfNotPresent"}
 
 

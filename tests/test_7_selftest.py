@@ -89,6 +89,8 @@ def test_another_namespace_of_the_demo_is_no_fault(world: World, figures: Figure
 @pytest.mark.dependency(depends=["baseline"], scope="session")
 def test_other_trust_domains_and_storage_that_does_not_last_are_no_fault(world: World, figures: Figures) -> None:
     # The last one: what SPIRE stored is gone with it.
+    if any(cluster.adopted for cluster in world.stage.clusters):
+        pytest.skip("SPIRE is not removed from a cluster that is not the suite's own")
     with ExitStack() as mend:
         world.federation.close()
         old = list(world.federation.spires.values())

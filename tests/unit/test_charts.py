@@ -11,7 +11,7 @@ import pytest
 import yaml
 from packaging.version import Version
 
-from supply.charts import ChartError, ChartPair, images, overrides, prepare, print_images, split
+from supply.charts import ChartError, ChartPair, find, images, overrides, prepare, print_images, split
 from supply.images import PREFIX
 
 # Stands in for Helm: `template` gives one pod with the image at every image value, merged as Helm merges, or what `HELM-FAILS` says;
@@ -175,6 +175,24 @@ class TestPrepare:
         with pytest.raises(ChartError, match=reason):
             prepare(checkout, tmp_path / "copy", helm)
 
+    @pytest.mark.parametrize(
+        ("spire", "crds"),
+        [("0.29.1", "0.4.0"), ("0.29.1", "0.6.0"), ("0.30.0", "0.5.0"), ("0.17.0", "0.4.0"), ("0.31.0", "0.5.0")],
+    )
+    def test_crds_of_another_time_are_refused(self, checkout: Path, spire: str, crds: str) -> None:
+        for name, version in (("spire", spire), ("spire-crds", crds)):
+            (checkout / "charts" / name / "Chart.yaml").write_text(f"name: {name}\nversion: {version}\n")
+        with pytest.raises(ChartError, match=rf"has spire-crds {crds}, and spire {spire} needs 0\.[3-6]$"):
+            find(checkout)
+
+    @pytest.mark.parametrize(
+        ("spire", "crds"), [("0.29.1", "0.5.7"), ("0.30.2", "0.6.0"), ("0.31.0", "0.6.0"), ("0.31.0", "0.7.0")]
+    )
+    def test_crds_that_fit_are_taken(self, checkout: Path, spire: str, crds: str) -> None:
+        for name, version in (("spire", spire), ("spire-crds", crds)):
+            (checkout / "charts" / name / "Chart.yaml").write_text(f"name: {name}\nversion: {version}\n")
+        assert find(checkout) == (checkout / "charts", Version(spire), Version(crds))
+
     def test_what_helm_says_is_in_the_refusal(self, checkout: Path, tmp_path: Path, helm: Path) -> None:
         (checkout / "charts" / "spire" / "HELM-FAILS").write_text("Error: no repository definition for example.com")
         with pytest.raises(ChartError, match=r"dependency update .* failed: Error: no repository definition"):
@@ -286,9 +304,35 @@ class TestOverrides:
         found = overrides(pair, values, helm, [*BUILT, f"{PREFIX}/spiffe-helper:0.11.0"])
         assert found.unsupplied == ([] if supplied else [f"example.com/spiffe/spiffe-helper:{tag}"])
 
+    def test_what_was_handed_over_is_taken_before_what_was_built(self, pair: ChartPair, helm: Path) -> None:
+        values = {"helper": {"image": image("spiffe/spiffe-helper", "nightly@sha256:00ff")}}
+        handed = ["example.com/spiffe/spiffe-helper:nightly", "example.com/spiffe/spire-controller-manager:0.6.2"]
+        found = overrides(pair, values, helm, BUILT, handed=handed)
+        assert found.unsupplied == []
+        assert found.values["helper"]["image"] == {
+            "registry": "example.com",
+            "repository": "spiffe/spiffe-helper",
+            "tag": "nightly",
+            "pullPolicy": "IfNotPresent",
+        }
+        assert found.values["spire-server"]["manager"]["image"]["repository"] == "spiffe/spire-controller-manager"
+
+    def test_what_was_handed_over_at_another_version_is_not_what_is_pulled(self, pair: ChartPair, helm: Path) -> None:
+        values = {"helper": {"image": image("spiffe/spiffe-helper", "nightly")}}
+        found = overrides(pair, values, helm, BUILT, handed=["example.com/spiffe/spiffe-helper:0.11.0"])
+        assert found.unsupplied == ["example.com/spiffe/spiffe-helper:nightly"]
+
+    def test_what_stands_in_at_another_version_is_told(self, pair: ChartPair, helm: Path) -> None:
+        found = overrides(pair, {}, helm, [*BUILT, f"{PREFIX}/spire-controller-manager:0.6.2"])
+        told = ["busybox 1.36.3 for 1.37", "kubectl 1.36.3 for v1", "spire-server 1.14.12 for 1.14.1"]
+        assert sorted(found.other_versions) == told
+
     def test_a_chart_that_does_not_render_is_refused_in_helms_words(self, pair: ChartPair, helm: Path) -> None:
         (pair.spire / "HELM-FAILS").write_text("Error: trustDomain must be set")
-        with pytest.raises(ChartError, match="trustDomain must be set"):
+        with pytest.raises(
+            ChartError,
+            match=r"^the chart spire 0\.29\.1 does not render with these values: Error: trustDomain must be set$",
+        ):
             overrides(pair, {}, helm, BUILT)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fixtures import reporting
-from fixtures.reporting import Phase, Report, new_folder
+from fixtures.reporting import Phase, Report, discard_folder, new_folder
 from fixtures.waiting import Condition, Look, wait_for
 
 pytest_plugins = ["pytester"]
@@ -186,6 +186,23 @@ def test_folders_made_within_one_second_are_distinct_and_latest_points_to_the_ne
         assert made[-1].is_dir()
     assert [path.name for path in made] == [f"2026-11-24T120000Z{suffix}" for suffix in ("", "-2", "-3")]
     assert sorted(path.name for path in runs.iterdir()) == [*sorted(path.name for path in made), "latest"]
+
+
+def test_a_folder_that_is_discarded_leaves_latest_to_the_one_before(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    first = new_folder(None, runs)
+    second = new_folder(None, runs)
+    (second / "junit.xml").touch()
+    discard_folder(second)
+    assert (runs / "latest").resolve() == first
+    discard_folder(first)
+    assert not runs.exists()
+
+
+def test_a_folder_elsewhere_that_is_discarded_leaves_what_is_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "latest").symlink_to("gone")
+    discard_folder(new_folder(tmp_path / "mine", tmp_path / "runs"))
+    assert [path.name for path in tmp_path.iterdir()] == ["latest"]
 
 
 def test_latest_is_a_relative_link_so_that_the_runs_may_be_moved(tmp_path: Path) -> None:

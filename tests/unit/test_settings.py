@@ -450,11 +450,43 @@ def refusal(run: Run, *arguments: str) -> str:
 
 def test_a_run_with_an_unknown_chart_folder_is_refused(run: Run) -> None:
     said = refusal(run, f"--charts={run.folder}")
-    assert said == f"--charts {run.folder}: not a folder with the charts spire and spire-crds"
+    assert said.startswith(f"--charts: {run.folder} is no folder of charts: it has neither spire/Chart.yaml nor")
 
 
 def test_a_run_with_a_bad_version_is_refused(run: Run) -> None:
     assert refusal(run, "--chart-version", "newest") == "--chart-version 'newest' is not a version such as 0.30.0"
+
+
+@pytest.mark.parametrize(
+    ("crds", "why"),
+    [("0.5.0", "has spire-crds 0.5.0, and spire 0.30.0 needs 0.6"), (None, "has no spire-crds/Chart.yaml")],
+)
+def test_a_run_with_crds_of_another_time_is_refused(run: Run, crds: str | None, why: str) -> None:
+    for name, version in (("spire", "0.30.0"), ("spire-crds", crds)):
+        if version:
+            (run.folder / "charts" / name).mkdir(parents=True)
+            (run.folder / "charts" / name / "Chart.yaml").write_text(f"name: {name}\nversion: {version}\n")
+    assert why in refusal(run, f"--charts={run.folder}")
+
+
+def test_a_run_with_an_oci_reference_that_is_none_is_refused(run: Run) -> None:
+    assert refusal(run, "--charts=oci://") == "--charts oci://: not of the form oci://HOST/FOLDER/spire:VERSION"
+
+
+def test_a_run_with_an_image_archive_that_is_none_is_refused(run: Run) -> None:
+    (run.folder / "notes.txt").write_text("no archive")
+    said = refusal(run, f"--image-archive={run.folder}/notes.txt")
+    assert said.startswith(f"{run.folder}/notes.txt is no image archive, as `docker save` writes it")
+
+
+def test_a_run_with_two_versions_of_the_chart_is_refused(run: Run) -> None:
+    said = refusal(run, "--charts=oci://registry.example/charts/spire:0.30.0", "--chart-version=0.29.0")
+    assert said.endswith("names a version, and so does --chart-version: give one")
+
+
+def test_a_run_with_an_engine_that_does_not_answer_is_refused(run: Run) -> None:
+    run.environment["KIND_EXPERIMENTAL_PROVIDER"] = "nerdctl"
+    assert refusal(run) == "KIND_EXPERIMENTAL_PROVIDER asks for nerdctl, and `nerdctl info` does not succeed"
 
 
 def test_a_run_with_a_port_that_is_taken_is_refused(run: Run) -> None:

@@ -10,13 +10,13 @@ from packaging.version import Version
 
 from fixtures import sources
 from fixtures.sources import Source
-from supply import versions
+from supply import charts, versions
 
 
 def write_charts(folder: Path, version: str = "0.30.0") -> Path:
-    for name in ("spire", "spire-crds"):
+    for name, its in (("spire", version), ("spire-crds", charts.crds_for(Version(version)))):
         (folder / name).mkdir(parents=True)
-        (folder / name / "Chart.yaml").write_text(yaml.safe_dump({"name": name, "version": version}))
+        (folder / name / "Chart.yaml").write_text(yaml.safe_dump({"name": name, "version": its}))
     return folder
 
 
@@ -62,12 +62,12 @@ def test_a_charts_folder_is_absolute_however_it_was_given(tmp_path: Path, monkey
 @pytest.mark.parametrize("missing", ["spire", "spire-crds"])
 def test_a_folder_that_lacks_one_of_the_charts_is_refused(tmp_path: Path, missing: str) -> None:
     (write_charts(tmp_path) / missing / "Chart.yaml").unlink()
-    with pytest.raises(ValueError, match=r"--charts .*: not a folder with the charts spire and spire-crds"):
+    with pytest.raises(ValueError, match=rf"^--charts: .* has n.*{missing}/Chart\.yaml"):
         sources.charts_folder("--charts", str(tmp_path))
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"--from .*none: not a folder with the charts"):
+    with pytest.raises(ValueError, match=r"^--from: .*none is no folder of charts"):
         sources.charts_folder("--from", str(tmp_path / "none"))
 
 
@@ -85,13 +85,67 @@ def test_a_source_says_what_it_is(tmp_path: Path) -> None:
     assert str(Source()) == "SPIRE default"
 
 
-def test_a_published_chart_is_refused_where_the_supply_is_local() -> None:
-    with pytest.raises(ValueError, match=r"chart 0\.24\.2 is a published one: with --supply=local give a folder"):
-        sources.check_source(Source(chart_version=Version("0.24.2")), "local")
+def test_a_folder_whose_chart_is_older_than_the_oldest_known_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"--charts .* has the chart 0\.16\.0: the oldest chart this suite knows is"):
+        sources.charts_folder("--charts", str(write_charts(tmp_path, "0.16.0")))
 
 
-@pytest.mark.parametrize("supply", ["auto", "published"])
-def test_a_published_chart_is_taken_where_the_supply_may_be_published(supply: str) -> None:
+@pytest.mark.parametrize(
+    ("given", "registry", "version"),
+    [
+        ("oci://registry.example/charts/spire:0.30.0", "oci://registry.example/charts", "0.30.0"),
+        ("oci://registry.example:5000/a/b/spire", "oci://registry.example:5000/a/b", None),
+        ("oci://registry.example/charts", "oci://registry.example/charts", None),
+        ("oci://registry.example/spire:v0.29.0", "oci://registry.example", "0.29.0"),
+        ("oci://registry.example/charts/spire:0.30.0_mirror.1", "oci://registry.example/charts", "0.30.0+mirror.1"),
+    ],
+)
+def test_an_oci_reference_names_the_folder_of_both_charts(given: str, registry: str, version: str | None) -> None:
+    found = sources.charts_source("--charts", given, None)
+    assert found == Source(chart_version=Version(version) if version else None, registry=registry)
+    assert found.is_published
+
+
+@pytest.mark.parametrize(
+    "given", ["oci://", "oci://registry.example", "oci:///charts/spire", "oci://registry.example//spire", "oci://a b/c"]
+)
+def test_an_oci_reference_that_names_no_folder_is_refused(given: str) -> None:
+    with pytest.raises(ValueError, match=r"^--charts oci://.*: not of the form oci://HOST/FOLDER/spire:VERSION$"):
+        sources.charts_source("--charts", given, None)
+
+
+def test_an_oci_reference_with_a_tag_that_is_no_version_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^--charts oci://.*: 'latest' is not a version such as 0\.30\.0"):
+        sources.charts_source("--charts", "oci://registry.example/charts/spire:latest", None)
+
+
+def test_a_version_goes_with_an_oci_reference_and_not_with_a_folder(tmp_path: Path) -> None:
+    found = sources.charts_source("--charts", "oci://registry.example/charts/spire", "0.30.0")
+    assert found == Source(chart_version=Version("0.30.0"), registry="oci://registry.example/charts")
+    with pytest.raises(ValueError, match="two ways to choose the chart: give one"):
+        sources.charts_source("--charts", str(write_charts(tmp_path)), "0.30.0")
+    with pytest.raises(ValueError, match="names a version, and so does --chart-version"):
+        sources.charts_source("--charts", "oci://registry.example/charts/spire:0.29.0", "0.30.0")
+
+
+def test_an_upgrade_between_oci_references_needs_their_versions() -> None:
+    old, new = (sources.source("--to", f"oci://registry.example/spire:0.{minor}.0") for minor in (28, 30))
+    with pytest.raises(ValueError, match=r"from 0\.28\.0 to 0\.30\.0 skips a minor version"):
+        sources.check_upgrade(old, new)
+    with pytest.raises(ValueError, match="an upgrade is between versions that are named"):
+        sources.source("--to", "oci://registry.example/spire")
+
+
+def test_a_source_at_a_registry_says_where() -> None:
+    assert (
+        str(sources.oci("--charts", "oci://registry.example/a/spire:0.30.0"))
+        == "chart 0.30.0 of oci://registry.example/a"
+    )
+    assert str(sources.oci("--charts", "oci://registry.example/a")) == "chart (the newest) of oci://registry.example/a"
+
+
+@pytest.mark.parametrize("supply", ["auto", "published", "local"])
+def test_a_published_chart_is_taken_whatever_the_supply_of_images(supply: str) -> None:
     sources.check_source(Source(chart_version=Version("0.24.2")), supply)
 
 

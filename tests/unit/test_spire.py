@@ -1,0 +1,162 @@
+"""What an earlier run left in a cluster: removed where the cluster is the suite's own, only named where it is somebody's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fixtures import spire
+from fixtures.spire import Release, Spire, SpireError, unfit
+from fixtures.waiting import WaitError
+
+
+class Cluster:
+    """A cluster whose Helm answers from a list of releases, and whose namespaces are those given."""
+
+    label = "server"
+
+    def __init__(
+        self,
+        *releases: dict[str, str],
+        adopted: bool = False,
+        namespaces: tuple[Any, ...] = (),
+        history: tuple[str, ...] = (),
+    ) -> None:
+        self.releases = list(releases)
+        self.adopted = adopted
+        self.uninstalled: list[str] = []
+        self.rolled_back_to: list[str] = []
+        self.history = history
+        self.core = SimpleNamespace(list_namespace=lambda: SimpleNamespace(items=namespaces))
+
+    def run(self, _program: Path, *arguments: str, timeout: float) -> str:
+        assert timeout > 0
+        match arguments:
+            case ("list", "--all", *_):
+                return json.dumps([found for found in self.releases if found["name"] not in self.uninstalled])
+            case ("uninstall", "-n", "spire-mgmt", name, "--ignore-not-found", "--no-hooks"):
+                self.uninstalled.append(name)
+                return ""
+            case ("history", "-n", "spire-mgmt", *_):
+                return json.dumps([{"revision": n, "status": status} for n, status in enumerate(self.history, 1)])
+            case ("rollback", "-n", "spire-mgmt", "spire", revision, "--no-hooks"):
+                self.rolled_back_to.append(revision)
+                return ""
+            case ("get", "values", *_):
+                return "null"
+        raise AssertionError(arguments)
+
+    def kubectl(self, verb: str, resource: str, *_: str) -> str:
+        assert (verb, resource) == ("delete", "deployments"), (
+            "pods with the CSI driver's volumes, before the driver goes"
+        )
+        assert not self.uninstalled
+        return ""
+
+
+def on(cluster: Cluster, folder: Path) -> Spire:
+    return Spire(cluster, folder / "helm", "server.example", (), folder)  # type: ignore[arg-type]
+
+
+def chart(folder: Path, version: str, tag: str | None = None) -> Release:
+    (folder / version).mkdir()
+    (folder / version / "Chart.yaml").write_text(f"name: spire\nversion: {version}\n")
+    return Release(folder / version, folder, {"spire-server": {"image": {"tag": tag}}} if tag else {})
+
+
+def namespace(name: str, *conditions: tuple[str, str], phase: str = "Terminating") -> Any:
+    described = [SimpleNamespace(type=kind, status="True", message=message) for kind, message in conditions]
+    return SimpleNamespace(
+        metadata=SimpleNamespace(name=name), status=SimpleNamespace(phase=phase, conditions=described or None)
+    )
+
+
+@pytest.mark.parametrize("status", spire.BROKEN)
+def test_a_release_that_broke_before_it_was_ever_deployed_is_removed_before_anything_is_installed(
+    tmp_path: Path, status: str
+) -> None:
+    cluster = Cluster({"name": "spire", "status": status}, {"name": "spire-crds", "status": "deployed"})
+    said: list[str] = []
+    on(cluster, tmp_path)._clear_broken(said.append)
+    assert cluster.uninstalled == ["spire"]
+    assert said[0] == f"removing release spire ({status})"
+
+
+@pytest.mark.parametrize(
+    ("status", "rolled_back"), [("failed", []), ("pending-upgrade", ["2"]), ("pending-rollback", ["2"])]
+)
+def test_a_release_that_was_deployed_before_it_broke_keeps_what_it_stores(
+    tmp_path: Path, status: str, rolled_back: list[str]
+) -> None:
+    cluster = Cluster({"name": "spire", "status": status}, history=("superseded", "deployed", status))
+    on(cluster, tmp_path)._clear_broken(lambda _: None)
+    assert cluster.uninstalled == []
+    assert cluster.rolled_back_to == rolled_back
+
+
+@pytest.mark.parametrize("status", spire.BROKEN)
+def test_a_broken_release_in_somebodys_cluster_is_named_and_stays(tmp_path: Path, status: str) -> None:
+    cluster = Cluster({"name": "spire", "status": status}, adopted=True)
+    with pytest.raises(SpireError, match=rf"^server: the release spire in spire-mgmt is {status}, from an earlier run"):
+        on(cluster, tmp_path)._clear_broken(lambda _: None)
+    assert cluster.uninstalled == []
+
+
+def test_a_namespace_that_does_not_go_is_named_with_what_holds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spire, "GONE", 0.05)
+    held = namespace("spire-server", ("NamespaceFinalizersRemaining", "example.com/hold in 1 resource instances"))
+    cluster = Cluster(namespaces=(held, namespace("spire-system", phase="Active"), namespace("elsewhere")))
+    with pytest.raises(WaitError, match=r"terminating: spire-server \(example\.com/hold in 1 resource instances\)"):
+        on(cluster, tmp_path)._clear_broken(lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("installed", "wanted", "why"),
+    [
+        ("spire-0.30.0", "0.29.0", "from 0.30.0 to 0.29.0 is a downgrade"),
+        ("spire-0.28.0", "0.30.0", "from 0.28.0 to 0.30.0 skips a minor version"),
+        ("spire-0.1.0", "0.30.0", "skips a minor version"),
+        ("spire-0.30.0", "0.1.0", "is a downgrade"),
+    ],
+)
+def test_a_release_that_cannot_be_followed_makes_way_and_in_somebodys_cluster_is_named(
+    tmp_path: Path, installed: str, wanted: str, why: str
+) -> None:
+    release = chart(tmp_path, wanted)
+    found = {"name": "spire", "status": "deployed", "chart": installed}
+    ours, theirs = Cluster(found), Cluster(found, adopted=True)
+    on(ours, tmp_path)._make_way(release, lambda _: None)
+    assert ours.uninstalled == ["spire"]
+    with pytest.raises(SpireError, match=rf"^server has {installed} installed: .*{why}"):
+        on(theirs, tmp_path)._make_way(release, lambda _: None)
+    assert theirs.uninstalled == []
+
+
+@pytest.mark.parametrize(("installed", "wanted"), [("0.29.0", "0.29.0"), ("0.29.0", "0.30.0"), ("0.28.0", "0.28.5")])
+def test_a_release_that_can_be_followed_stays(tmp_path: Path, installed: str, wanted: str) -> None:
+    cluster = Cluster({"name": "spire", "status": "deployed", "chart": f"spire-{installed}"}, adopted=True)
+    on(cluster, tmp_path)._make_way(chart(tmp_path, wanted), lambda _: None)
+    assert cluster.uninstalled == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        ("1.15.3", "1.14.5", "from 1.15.3 to 1.14.5 is a downgrade"),
+        ("1.8.7", "1.14.5", "from 1.8.7 to 1.14.5 skips a minor version: only one at a time is supported"),
+        ("1.14.5", "1.15.3", None),
+        ("1.14.5", "nightly", None),
+        (None, "1.15.3", None),
+    ],
+)
+def test_spire_goes_neither_back_nor_leaps_within_one_chart(
+    tmp_path: Path, before: str | None, after: str, why: str | None
+) -> None:
+    values = {"spire-server": {"image": {"tag": before}}} if before else {}
+    assert unfit("spire-0.1.0", values, chart(tmp_path, "0.1.0", after)) == why

@@ -1,0 +1,100 @@
+"""Charts that are to be pulled: asked for in the right words, and refused in a sentence where they cannot be had."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.version import Version
+
+from fixtures import sources, supply
+from fixtures.sources import Source
+from fixtures.supply import CHART_REPOSITORY, SupplyError
+
+# Writes down how it was called, and pulls a chart of the version that was asked for, or 0.30.0.
+HELM = """#!{python}
+import pathlib, sys
+given = sys.argv[1:]
+with open("{folder}/calls", "a") as calls:
+    calls.write(" ".join(given) + "\\n")
+if "refused" in " ".join(given):
+    sys.exit("level=warning msg=ignored\\nError: response status code 403: denied")
+name = given[1].rpartition("/")[2]
+version = given[given.index("--version") + 1] if "--version" in given else "0.30.0"
+chart = pathlib.Path(given[given.index("--untardir") + 1], name)
+chart.mkdir(parents=True)
+(chart / "Chart.yaml").write_text("name: " + name + "\\nversion: " + version + "\\n")
+"""
+
+
+@pytest.fixture
+def helm(tmp_path: Path) -> Path:
+    program = tmp_path / "helm"
+    program.write_text(HELM.format(python=sys.executable, folder=tmp_path))
+    program.chmod(0o755)
+    return program
+
+
+def calls(helm: Path) -> list[str]:
+    return [line.split(" --untar")[0] for line in (helm.parent / "calls").read_text().splitlines()]
+
+
+def versions_asked(helm: Path) -> list[str]:
+    return [line.partition("--version ")[2] for line in (helm.parent / "calls").read_text().splitlines()]
+
+
+def test_a_version_of_the_repository_is_pulled_with_the_crds_that_belong_to_it(helm: Path, tmp_path: Path) -> None:
+    pair = supply._charts(Source(chart_version=Version("0.29.0")), helm, tmp_path)
+    assert (str(pair.version), str(pair.crds_version)) == ("0.29.0", "0.5.0")
+    assert calls(helm) == [f"pull {name} --repo {CHART_REPOSITORY}" for name in ("spire", "spire-crds")]
+    assert versions_asked(helm) == ["0.29.0", "0.5.0"]
+
+
+def test_an_oci_reference_is_pulled_with_the_crds_beside_it(helm: Path, tmp_path: Path) -> None:
+    pair = supply._charts(sources.oci("--charts", "oci://registry.example/mirror/spire"), helm, tmp_path)
+    assert (str(pair.version), str(pair.crds_version)) == ("0.30.0", "0.6.0")
+    assert calls(helm) == [f"pull oci://registry.example/mirror/{name}" for name in ("spire", "spire-crds")]
+    assert versions_asked(helm) == ["", "0.6.0"]
+
+
+def test_a_chart_that_the_registry_refuses_is_refused_in_a_sentence_with_its_reason(helm: Path, tmp_path: Path) -> None:
+    with pytest.raises(SupplyError) as caught:
+        supply._charts(sources.oci("--charts", "oci://registry.example/refused/spire:0.30.0"), helm, tmp_path)
+    assert str(caught.value) == (
+        "the chart spire 0.30.0 cannot be had from oci://registry.example/refused: "
+        "Error: response status code 403: denied"
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "asked", "what"),
+    [
+        (Source(), f"{CHART_REPOSITORY}index.yaml", "the newest chart"),
+        (Source(chart_version=Version("0.30.0")), f"{CHART_REPOSITORY}index.yaml", "chart 0.30.0"),
+        (
+            Source(chart_version=Version("0.30.0"), registry="oci://registry.example:5000/a/b"),
+            "https://registry.example:5000/v2/",
+            "chart 0.30.0 of oci://registry.example:5000/a/b",
+        ),
+    ],
+)
+def test_charts_that_cannot_be_reached_are_refused_before_a_helm_is_made_for_them(
+    monkeypatch: pytest.MonkeyPatch, source: Source, asked: str, what: str
+) -> None:
+    urls = []
+
+    def unreachable(url: str) -> str:
+        urls.append(url)
+        return "Name or service not known"
+
+    monkeypatch.setattr(supply, "_unreachable", unreachable)
+    with pytest.raises(SupplyError, match=r"\(Name or service not known\): give a folder with --charts$") as caught:
+        supply._check_reachable(source)
+    assert urls == [asked]
+    assert str(caught.value).startswith(f"{what} cannot be had, as ")
+
+
+def test_a_folder_of_charts_is_reachable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(supply, "_unreachable", lambda url: pytest.fail(url))
+    supply._check_reachable(Source(charts=tmp_path))
