@@ -81,7 +81,7 @@ def changed_server(world: World, mend: ExitStack, **changed: Any) -> None:
     """Change fields of the demo server's container."""
     thing = demo_server(world)
     before = thing.read()["spec"]["template"]["spec"]["containers"][0]
-    mend.callback(world.demo.wait_server)
+    mend.callback(world.demo.reconnect)
     thing.change(mend, container(**{**before, **changed}))
 
 
@@ -261,7 +261,13 @@ def agent_banned(world: World, mend: ExitStack) -> None:
 # Live objects: components
 
 
-@fault("objects", "spire ready", "0 of", "component ready", "StatefulSet spire-server/spire-server has 0 of 1 ready")
+@fault(
+    "objects",
+    "spire ready",
+    "has no replica|0 of 1 ready",
+    "component ready",
+    "StatefulSet spire-server/spire-server has 0 of 1 ready",
+)
 def server_scaled_to_nothing(world: World, mend: ExitStack) -> None:
     mend.callback(world.server.wait_ready)
     Thing(world.server.cluster, "statefulsets.apps", "spire-server", SERVER_NAMESPACE).change(
@@ -331,7 +337,7 @@ def controller_manager_without_image(world: World, mend: ExitStack) -> None:
 def server_of_another_audience(world: World, mend: ExitStack) -> None:
     audience = f"spiffe://{world.server.trust_domain}/other"
     changed_server(world, mend, env=_environment(world, SERVER_AUDIENCE=audience))
-    world.demo.wait_server()
+    world.demo.reconnect()
 
 
 @fault(
@@ -341,9 +347,9 @@ def server_under_another_service_account(world: World, mend: ExitStack) -> None:
     namespace = world.demo.namespace
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "other", "namespace": namespace}}
     applied(mend, world.server.cluster, account)
-    mend.callback(world.demo.wait_server)
+    mend.callback(world.demo.reconnect)
     demo_server(world).change(mend, {"spec": {"template": {"spec": {"serviceAccountName": "other"}}}})
-    world.demo.wait_server()
+    world.demo.reconnect()
 
 
 @fault("objects", "demo server", "has no image: .*nowhere", "server reachable", "has no image: .*nowhere")
@@ -382,9 +388,10 @@ def server_that_looks_for_the_socket_elsewhere(world: World, mend: ExitStack) ->
 
 @fault("objects", "success", "unable to issue request", "server reachable", "Service .*/server-service leads to no pod")
 def service_that_selects_nothing(world: World, mend: ExitStack) -> None:
+    # A forward keeps the pod that it was opened to.
+    mend.callback(world.demo.forward.interrupt)
     service = Thing(world.server.cluster, "services", "server-service", world.demo.namespace)
     service.change(mend, {"spec": {"selector": {"app": "nothing"}}})
-    # A forward keeps the pod that it was opened to.
     world.demo.forward.interrupt()
 
 
