@@ -348,7 +348,9 @@ def server_under_another_service_account(world: World, mend: ExitStack) -> None:
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "other", "namespace": namespace}}
     applied(mend, world.server.cluster, account)
     mend.callback(world.demo.reconnect)
-    demo_server(world).change(mend, {"spec": {"template": {"spec": {"serviceAccountName": "other"}}}})
+    # Kubernetes keeps the name under its old key too.
+    names = {"serviceAccountName": "other", "serviceAccount": "other"}
+    demo_server(world).change(mend, {"spec": {"template": {"spec": names}}})
     world.demo.reconnect()
 
 

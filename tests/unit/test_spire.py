@@ -31,7 +31,15 @@ class Cluster:
         self.uninstalled: list[str] = []
         self.rolled_back_to: list[str] = []
         self.history = history
+        self.forced: list[str] = []
         self.core = SimpleNamespace(list_namespace=lambda: SimpleNamespace(items=namespaces))
+
+    def kubectl(self, *arguments: str) -> str:
+        match arguments:
+            case ("delete", "pods", "--all", "-n", namespace, "--force", *_):
+                self.forced.append(namespace)
+                return ""
+        raise AssertionError(arguments)
 
     def run(self, _program: Path, *arguments: str, timeout: float) -> str:
         assert timeout > 0
@@ -49,13 +57,6 @@ class Cluster:
             case ("get", "values", *_):
                 return "null"
         raise AssertionError(arguments)
-
-    def kubectl(self, verb: str, resource: str, *_: str) -> str:
-        assert (verb, resource) == ("delete", "deployments"), (
-            "pods with the CSI driver's volumes, before the driver goes"
-        )
-        assert not self.uninstalled
-        return ""
 
 
 def on(cluster: Cluster, folder: Path) -> Spire:
@@ -114,6 +115,17 @@ def test_a_namespace_that_does_not_go_is_named_with_what_holds_it(
     cluster = Cluster(namespaces=(held, namespace("spire-system", phase="Active"), namespace("elsewhere")))
     with pytest.raises(WaitError, match=r"terminating: spire-server \(example\.com/hold in 1 resource instances\)"):
         on(cluster, tmp_path)._clear_broken(lambda _: None)
+    assert cluster.forced == ["spire-server"]
+
+
+def test_pods_in_somebodys_cluster_are_waited_for_and_never_forced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spire, "GONE", 0.05)
+    cluster = Cluster(namespaces=(namespace("spire-server"),), adopted=True)
+    with pytest.raises(WaitError, match=r"terminating: spire-server \(no reason given\)"):
+        on(cluster, tmp_path)._clear_broken(lambda _: None)
+    assert cluster.forced == []
 
 
 @pytest.mark.parametrize(
