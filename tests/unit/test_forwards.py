@@ -1,0 +1,107 @@
+"""Forwards that stay, with a program in kubectl's place that says what kubectl says."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from fixtures.clusters import Cluster
+from fixtures.forwards import Forward, free_port, port_is_free
+from fixtures.waiting import Condition, Look, WaitError, wait_for
+
+SOON = 10.0
+LISTENS = """#!/bin/sh
+echo "$@" >> {folder}/arguments
+echo $$ >> {folder}/started
+echo "Forwarding from 127.0.0.1:8440 -> 8443"
+exec sleep 60
+"""
+LOSES_ITS_POD = """#!/bin/sh
+echo $$ >> {folder}/started
+echo "Forwarding from 127.0.0.1:8440 -> 8443"
+test "$(wc -l < {folder}/started)" -gt 1 || echo "error: lost connection to pod"
+exec sleep 60
+"""
+
+
+@pytest.fixture
+def forward(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Forward]:
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(getattr(request, "param", LISTENS).format(folder=tmp_path))
+    kubectl.chmod(0o755)
+    cluster: Any = SimpleNamespace(label="server", kubectl_path=kubectl, environment=dict(os.environ))
+    made = Forward(
+        cast(Cluster, cluster), "spire-server", "svc/spire-server", "127.0.0.1", 8440, 8443, tmp_path / "log"
+    )
+    yield made
+    made.close()
+
+
+def started(folder: Path) -> list[int]:
+    file = folder / "started"
+    return [int(line) for line in file.read_text().split()] if file.exists() else []
+
+
+def times_started(folder: Path, times: int) -> Condition[bool]:
+    return Condition("starts", lambda: Look(len(started(folder)) >= times or None, str(started(folder))))
+
+
+def test_a_forward_is_of_one_address_to_one_service(forward: Forward, tmp_path: Path) -> None:
+    forward.open()
+    expected = "port-forward -n spire-server --address 127.0.0.1 svc/spire-server 8440:8443"
+    assert (tmp_path / "arguments").read_text().strip() == expected
+    assert forward.reopened == []
+
+
+@pytest.mark.parametrize("forward", [LOSES_ITS_POD], indirect=True)
+def test_a_forward_that_loses_its_pod_is_opened_again_and_that_is_remembered(forward: Forward, tmp_path: Path) -> None:
+    forward.open()
+    wait_for(times_started(tmp_path, 2), SOON)
+    wait_for(forward.listening, SOON)
+    assert [each.why for each in forward.reopened] == ["error: lost connection to pod"]
+
+
+def test_a_forward_that_is_interrupted_is_opened_again(forward: Forward, tmp_path: Path) -> None:
+    forward.open()
+    forward.interrupt()
+    wait_for(times_started(tmp_path, 2), SOON)
+    wait_for(forward.listening, SOON)
+
+
+def test_a_forward_that_is_closed_ends_its_program_and_may_be_opened_again(forward: Forward, tmp_path: Path) -> None:
+    forward.open()
+    forward.close()
+    (first,) = started(tmp_path)
+    assert not Path(f"/proc/{first}/cwd").exists()
+    with pytest.raises(WaitError):
+        wait_for(forward.listening, 0.1)
+    forward.open()
+    assert len(started(tmp_path)) == 2
+
+
+def test_a_copy_of_a_forward_is_one_of_its_own(forward: Forward) -> None:
+    forward.open()
+    other = replace(forward, target="svc/server-service")
+    with pytest.raises(WaitError):
+        wait_for(other.listening, 0.1)
+    other.open()
+    other.close()
+    wait_for(forward.listening, 0.1)
+
+
+def test_a_port_that_is_taken_gives_way_to_a_free_one() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert not port_is_free("127.0.0.1", port)
+        other = free_port("127.0.0.1", port)
+    assert other != port
+    assert free_port("127.0.0.1", other) == other
