@@ -12,9 +12,11 @@ from fixtures import pods, spiffe, values
 from fixtures.breaking import World
 from fixtures.clusters import Cluster
 from fixtures.federation import Federation
+from fixtures.live import Live, Stretch
 from fixtures.probe import SUCCESS, Endpoint
 from fixtures.spiffe import Bundle, Relationship
 from fixtures.spire import AGENT, CSI_DRIVER, OIDC_PROVIDER, SERVER_NAMESPACE, SYSTEM_NAMESPACE, Spire
+from fixtures.traffic import KINDS, table
 from fixtures.waiting import Condition, Look, wait_for
 from fixtures.workloads import CLIENT_LINES, Demo, Outcome
 
@@ -147,6 +149,23 @@ def call_succeeded(outcome: Outcome) -> None:
     """The client's Job completed, and its log tells the tutorial's story."""
     assert outcome.ended == "Complete", outcome.log
     assert outcome.lines == (*CLIENT_LINES, SUCCESS)
+
+
+def traffic_was_unharmed(live: Live, stretch: Stretch, *kinds: str) -> None:
+    """No request of these kinds (all, where none is named) that began in the stretch failed, and there were some."""
+    for summary in live.summaries(stretch):
+        if summary.kind in (kinds or KINDS):
+            told = "\n".join(table([summary]))
+            assert summary.sent > 0, told
+            assert summary.failed == 0, told
+
+
+def traffic_failed_at(live: Live, stretch: Stretch, kind: str, stages: set[str]) -> None:
+    """Requests of this kind that began in the stretch failed, and at no other stage than these."""
+    summary = live.of(stretch, kind)
+    told = "\n".join(table([summary]))
+    assert summary.failed > 0, told
+    assert set(summary.stages) <= stages, told
 
 
 def _endpoints(world: World, _soon: float) -> None:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -249,9 +250,36 @@ func TestFetchDescribesTheIdentity(t *testing.T) {
 	if found.SPIFFEID != clientID || found.X509Serial != "abc" ||
 		!slices.Equal(found.TrustDomains, []string{"client.example", "server.example"}) ||
 		!slices.Equal(found.JWTAuthorities["server.example"], []string{"server-key"}) ||
+		found.JWTAuthority != "client-key" || found.X509Authority != hex.EncodeToString(d.client.cert.SubjectKeyId) ||
 		len(found.X509Authorities["server.example"]) != 1 || len(found.X509Authorities["server.example"][0]) != 64 ||
 		time.Until(found.X509NotAfter) < time.Minute || time.Until(found.JWTExpiry) > time.Minute {
 		t.Error(stdout)
+	}
+}
+
+func TestValidateSaysWhoseATokenIs(t *testing.T) {
+	d := startDemo(t)
+	d.issue()
+	later := time.Now().Add(time.Minute)
+	for name, example := range map[string]struct {
+		token, said string
+		code        int
+	}{
+		"foreign":        {d.server.jwtSVID(serverID, clientID, later), serverID, 0},
+		"other audience": {d.server.jwtSVID(serverID, otherID, later), "expected audience in", 1},
+		"unknown key":    {newAuthority(t, "server.example", "rotated").jwtSVID(serverID, clientID, later), `no JWT authority "rotated"`, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "token")
+			check(t, os.WriteFile(file, []byte(example.token+"\n"), 0o600))
+			stdout, stderr, code := d.run(t, []string{"validate", "AUDIENCE=" + clientID, "BEARER=file:" + file})
+			if !strings.Contains(stdout+stderr, example.said) || code != example.code || strings.Contains(stdout+stderr, "eyJ") {
+				t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+			}
+		})
+	}
+	if _, stderr, code := d.run(t, []string{"validate", "AUDIENCE=" + clientID}); code != 1 || !strings.Contains(stderr, "BEARER") {
+		t.Errorf("without a token: exit %d\n%s", code, stderr)
 	}
 }
 

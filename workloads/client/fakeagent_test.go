@@ -23,6 +23,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 	"github.com/spiffe/go-spiffe/v2/proto/spiffe/workload"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/spiffe/go-spiffe/v2/svid/jwtsvid"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -64,6 +65,9 @@ func (a *authority) certificate(template *x509.Certificate) (*ecdsa.PrivateKey, 
 	parent, signer := a.cert, a.key
 	if parent == nil {
 		parent, signer = template, key
+	} else {
+		// One that shares its issuer's name counts as self-signed, and would not say whose key signed it.
+		template.Subject.CommonName += " workload"
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
 	check(a.t, err)
@@ -114,6 +118,7 @@ type agent struct {
 	x509    *workload.X509SVIDResponse
 	bundles *workload.JWTBundlesResponse
 	token   func(audience string) *workload.JWTSVID
+	known   *jwtbundle.Set // by which it validates tokens
 }
 
 func startAgent(t *testing.T) *agent {
@@ -141,17 +146,19 @@ func (a *agent) issue(own *authority, id string, serial int64, foreign ...*autho
 		FederatedBundles: map[string][]byte{},
 	}
 	jwtResponse := &workload.JWTBundlesResponse{Bundles: map[string][]byte{}}
+	known := jwtbundle.NewSet()
 	for _, authority := range append(foreign, own) {
 		if authority != own {
 			x509Response.FederatedBundles[authority.domain.IDString()] = authority.cert.Raw
 		}
+		known.Add(authority.jwtBundle())
 		jwtResponse.Bundles[authority.domain.IDString()], err = authority.jwtBundle().Marshal()
 		check(own.t, err)
 	}
 
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.x509, a.bundles = x509Response, jwtResponse
+	a.x509, a.bundles, a.known = x509Response, jwtResponse, known
 	a.token = func(audience string) *workload.JWTSVID {
 		return &workload.JWTSVID{SpiffeId: id, Svid: own.jwtSVID(id, audience, time.Now().Add(time.Minute))}
 	}
@@ -194,4 +201,14 @@ func (a *agent) FetchJWTSVID(_ context.Context, request *workload.JWTSVIDRequest
 		return nil, status.Error(codes.PermissionDenied, "no identity issued")
 	}
 	return &workload.JWTSVIDResponse{Svids: []*workload.JWTSVID{a.token(request.Audience[0])}}, nil
+}
+
+func (a *agent) ValidateJWTSVID(_ context.Context, request *workload.ValidateJWTSVIDRequest) (*workload.ValidateJWTSVIDResponse, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	svid, err := jwtsvid.ParseAndValidate(request.Svid, a.known, []string{request.Audience})
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	return &workload.ValidateJWTSVIDResponse{SpiffeId: svid.ID.String()}, nil
 }

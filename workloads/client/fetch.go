@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/bundle/jwtbundle"
@@ -23,8 +25,10 @@ const fetchTimeout = 10 * time.Second
 type identity struct {
 	SPIFFEID        string              `json:"spiffe_id"`
 	X509NotAfter    time.Time           `json:"x509_not_after"`
-	X509Serial      string              `json:"x509_serial"` // hexadecimal
+	X509Serial      string              `json:"x509_serial"`    // hexadecimal
+	X509Authority   string              `json:"x509_authority"` // which signed it: its key identifier, hexadecimal, as SPIRE names it
 	JWTExpiry       time.Time           `json:"jwt_expiry"`
+	JWTAuthority    string              `json:"jwt_authority"`    // which signed it: its key ID
 	TrustDomains    []string            `json:"trust_domains"`    // whose bundles are held, X.509 or JWT
 	X509Authorities map[string][]string `json:"x509_authorities"` // trust domain -> SHA-256 of each CA certificate's DER
 	JWTAuthorities  map[string][]string `json:"jwt_authorities"`  // trust domain -> key IDs
@@ -56,7 +60,13 @@ func runFetch(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("unable to fetch JWT bundles: %w", err)
 	}
-	return json.NewEncoder(os.Stdout).Encode(describe(x509Context, jwtSVID, jwtBundles))
+	keyID, err := signedBy(jwtSVID.Marshal())
+	if err != nil {
+		return err
+	}
+	found := describe(x509Context, jwtSVID, jwtBundles)
+	found.JWTAuthority = keyID
+	return json.NewEncoder(os.Stdout).Encode(found)
 }
 
 func describe(x509Context *workloadapi.X509Context, jwtSVID *jwtsvid.SVID, jwtBundles *jwtbundle.Set) identity {
@@ -66,6 +76,7 @@ func describe(x509Context *workloadapi.X509Context, jwtSVID *jwtsvid.SVID, jwtBu
 		SPIFFEID:        x509SVID.ID.String(),
 		X509NotAfter:    leaf.NotAfter.UTC(),
 		X509Serial:      leaf.SerialNumber.Text(16),
+		X509Authority:   hex.EncodeToString(leaf.AuthorityKeyId),
 		JWTExpiry:       jwtSVID.Expiry,
 		X509Authorities: map[string][]string{},
 		JWTAuthorities:  map[string][]string{},
@@ -91,4 +102,20 @@ func describe(x509Context *workloadapi.X509Context, jwtSVID *jwtsvid.SVID, jwtBu
 	}
 	found.TrustDomains = slices.Sorted(maps.Keys(held))
 	return found
+}
+
+// signedBy returns the key ID in a token's header, which go-spiffe keeps to itself.
+func signedBy(token string) (string, error) {
+	encoded, _, _ := strings.Cut(token, ".")
+	decoded, err := base64.RawURLEncoding.DecodeString(encoded)
+	if err != nil {
+		return "", fmt.Errorf("unable to decode the JWT-SVID's header: %w", err)
+	}
+	var header struct {
+		KeyID string `json:"kid"`
+	}
+	if err := json.Unmarshal(decoded, &header); err != nil {
+		return "", fmt.Errorf("unable to read the JWT-SVID's header: %w", err)
+	}
+	return header.KeyID, nil
 }

@@ -4,6 +4,7 @@
 //	client          one request, as in the tutorial; exits 0 when the server answered 200
 //	client traffic  requests on a steady schedule until SIGTERM, one line of JSON for each
 //	client fetch    what the Workload API hands out now, as one line of JSON
+//	client validate whose a JWT-SVID is, in the judgement of the Workload API
 //	client endpoint what a SPIFFE bundle endpoint presents and serves, as one line of JSON; needs no identity
 //	client idle     nothing until SIGTERM: a pod in which the other commands are executed
 //
@@ -38,12 +39,14 @@ func main() {
 		err = runTraffic(ctx)
 	case "fetch":
 		err = runFetch(ctx)
+	case "validate":
+		err = runValidate(ctx)
 	case "endpoint":
 		err = runEndpoint(ctx)
 	case "idle":
 		<-ctx.Done()
 	default:
-		log.Fatalf("unknown command %q: none, \"traffic\", \"fetch\", \"endpoint\" or \"idle\" is expected", command)
+		log.Fatalf("unknown command %q: none, \"traffic\", \"fetch\", \"validate\", \"endpoint\" or \"idle\" is expected", command)
 	}
 	if err != nil {
 		log.Fatal(err)

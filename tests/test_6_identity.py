@@ -1,0 +1,247 @@
+"""Callers and servers that are not who they should be, or whom nobody vouches for: each refused, and for its own reason."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import pytest
+
+from fixtures.attempts import REFUSED_IN_TLS, attempt
+from fixtures.breaking import World, applied, stored
+from fixtures.holding import AUDIENCE, identified
+from fixtures.minting import mint_jwt
+from fixtures.probe import ProbeError
+from fixtures.resilience import NEWCOMERS, Newcomer
+from fixtures.spire import CLASS_NAME
+from fixtures.tokens import SigningKey, with_key
+from fixtures.waiting import Condition, Look, wait_for
+from fixtures.workloads import Demo, log_lines, make_namespace, unexpected_id
+from tests.checks import SOON
+from tests.faults import default_cluster_spiffe_id
+
+pytestmark = pytest.mark.resilience
+
+OTHER_AUDIENCE = "spiffe://server.example/ns/demo/sa/other"
+SHORT = 5.0  # seconds that a token lives
+# Seconds past its expiry for which go-spiffe still accepts a token, for clocks that differ (go-jose's leeway), and some.
+LEEWAY = 60.0 + 20.0
+NO_IDENTITY = "(?i)no identity issued"
+
+
+@dataclass(frozen=True)
+class Fading:
+    """A token of a short life, and whether it was let in while it lived."""
+
+    # Kept out of what a failed assertion shows.
+    token: str = field(repr=False)
+    accepted: bool
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fading(world: World) -> Fading:
+    """Minted before the other tests, so that it has expired when they are through."""
+    token = mint_jwt(world.client, world.demo.client_id, world.demo.server_id, SHORT)
+    return Fading(token, attempt(world.demo, bearer=token).succeeded)
+
+
+@pytest.fixture(scope="module")
+def key(world: World) -> Iterator[SigningKey]:
+    """A key of the run's own, which the server's cluster takes for one of the client's trust domain."""
+    made = SigningKey("of-the-run")
+    with ExitStack() as mend:
+        document = with_key(world.client.bundle_document(), made)
+        stored(mend, world, world.server, world.client, document)
+        wait_for(_trusts(world, made), SOON)
+        yield made
+
+
+def _trusts(world: World, key: SigningKey) -> Condition[bool]:
+    probe, name = world.demo.probes[world.server.trust_domain], world.client.trust_domain
+
+    def look() -> Look[bool]:
+        held = probe.fetch(AUDIENCE).jwt_authorities[name]
+        return Look(key.key_id in held or None, f"{sorted(held)}")
+
+    return Condition(f"the key {key.key_id} among the JWT authorities of {name}", look)
+
+
+def refused(world: World, client_says: str, server_says: str) -> Condition[bool]:
+    """The client's call is refused, for reasons seen on both sides."""
+
+    def look() -> Look[bool]:
+        call = attempt(world.demo)
+        heard = "\n".join(call.server_heard())
+        seen = not call.succeeded and client_says in call.text and server_says in heard
+        return Look(seen or None, f"{call.text}\n{heard}")
+
+    return Condition(f"a refusal with {client_says!r} at the client and {server_says!r} at the server", look)
+
+
+def test_a_server_of_another_trust_domain_than_expected_is_refused(world: World) -> None:
+    demo = world.demo
+    right, wrong = (
+        attempt(demo),
+        attempt(demo, server_id=demo.server_id.replace(demo.server.trust_domain, "elsewhere.example")),
+    )
+    assert right.succeeded, right.text
+    assert not wrong.succeeded, wrong.text
+    assert unexpected_id(wrong.text) == demo.server_id, wrong.text
+    wrong.server_said(*REFUSED_IN_TLS)
+
+
+def test_a_client_whose_entry_federates_with_nobody_cannot_verify_the_server(world: World, mend: ExitStack) -> None:
+    assert attempt(world.demo).succeeded
+    default_cluster_spiffe_id(world.client).change(mend, {"spec": {"federatesWith": None}})
+    words = f'no X.509 bundle for trust domain "{world.server.trust_domain}"'
+    wait_for(refused(world, words, "bad certificate"), SOON)
+
+
+def test_a_server_whose_entry_federates_with_nobody_cannot_verify_the_client(world: World, mend: ExitStack) -> None:
+    assert attempt(world.demo).succeeded
+    default_cluster_spiffe_id(world.server).change(mend, {"spec": {"federatesWith": None}})
+    words = f'no bundle found for trust domain "{world.client.trust_domain}"'
+    wait_for(refused(world, "401 Invalid token", words), SOON)
+
+
+@pytest.mark.usefixtures("mend")
+def test_a_second_cluster_spiffe_id_takes_the_federation_away(world: World, newcomer: Newcomer) -> None:
+    caller = newcomer(world.client)
+    wait_for(identified(caller), SOON)
+    assert attempt(world.demo, caller=caller).succeeded
+    first = default_cluster_spiffe_id(world.client)
+    second = {
+        "apiVersion": "spire.spiffe.io/v1alpha1",
+        "kind": "ClusterSPIFFEID",
+        "metadata": {"name": "second"},
+        "spec": {
+            "className": CLASS_NAME,
+            "spiffeIDTemplate": first.read()["spec"]["spiffeIDTemplate"],
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NEWCOMERS}},
+        },
+    }
+    with ExitStack() as beside:
+        # So it is in the charts from 0.24 on: the default one counts only where no other does.
+        first.change(beside, {"spec": {"fallback": True}})
+        applied(beside, world.client.cluster, second)
+
+        def look() -> Look[str]:
+            call = attempt(world.demo, caller=caller)
+            return Look(None if call.succeeded else call.text, "let in")
+
+        said = wait_for(Condition("a refusal of the newcomer", look), SOON)
+        assert f'no X.509 bundle for trust domain "{world.server.trust_domain}"' in said, said
+        assert attempt(world.demo).succeeded, "a pod that the second one does not select still federates"
+    wait_for(identified(caller), SOON)
+    assert attempt(world.demo, caller=caller).succeeded
+
+
+def _left_out(world: World, mend: ExitStack, side: str) -> None:
+    """Have the ClusterSPIFFEID of a cluster select every namespace but the newcomers'."""
+    thing = default_cluster_spiffe_id(world.client if side == "client" else world.server)
+    others = {"key": "kubernetes.io/metadata.name", "operator": "NotIn"}
+    excluded = ["spire-server", "spire-system", NEWCOMERS]
+    thing.change(mend, {"spec": {"namespaceSelector": {"matchExpressions": [{**others, "values": excluded}]}}})
+
+
+@pytest.mark.usefixtures("mend")
+def test_a_client_outside_the_mesh_has_no_identity_to_call_with(world: World, newcomer: Newcomer) -> None:
+    with ExitStack() as outside:
+        _left_out(world, outside, "client")
+        caller = newcomer(world.client)
+        with pytest.raises(ProbeError, match=NO_IDENTITY):
+            caller.fetch(AUDIENCE)
+        call = attempt(world.demo, caller=caller)
+        assert not call.succeeded, call.text
+        assert "unable to create X509Source: no identity within 3s" in call.text, call.text
+        assert "no identity issued" in call.text.lower(), call.text
+        assert "No identity issued" in world.client.agent_log()
+        assert not [line for line in call.server_heard() if caller.spiffe_id in line], "the server never met it"
+    wait_for(identified(caller), SOON)
+    inside = attempt(world.demo, caller=caller)
+    assert inside.succeeded, inside.text
+    assert inside.server_said("Request received from").endswith(caller.spiffe_id)
+
+
+def test_a_server_outside_the_mesh_never_serves(world: World, mend: ExitStack) -> None:
+    server = world.server.cluster
+    make_namespace(server, NEWCOMERS)
+    outsider = Demo(
+        [world.server, world.client], world.demo.images, world.federation.address, 0, world.folder, NEWCOMERS
+    )
+    mend.callback(server.kubectl, "delete", "deployment,service", "-n", NEWCOMERS, "--all", "--cascade=foreground")
+    with ExitStack() as outside:
+        _left_out(world, outside, "server")
+        outsider.apply_server()
+
+        def look() -> Look[str]:
+            lines = log_lines(server, NEWCOMERS, "app=server")
+            return Look(next((line for line in lines if "no identity issued" in line.lower()), None), "\n".join(lines))
+
+        wait_for(Condition("the server outside the mesh without an identity", look), SOON)
+        call = world.demo.probes[world.client.trust_domain].call(outsider.direct_url(), outsider.server_id)
+        assert not call.succeeded, call.text
+        assert "connection refused" in call.text, call.text
+    outsider.wait_server(SOON)
+    call = world.demo.probes[world.client.trust_domain].call(outsider.direct_url(), outsider.server_id)
+    assert call.succeeded, call.text
+
+
+@dataclass(frozen=True)
+class Forged:
+    """What is wrong with a JWT, and what the server's log says of it. `expires` is in seconds from now, or None."""
+
+    reason: str
+    expires: float | None = 300.0
+    audience: str = ""
+    key_id: str = ""
+    right_key: bool = True
+
+
+FORGED = {
+    "expired": Forged("token has expired", expires=-120.0),
+    "without exp": Forged("token missing exp claim", expires=None),
+    "wrongly signed": Forged("unable to get claims from token", right_key=False),
+    "of an unknown key": Forged("no JWT authority", key_id="of-nobody", right_key=False),
+    "for another audience": Forged("expected audience in", audience=OTHER_AUDIENCE),
+}
+
+
+@pytest.mark.parametrize("forged", FORGED.values(), ids=[name.replace(" ", "-") for name in FORGED])
+def test_a_jwt_is_refused(world: World, key: SigningKey, forged: Forged) -> None:
+    demo, now = world.demo, int(time.time())
+    good = key.sign(sub=demo.client_id, aud=[demo.server_id], exp=now + 300, iat=now)
+    control = attempt(demo, bearer=good)
+    assert control.succeeded, control.text
+    signer = key if forged.right_key else SigningKey(forged.key_id or key.key_id)
+    expires = None if forged.expires is None else now + int(forged.expires)
+    bad = signer.sign(sub=demo.client_id, aud=[forged.audience or demo.server_id], exp=expires, iat=now)
+    call = attempt(demo, bearer=bad)
+    assert not call.succeeded, call.text
+    assert call.text.rstrip().endswith("401 Invalid token"), call.text
+    assert forged.reason in call.server_said("Invalid token")
+
+
+def test_a_jwt_svid_is_no_use_at_another_audience(world: World) -> None:
+    demo = world.demo
+    right, other = (
+        mint_jwt(world.client, demo.client_id, audience, 300) for audience in (demo.server_id, OTHER_AUDIENCE)
+    )
+    control, replayed = attempt(demo, bearer=right), attempt(demo, bearer=other)
+    assert control.succeeded, control.text
+    assert not replayed.succeeded, replayed.text
+    assert replayed.text.rstrip().endswith("401 Invalid token"), replayed.text
+    assert OTHER_AUDIENCE in replayed.server_said("Invalid token", "expected audience in")
+
+
+def test_a_jwt_svid_is_refused_once_it_has_expired(world: World, fading: Fading) -> None:
+    assert fading.accepted, "it must have been let in while it lived"
+
+    def look() -> Look[str]:
+        call = attempt(world.demo, bearer=fading.token)
+        return Look(None if call.succeeded else call.server_said("Invalid token"), "still let in")
+
+    line = wait_for(Condition("a refusal of the expired JWT-SVID", look), SHORT + LEEWAY, interval=2.0)
+    assert "token has expired" in line, line

@@ -1,0 +1,96 @@
+"""When live traffic is whole again, what SPIRE is heard to say, and the table of times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from fixtures import heard
+from fixtures.live import STEADY, Live, unbroken
+from fixtures.measured import Measured
+from fixtures.spire import Spire
+from fixtures.traffic import Request
+from fixtures.waiting import Condition, Look
+
+Read = Callable[[str], str]
+
+
+def sent(*answers: tuple[float, bool]) -> list[Request]:
+    return [
+        Request(number, start, 0.01, ok, "" if ok else "tls", 200 if ok else 0, "" if ok else "refused")
+        for number, (start, ok) in enumerate(answers, 1)
+    ]
+
+
+def test_only_what_was_answered_since_the_last_failure_counts() -> None:
+    found = unbroken(sent((1, True), (2, False), (3, True), (4, True)), 0)
+    assert [each.start for each in found] == [3, 4]
+
+
+def test_what_began_before_the_moment_does_not_count() -> None:
+    assert [each.start for each in unbroken(sent((1, True), (3, True)), 2)] == [3]
+
+
+def test_nothing_counts_while_the_newest_fails() -> None:
+    assert unbroken(sent((1, True), (2, False)), 0) == []
+
+
+def live(**requests: Iterable[Request]) -> Live:
+    made = Live.__new__(Live)
+    made.traffic = cast(Any, SimpleNamespace(requests=lambda kind: list(requests[kind])))
+    return made
+
+
+def test_traffic_is_whole_from_the_first_answer_of_the_kind_that_came_last() -> None:
+    steady = [(10 + number / 5, True) for number in range(STEADY + 3)]
+    found = live(new=sent((9, False), *steady), kept=sent(*steady[2:])).whole(8.0).look()
+    assert found.value == pytest.approx(2.41)
+
+
+def test_traffic_is_not_whole_after_a_few_answers() -> None:
+    steady = [(10 + number / 5, True) for number in range(STEADY)]
+    found = live(new=sent(*steady), kept=sent((11, False), *steady[-3:])).whole(8.0).look()
+    assert found.value is None
+    assert "kept: 3 answered" in found.seen
+
+
+def spire(log: str) -> Spire:
+    return cast(Spire, SimpleNamespace(cluster=SimpleNamespace(label="client"), server_log=lambda: log))
+
+
+LOG = (
+    'time="2026-11-24T10:00:00Z" level=error msg="Error updating bundle" error="connection refused" trust_domain=server.example\n'
+    'time="2026-11-24T10:00:15Z" level=error msg="Error updating bundle" error="unexpected ID" trust_domain=server.example\n'
+)
+FIRST = 1795514400.0
+
+
+def test_a_line_is_heard_for_its_reason_alone() -> None:
+    said = heard.update_fails(spire(LOG), "unexpected ID", since=FIRST).look().value
+    assert said is not None
+    assert said.at == FIRST + 15
+    assert heard.update_fails(spire(LOG), "no such host", since=FIRST).look().value is None
+
+
+def test_what_was_said_before_is_not_heard_and_whole_seconds_are() -> None:
+    assert heard.update_fails(spire(LOG), "refused", since=FIRST + 1).look().value is None
+    assert heard.update_fails(spire(LOG), "refused", since=FIRST + 0.9).look().value is not None
+
+
+def test_times_are_shown_by_kind_in_equal_columns() -> None:
+    measured = Measured()
+    measured.add("recovery", "agent back", 1.25)
+    measured.add("propagation", "prepared", 12.0, "15 s")
+    measured.wait("recovery", "at once", Condition("now", lambda: Look(True, "")), 1, since=0)
+    lines = measured.table()
+    assert lines[0].split() == ["recovery", "seconds"]
+    assert lines[1].split() == ["agent", "back", "1.2"]
+    assert [line.split()[0] for line in lines] == ["recovery", "agent", "at", "propagation", "prepared"]
+    assert lines[-1].endswith("12.0  15 s")
+
+
+def test_a_table_of_nothing_says_so() -> None:
+    assert Measured().table() == ["nothing was measured"]
