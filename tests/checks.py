@@ -14,8 +14,9 @@ from fixtures.clusters import Cluster
 from fixtures.federation import Federation
 from fixtures.live import Live, Stretch
 from fixtures.probe import SUCCESS, Endpoint
+from fixtures.release import SERVER_NAMESPACE, SYSTEM_NAMESPACE
 from fixtures.spiffe import Bundle, Relationship
-from fixtures.spire import AGENT, CSI_DRIVER, OIDC_PROVIDER, SERVER_NAMESPACE, SYSTEM_NAMESPACE, Spire
+from fixtures.spire import AGENT, CSI_DRIVER, OIDC_PROVIDER, Spire
 from fixtures.traffic import KINDS, table
 from fixtures.waiting import Condition, Look, wait_for
 from fixtures.workloads import CLIENT_LINES, Demo, Outcome

@@ -12,7 +12,8 @@ from typing import Any
 
 from fixtures.breaking import Thing, World, applied, closed, led_astray, paused, released, unrouted
 from fixtures.federation import RESOURCE, object_name
-from fixtures.spire import AGENT, CLASS_NAME, CSI_DRIVER, OIDC_PROVIDER, SERVER_NAMESPACE, SYSTEM_NAMESPACE, Spire
+from fixtures.release import SERVER_NAMESPACE, SYSTEM_NAMESPACE
+from fixtures.spire import AGENT, CLASS_NAME, CSI_DRIVER, OIDC_PROVIDER, Spire
 
 Inject = Callable[[World, ExitStack], None]
 CLUSTER_SPIFFE_IDS = "clusterspiffeids.spire.spiffe.io"

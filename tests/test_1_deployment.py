@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fixtures.clusters import Cluster
-from fixtures.spire import SERVER_NAMESPACE, TORNJAK, Spire
+from fixtures.release import SERVER_NAMESPACE
+from fixtures.spire import TORNJAK, Spire
 from fixtures.supply import Supply
 from fixtures.workloads import Demo
 from tests import checks

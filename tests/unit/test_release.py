@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from fixtures import spire
-from fixtures.spire import Release, Spire, SpireError, unfit
+from fixtures import release as releases
+from fixtures.release import Release, SpireError, unfit
+from fixtures.spire import Spire
 from fixtures.waiting import WaitError
 
 
@@ -76,13 +77,13 @@ def namespace(name: str, *conditions: tuple[str, str], phase: str = "Terminating
     )
 
 
-@pytest.mark.parametrize("status", spire.BROKEN)
+@pytest.mark.parametrize("status", releases.BROKEN)
 def test_a_release_that_broke_before_it_was_ever_deployed_is_removed_before_anything_is_installed(
     tmp_path: Path, status: str
 ) -> None:
     cluster = Cluster({"name": "spire", "status": status}, {"name": "spire-crds", "status": "deployed"})
     said: list[str] = []
-    on(cluster, tmp_path)._clear_broken(said.append)
+    on(cluster, tmp_path)._leftovers.clear_broken(said.append)
     assert cluster.uninstalled == ["spire"]
     assert said[0] == f"removing release spire ({status})"
 
@@ -94,37 +95,37 @@ def test_a_release_that_was_deployed_before_it_broke_keeps_what_it_stores(
     tmp_path: Path, status: str, rolled_back: list[str]
 ) -> None:
     cluster = Cluster({"name": "spire", "status": status}, history=("superseded", "deployed", status))
-    on(cluster, tmp_path)._clear_broken(lambda _: None)
+    on(cluster, tmp_path)._leftovers.clear_broken(lambda _: None)
     assert cluster.uninstalled == []
     assert cluster.rolled_back_to == rolled_back
 
 
-@pytest.mark.parametrize("status", spire.BROKEN)
+@pytest.mark.parametrize("status", releases.BROKEN)
 def test_a_broken_release_in_somebodys_cluster_is_named_and_stays(tmp_path: Path, status: str) -> None:
     cluster = Cluster({"name": "spire", "status": status}, adopted=True)
     with pytest.raises(SpireError, match=rf"^server: the release spire in spire-mgmt is {status}, from an earlier run"):
-        on(cluster, tmp_path)._clear_broken(lambda _: None)
+        on(cluster, tmp_path)._leftovers.clear_broken(lambda _: None)
     assert cluster.uninstalled == []
 
 
 def test_a_namespace_that_does_not_go_is_named_with_what_holds_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spire, "GONE", 0.05)
+    monkeypatch.setattr(releases, "GONE", 0.05)
     held = namespace("spire-server", ("NamespaceFinalizersRemaining", "example.com/hold in 1 resource instances"))
     cluster = Cluster(namespaces=(held, namespace("spire-system", phase="Active"), namespace("elsewhere")))
     with pytest.raises(WaitError, match=r"terminating: spire-server \(example\.com/hold in 1 resource instances\)"):
-        on(cluster, tmp_path)._clear_broken(lambda _: None)
+        on(cluster, tmp_path)._leftovers.clear_broken(lambda _: None)
     assert cluster.forced == ["spire-server"]
 
 
 def test_pods_in_somebodys_cluster_are_waited_for_and_never_forced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spire, "GONE", 0.05)
+    monkeypatch.setattr(releases, "GONE", 0.05)
     cluster = Cluster(namespaces=(namespace("spire-server"),), adopted=True)
     with pytest.raises(WaitError, match=r"terminating: spire-server \(no reason given\)"):
-        on(cluster, tmp_path)._clear_broken(lambda _: None)
+        on(cluster, tmp_path)._leftovers.clear_broken(lambda _: None)
     assert cluster.forced == []
 
 
@@ -143,17 +144,17 @@ def test_a_release_that_cannot_be_followed_makes_way_and_in_somebodys_cluster_is
     release = chart(tmp_path, wanted)
     found = {"name": "spire", "status": "deployed", "chart": installed}
     ours, theirs = Cluster(found), Cluster(found, adopted=True)
-    on(ours, tmp_path)._make_way(release, lambda _: None)
+    on(ours, tmp_path)._leftovers.make_way(release, lambda _: None)
     assert ours.uninstalled == ["spire"]
     with pytest.raises(SpireError, match=rf"^server has {installed} installed: .*{why}"):
-        on(theirs, tmp_path)._make_way(release, lambda _: None)
+        on(theirs, tmp_path)._leftovers.make_way(release, lambda _: None)
     assert theirs.uninstalled == []
 
 
 @pytest.mark.parametrize(("installed", "wanted"), [("0.29.0", "0.29.0"), ("0.29.0", "0.30.0"), ("0.28.0", "0.28.5")])
 def test_a_release_that_can_be_followed_stays(tmp_path: Path, installed: str, wanted: str) -> None:
     cluster = Cluster({"name": "spire", "status": "deployed", "chart": f"spire-{installed}"}, adopted=True)
-    on(cluster, tmp_path)._make_way(chart(tmp_path, wanted), lambda _: None)
+    on(cluster, tmp_path)._leftovers.make_way(chart(tmp_path, wanted), lambda _: None)
     assert cluster.uninstalled == []
 
 
