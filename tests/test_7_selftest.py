@@ -48,7 +48,7 @@ def test_the_federation_works_before_anything_is_broken(world: World) -> None:
 
 
 @pytest.mark.dependency(depends=["baseline"], scope="session")
-@pytest.mark.parametrize("fault", FAULTS, ids=str)
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.kind}-{fault.name}")
 def test_the_fault_is_caught_and_named(world: World, fault: Fault, figures: Figures) -> None:
     check = None if fault.check == INSTALLATION else lambda: CHECKS[fault.check](world, PATIENCE)
     verdict = put_on_trial(world, fault.name, fault.inject, check)
