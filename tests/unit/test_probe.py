@@ -54,7 +54,7 @@ def test_an_identity_is_read_from_what_the_client_prints(recorded: Read) -> None
 
 
 def test_an_endpoint_that_does_not_answer_is_told_in_the_clients_words() -> None:
-    with pytest.raises(ProbeError, match="connection refused$"):
+    with pytest.raises(ProbeError, match=r"connection refused$"):
         probe(Kubectl(1, "", REFUSED)).endpoint("https://10.89.0.1:1")
 
 
