@@ -1,0 +1,103 @@
+"""Authorities rotated under live traffic, on either side: what the old one signed is good until it is revoked, and no request fails."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from fixtures.authorities import KINDS, Authorities
+from fixtures.breaking import World
+from fixtures.credentials import Credential, credential
+from fixtures.heard import POLL, agent_says
+from fixtures.holding import AUDIENCE, agents_renewed, expiries, presented_by, signed_by, trusted
+from fixtures.live import Live
+from fixtures.measured import Measured
+from fixtures.spire import Spire
+from fixtures.waiting import wait_for
+from tests.checks import SOON, traffic_was_unharmed
+
+pytestmark = pytest.mark.resilience
+
+# The agent's words on JWT-SVIDs of a tainted authority.
+PURGED = "JWT-SVIDs were removed from the JWT cache"
+PROPAGATION = "propagation to the other side's workloads"
+BOUND = "refresh hint / 4 = 15 s, and the agent's synchronisation"
+# What a verifier says of a revoked authority's SVID, and what the other side sees of that.
+UNKNOWN_KEY = "not found in trust domain"
+REFUSAL = {
+    "x509": ("certificate signed by unknown authority", "(?i)bad.certificate"),
+    "jwt": (UNKNOWN_KEY, UNKNOWN_KEY),
+}
+
+
+def everything_is_signed_by(
+    world: World, spire: Spire, kind: str, authority: str, expired: dict[str, int], *, since: float
+) -> None:
+    """Nobody of the trust domain shows what the old authority signed: workloads, agents, and the server itself.
+
+    `since` is when the old one was tainted (Unix seconds).
+    """
+    probe = world.demo.probes[spire.trust_domain]
+    if kind == "jwt":
+        # Not by what is handed out alone: a JWT-SVID that is in no cache is the new authority's at once, and those that are in
+        # the agent's cache are the old one's until the agent has heard that it is tainted.
+        wait_for(agent_says(spire, PURGED, since=since), SOON)
+    wait_for(signed_by(probe, kind, authority), SOON)
+    if kind == "jwt":
+        return
+    wait_for(agents_renewed(spire, expired), SOON)
+    endpoint = world.federation.forwards[spire.trust_domain]
+    wait_for(presented_by("the bundle endpoint", endpoint.address, endpoint.port, authority), SOON)
+    if spire is world.server:
+        server = world.demo.forward
+        wait_for(presented_by("the demo's server", server.address, server.port, authority), SOON)
+
+
+@pytest.mark.usefixtures("mend")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("side", ["server", "client"])
+def test_an_authority_is_rotated_and_nobody_notices(
+    world: World, live: Live, measured: Measured, side: str, kind: str
+) -> None:
+    owner, other = (world.server, world.client) if side == "server" else (world.client, world.server)
+    verifier = world.demo.probes[other.trust_domain]
+    authorities = Authorities(owner, kind)
+    old = authorities.active()
+    # In the agent's cache then, as the JWT-SVIDs of the traffic are.
+    world.demo.probes[owner.trust_domain].fetch(AUDIENCE)
+    with ExitStack() as credentials, live.during(f"rotation of {authorities}") as stretch:
+
+        def of_the_active_one() -> Credential:
+            return credentials.enter_context(credential(kind, owner, verifier, world.federation.address))
+
+        before = of_the_active_one()
+        assert before.shown().accepted, before.shown().said
+
+        new, prepared = authorities.prepare(), time.time()
+        known = trusted(verifier, owner, owner.bundle())
+        measured.wait(PROPAGATION, f"{authorities} prepared", known, POLL + SOON, since=prepared, bound=BOUND)
+        authorities.activate(new)
+        after = of_the_active_one()
+        for each in (before, after):
+            judgement = each.shown()
+            assert judgement.accepted, judgement.said
+
+        expired, tainted = expiries(owner), time.time()
+        authorities.taint(old)
+        everything_is_signed_by(world, owner, kind, new, expired, since=tainted)
+        measured.add("renewal of all SVIDs", f"{authorities} tainted", time.time() - tainted)
+
+        authorities.revoke(old)
+        revoked = time.time()
+        gone = trusted(verifier, owner, owner.bundle())
+        measured.wait(PROPAGATION, f"{authorities} revoked", gone, POLL + SOON, since=revoked, bound=BOUND)
+        refusal, accepted = before.shown(), after.shown()
+        said, seen = REFUSAL[kind]
+        assert not refusal.accepted, refusal.said
+        assert said in refusal.said, refusal.said
+        assert re.search(seen, refusal.seen), refusal.seen
+        assert accepted.accepted, accepted.said
+    traffic_was_unharmed(live, stretch)
