@@ -69,7 +69,8 @@ def _relationship_goes_and_bundle_stays(
 
 def _updates_fail(world: World, live: Live, name: str, profile: Mapping[str, Any], reason: str) -> None:
     client, peer = world.client, world.server.trust_domain
-    client.refresh(peer)
+    # An object that is edited has the bundle stored again that it was seeded with, which must be the peer's of today.
+    world.federation.seed(client, world.server)
     with live.during(name) as stretch:
         with ExitStack() as wrong:
             federation_object(client, world.server).change(wrong, {"spec": {"bundleEndpointProfile": profile}})
