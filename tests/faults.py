@@ -445,9 +445,9 @@ def endpoint_behind_a_network_policy(world: World, mend: ExitStack) -> None:
 @fault(
     "network",
     "endpoints",
-    r"/sa/default.*==|==.*/spire/server",
+    "the bundle endpoint answered 401",
     "endpoint identity",
-    r"presents spiffe://\S+/sa/default, and spiffe://\S+/spire/server is expected",
+    "is no bundle endpoint of server.*: it answered 401",
 )
 def port_that_leads_elsewhere(world: World, mend: ExitStack) -> None:
     forward = world.federation.forwards[world.server.trust_domain]
