@@ -49,6 +49,15 @@ class Standin:
     def __init__(self) -> None:
         self.core = Core()
         self.job_status: Any = None
+        self.replica_sets: dict[str, int] = {}
+
+    @property
+    def apps(self) -> Any:
+        items = [
+            SimpleNamespace(metadata=SimpleNamespace(name=name), spec=SimpleNamespace(replicas=replicas))
+            for name, replicas in self.replica_sets.items()
+        ]
+        return SimpleNamespace(list_namespaced_replica_set=lambda _: SimpleNamespace(items=items))
 
     @property
     def batch(self) -> Any:
@@ -314,3 +323,12 @@ def test_a_job_that_goes_on_is_told_with_its_counts_and_what_its_pods_wait_for(s
     condition = pods.job_finished(cast(Cluster, standin), "demo", "client")
     assert condition.name == "server: the end of Job demo/client"
     assert condition.look().seen == "active 1, succeeded 0, failed 0 (client-x/client: ContainerCreating)"
+
+
+@pytest.mark.parametrize(("replicas", "is_doomed"), [({"server-1": 1}, True), ({"server-1": 0}, False), ({}, False)])
+def test_what_an_older_revision_of_a_deployment_was_refused_is_over(
+    standin: Standin, replicas: dict[str, int], is_doomed: bool
+) -> None:
+    standin.core.events = [rejection(FORBIDDEN, "ReplicaSet", "server-1")]
+    standin.replica_sets = replicas
+    assert bool(doomed(standin)) is is_doomed
