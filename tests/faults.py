@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from fixtures.authorities import Authorities
 from fixtures.breaking import Thing, World, applied, closed, led_astray, paused, released, unrouted
 from fixtures.federation import RESOURCE, object_name
 from fixtures.release import SERVER_NAMESPACE, SYSTEM_NAMESPACE
@@ -200,7 +201,7 @@ def wrong_bundle_stored(world: World, mend: ExitStack) -> None:
 def keys_rotated_while_the_endpoint_was_away(world: World, mend: ExitStack) -> None:
     mend.callback(world.client.refresh, world.server.trust_domain)
     closed(mend, world.federation.forwards[world.server.trust_domain])
-    world.server.prepare_authority("jwt")
+    Authorities(world.server, "jwt").prepare()
 
 
 # Live objects: identities
