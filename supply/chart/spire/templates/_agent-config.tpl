@@ -9,8 +9,12 @@
   "data_dir" "/var/lib/spire"
   "log_level" (upper (index .Values "spire-agent").logLevel)
   "trust_bundle_path" "/run/spire/bundle/bundle.crt"
-  "experimental" (dict "sync_interval" (index .Values "spire-agent").experimental.syncInterval)
 -}}
+{{- with (index .Values "spire-agent").experimental -}}
+{{- if .enabled -}}
+{{- $_ := set $agent "experimental" (dict "sync_interval" .syncInterval) -}}
+{{- end -}}
+{{- end -}}
 {{- $plugins := dict
   "KeyManager" (dict "memory" (dict "plugin_data" dict))
   "NodeAttestor" (dict "k8s_psat" (dict "plugin_data" (dict

@@ -31,6 +31,11 @@ break its syntax. Only options that both SPIRE 1.14 and 1.15 know are set; an un
 {{- $_ := set $server "federation" (dict "bundle_endpoint" $endpoint) -}}
 {{- end -}}
 {{- end -}}
+{{- with $values.experimental -}}
+{{- if .enabled -}}
+{{- $_ := set $server "experimental" (dict "cache_reload_interval" .cacheReloadInterval) -}}
+{{- end -}}
+{{- end -}}
 {{- $agent := printf "%s:spire-agent" (include "spire.systemNamespace" .) -}}
 {{- $plugins := dict
   "DataStore" (dict "sql" (dict "plugin_data" (dict
