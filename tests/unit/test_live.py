@@ -11,8 +11,8 @@ import pytest
 from fixtures import heard
 from fixtures.live import STEADY, Live, unbroken
 from fixtures.measured import Measured
+from fixtures.request_log import Request
 from fixtures.spire import Spire
-from fixtures.traffic import Request
 from fixtures.waiting import Condition, Look
 
 Read = Callable[[str], str]
