@@ -17,7 +17,8 @@ from fixtures.probe import SUCCESS, Endpoint
 from fixtures.release import SERVER_NAMESPACE, SYSTEM_NAMESPACE
 from fixtures.spiffe import Bundle, Relationship
 from fixtures.spire import AGENT, CSI_DRIVER, OIDC_PROVIDER, Spire
-from fixtures.traffic import KINDS, table
+from fixtures.summaries import table
+from fixtures.traffic import KINDS
 from fixtures.waiting import Condition, Look, wait_for
 from fixtures.workloads import CLIENT_LINES, Demo, Outcome
 

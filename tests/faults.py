@@ -21,6 +21,12 @@ CLUSTER_SPIFFE_IDS = "clusterspiffeids.spire.spiffe.io"
 # What a fault that is already met by the installation itself is caught by.
 INSTALLATION = "installation"
 NOWHERE = {"kubernetes.io/hostname": "nowhere"}
+# What several faults have in common: the check, the reason and the link, and for some the sentence.
+NOT_LISTED = ("federation list", r"client: federation list shows \[\]", "federation relationship")
+NO_ENTRY = ("entries federate", "None", "entry with federatesWith", "has no entry")
+NOT_FEDERATED = ("entries federate", "those that do not federate", "entry with federatesWith")
+REFUSED = ("endpoints", "connection refused", "endpoint reachable")
+NOT_SERVED = ("endpoints", "refused|EOF|reset", "endpoint reachable", "its endpoint .* (refuses|closes) connections")
 
 
 @dataclass(frozen=True)
@@ -74,9 +80,9 @@ def demo_server(world: World) -> Thing:
     return Thing(world.server.cluster, "deployments.apps", "server", world.demo.namespace)
 
 
-def container(name: str, **changed: Any) -> dict[str, Any]:
-    """A patch of a Deployment's only container; a merge patch replaces lists, so the caller gives all that is to stay."""
-    return {"spec": {"template": {"spec": {"containers": [{"name": name, **changed}]}}}}
+def pod_spec(**changed: Any) -> dict[str, Any]:
+    """A patch of the pods that a controller makes; a merge patch replaces lists, so the caller gives all that is to stay."""
+    return {"spec": {"template": {"spec": changed}}}
 
 
 def changed_server(world: World, mend: ExitStack, **changed: Any) -> None:
@@ -84,19 +90,13 @@ def changed_server(world: World, mend: ExitStack, **changed: Any) -> None:
     thing = demo_server(world)
     before = thing.read()["spec"]["template"]["spec"]["containers"][0]
     mend.callback(world.demo.reconnect)
-    thing.change(mend, container(**{**before, **changed}))
+    thing.change(mend, pod_spec(containers=[before | changed]))
 
 
 # Live objects: the federation
 
 
-@fault(
-    "objects",
-    "federation list",
-    r"client: federation list shows \[\]",
-    "federation relationship",
-    "no ClusterFederatedTrustDomain for it",
-)
+@fault("objects", *NOT_LISTED, "no ClusterFederatedTrustDomain for it")
 def federation_object_deleted(world: World, mend: ExitStack) -> None:
     federation_object(world.client, world.server).delete(mend)
 
@@ -112,20 +112,12 @@ def federation_object_deleted_on_the_servers_side(world: World, mend: ExitStack)
     federation_object(world.server, world.client).delete(mend)
 
 
-@fault(
-    "objects", "federation list", r"client: federation list shows \[\]", "federation relationship", "has no class name"
-)
+@fault("objects", *NOT_LISTED, "has no class name")
 def federation_object_without_class_name(world: World, mend: ExitStack) -> None:
     federation_object(world.client, world.server).change(mend, {"spec": {"className": None}})
 
 
-@fault(
-    "objects",
-    "federation list",
-    r"client: federation list shows \[\]",
-    "federation relationship",
-    "has the class name somebody-elses",
-)
+@fault("objects", *NOT_LISTED, "has the class name somebody-elses")
 def federation_object_of_another_class(world: World, mend: ExitStack) -> None:
     federation_object(world.client, world.server).change(mend, {"spec": {"className": "somebody-elses"}})
 
@@ -207,13 +199,7 @@ def keys_rotated_while_the_endpoint_was_away(world: World, mend: ExitStack) -> N
 # Live objects: identities
 
 
-@fault(
-    "objects",
-    "entries federate",
-    "those that do not federate",
-    "entry with federatesWith",
-    "entry of pod .* does not federate with",
-)
+@fault("objects", *NOT_FEDERATED, "entry of pod .* does not federate with")
 def second_cluster_spiffe_id_without_federation(world: World, mend: ExitStack) -> None:
     """What is marked `fallback` does not count beside it (charts from 0.24 on)."""
     template = default_cluster_spiffe_id(world.server).read()["spec"]["spiffeIDTemplate"]
@@ -224,28 +210,22 @@ def second_cluster_spiffe_id_without_federation(world: World, mend: ExitStack) -
     default_cluster_spiffe_id(world.server).change(mend, {"spec": {"fallback": True}})
 
 
-@fault(
-    "objects",
-    "entries federate",
-    "those that do not federate",
-    "entry with federatesWith",
-    "entry of pod .* does not federate with",
-)
+@fault("objects", *NOT_FEDERATED, "entry of pod .* does not federate with")
 def federates_with_emptied(world: World, mend: ExitStack) -> None:
     default_cluster_spiffe_id(world.client).change(mend, {"spec": {"federatesWith": None}})
 
 
-@fault("objects", "entries federate", "None", "entry with federatesWith", "has no entry")
+@fault("objects", *NO_ENTRY)
 def cluster_spiffe_id_of_another_class(world: World, mend: ExitStack) -> None:
     default_cluster_spiffe_id(world.server).change(mend, {"spec": {"className": "somebody-elses"}})
 
 
-@fault("objects", "entries federate", "None", "entry with federatesWith", "has no entry")
+@fault("objects", *NO_ENTRY)
 def cluster_spiffe_id_deleted(world: World, mend: ExitStack) -> None:
     default_cluster_spiffe_id(world.client).delete(mend)
 
 
-@fault("objects", "entries federate", "None", "entry with federatesWith", "has no entry")
+@fault("objects", *NO_ENTRY)
 def namespace_not_selected(world: World, mend: ExitStack) -> None:
     others = [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": [world.demo.namespace]}]
     selector = {"namespaceSelector": {"matchExpressions": others}}
@@ -271,10 +251,7 @@ def agent_banned(world: World, mend: ExitStack) -> None:
     "StatefulSet spire-server/spire-server has 0 of 1 ready",
 )
 def server_scaled_to_nothing(world: World, mend: ExitStack) -> None:
-    mend.callback(world.server.wait_ready)
-    Thing(world.server.cluster, "statefulsets.apps", "spire-server", SERVER_NAMESPACE).change(
-        mend, {"spec": {"replicas": 0}}
-    )
+    _without_replicas(world.server, "statefulsets.apps", "spire-server", mend)
 
 
 @fault(
@@ -298,7 +275,7 @@ def csi_drivers_on_no_node(world: World, mend: ExitStack) -> None:
 def _on_no_node(spire: Spire, name: str, mend: ExitStack) -> None:
     mend.callback(spire.wait_ready)
     daemon_set = Thing(spire.cluster, "daemonsets.apps", name, SYSTEM_NAMESPACE)
-    daemon_set.change(mend, {"spec": {"template": {"spec": {"nodeSelector": NOWHERE}}}})
+    daemon_set.change(mend, pod_spec(nodeSelector=NOWHERE))
 
 
 @fault(
@@ -309,10 +286,12 @@ def _on_no_node(spire: Spire, name: str, mend: ExitStack) -> None:
     f"Deployment spire-server/{OIDC_PROVIDER} has 0 of 1 ready",
 )
 def oidc_provider_scaled_to_nothing(world: World, mend: ExitStack) -> None:
-    mend.callback(world.client.wait_ready)
-    Thing(world.client.cluster, "deployments.apps", OIDC_PROVIDER, SERVER_NAMESPACE).change(
-        mend, {"spec": {"replicas": 0}}
-    )
+    _without_replicas(world.client, "deployments.apps", OIDC_PROVIDER, mend)
+
+
+def _without_replicas(spire: Spire, kind: str, name: str, mend: ExitStack) -> None:
+    mend.callback(spire.wait_ready)
+    Thing(spire.cluster, kind, name, SERVER_NAMESPACE).change(mend, {"spec": {"replicas": 0}})
 
 
 @fault("objects", "spire ready", "has no image: .*nowhere", "component ready", "has no image: .*nowhere")
@@ -323,7 +302,7 @@ def controller_manager_without_image(world: World, mend: ExitStack) -> None:
     for each in containers:
         if each["name"] == "spire-controller-manager":
             each["image"] = "localhost/nowhere:0"
-    server.change(mend, {"spec": {"template": {"spec": {"containers": containers}}}})
+    server.change(mend, pod_spec(containers=containers))
 
 
 # Live objects: the demo
@@ -351,8 +330,7 @@ def server_under_another_service_account(world: World, mend: ExitStack) -> None:
     applied(mend, world.server.cluster, account)
     mend.callback(world.demo.reconnect)
     # Kubernetes keeps the name under its old key too.
-    names = {"serviceAccountName": "other", "serviceAccount": "other"}
-    demo_server(world).change(mend, {"spec": {"template": {"spec": names}}})
+    demo_server(world).change(mend, pod_spec(serviceAccountName="other", serviceAccount="other"))
     world.demo.reconnect()
 
 
@@ -413,24 +391,12 @@ def _alone(world: World, mend: ExitStack) -> None:
 # The network
 
 
-@fault(
-    "network",
-    "endpoints",
-    "connection refused",
-    "endpoint reachable",
-    r"server\S*'s bundle here is .* refuses connections",
-)
+@fault("network", *REFUSED, r"server\S*'s bundle here is .* refuses connections")
 def endpoint_away(world: World, mend: ExitStack) -> None:
     closed(mend, world.federation.forwards[world.server.trust_domain])
 
 
-@fault(
-    "network",
-    "endpoints",
-    "connection refused",
-    "endpoint reachable",
-    r"client\S*'s bundle here is .* refuses connections",
-)
+@fault("network", *REFUSED, r"client\S*'s bundle here is .* refuses connections")
 def clients_endpoint_away(world: World, mend: ExitStack) -> None:
     closed(mend, world.federation.forwards[world.client.trust_domain])
 
@@ -468,12 +434,12 @@ def node_frozen(world: World, mend: ExitStack) -> None:
 # Values
 
 
-@fault("values", "endpoints", "refused|EOF|reset", "endpoint reachable", "its endpoint .* (refuses|closes) connections")
+@fault("values", *NOT_SERVED)
 def federation_disabled(world: World, mend: ExitStack) -> None:
     released(mend, world, world.server, {"spire-server": {"federation": {"enabled": False}}})
 
 
-@fault("values", "entries federate", "those that do not federate", "entry with federatesWith", "does not federate with")
+@fault("values", *NOT_FEDERATED, "does not federate with")
 def values_that_federate_with_nobody(world: World, mend: ExitStack) -> None:
     identities: dict[str, Any] = {"clusterSPIFFEIDs": {"default": {"federatesWith": []}}}
     released(mend, world, world.client, {"spire-server": {"controllerManager": {"identities": identities}}})
@@ -498,20 +464,21 @@ def reconfigured(kind: str, name: str, file: str, patch: Mapping[str, Any]) -> l
     return [{"kind": "ConfigMap", "name": name, "json": {file: patch}}, restarted(kind, name)]
 
 
-@fault(
-    "manifests", "endpoints", "refused|EOF|reset", "endpoint reachable", "its endpoint .* (refuses|closes) connections"
-)
+def reconfigured_server(**changed: Any) -> list[dict[str, Any]]:
+    """Changes of the SPIRE server's own settings."""
+    return reconfigured("StatefulSet", "spire-server", "server.conf", {"server": changed})
+
+
+@fault("manifests", *NOT_SERVED)
 def server_configured_without_endpoint(world: World, mend: ExitStack) -> None:
-    changes = reconfigured("StatefulSet", "spire-server", "server.conf", {"server": {"federation": None}})
-    released(mend, world, world.server, changes=changes)
+    released(mend, world, world.server, changes=reconfigured_server(federation=None))
 
 
 @fault("manifests", "success", "unable to fetch SVID", "JWT", "gives no JWT-SVID|is given no JWT-SVID")
 def jwt_svids_disabled(world: World, mend: ExitStack) -> None:
-    changes = reconfigured("StatefulSet", "spire-server", "server.conf", {"server": {"disable_jwt_svids": True}})
     # The OIDC provider publishes JWT keys, and is not ready without any: it would be the link that is named.
     without_provider = {"spiffe-oidc-discovery-provider": {"enabled": False}}
-    released(mend, world, world.client, without_provider, changes=changes)
+    released(mend, world, world.client, without_provider, changes=reconfigured_server(disable_jwt_svids=True))
 
 
 @fault(
@@ -534,8 +501,7 @@ def agents_of_another_trust_domain(world: World, mend: ExitStack) -> None:
     "StatefulSet spire-server/spire-server .*crashes",
 )
 def server_with_a_key_that_it_does_not_know(world: World, mend: ExitStack) -> None:
-    changes = reconfigured("StatefulSet", "spire-server", "server.conf", {"server": {"log_level": "LOUD"}})
-    released(mend, world, world.client, changes=changes)
+    released(mend, world, world.client, changes=reconfigured_server(log_level="LOUD"))
 
 
 @fault(
@@ -546,22 +512,18 @@ def server_with_a_key_that_it_does_not_know(world: World, mend: ExitStack) -> No
     "may not create its pods",
 )
 def server_that_pod_security_refuses(world: World, mend: ExitStack) -> None:
-    privileged = {"hostNetwork": True}
-    changes = [{"kind": "StatefulSet", "name": "spire-server", "merge": {"spec": {"template": {"spec": privileged}}}}]
+    changes = [{"kind": "StatefulSet", "name": "spire-server", "merge": pod_spec(hostNetwork=True)}]
     released(mend, world, world.client, changes=changes)
 
 
 @fault("manifests", "success", "no such file|no identity within", "CSI socket", "socket is not there|has no ready pod")
 def csi_driver_that_mounts_another_folder(world: World, mend: ExitStack) -> None:
-    volumes = Thing(world.client.cluster, "daemonsets.apps", CSI_DRIVER, SYSTEM_NAMESPACE).read()["spec"]["template"][
-        "spec"
-    ]["volumes"]
+    daemon_set = Thing(world.client.cluster, "daemonsets.apps", CSI_DRIVER, SYSTEM_NAMESPACE)
+    volumes = daemon_set.read()["spec"]["template"]["spec"]["volumes"]
     for volume in volumes:
         if "agent-sockets" in (volume.get("hostPath") or {}).get("path", ""):
             volume["hostPath"] = {"path": "/run/spire/elsewhere", "type": "DirectoryOrCreate"}
-    changes = [
-        {"kind": "DaemonSet", "name": CSI_DRIVER, "merge": {"spec": {"template": {"spec": {"volumes": volumes}}}}}
-    ]
+    changes = [{"kind": "DaemonSet", "name": CSI_DRIVER, "merge": pod_spec(volumes=volumes)}]
     released(mend, world, world.client, changes=changes)
     # What a pod has mounted it keeps.
     probe = world.demo.probes[world.client.trust_domain]

@@ -8,8 +8,9 @@ from fixtures.clusters import ClusterError
 from fixtures.federation import Federation
 from fixtures.settings import Settings
 from fixtures.spire import CLASS_NAME, Spire
+from fixtures.summaries import table
 from fixtures.supply import Supply
-from fixtures.traffic import KINDS, table
+from fixtures.traffic import KINDS
 from fixtures.upgrading import State, Upgrading
 from fixtures.workloads import Demo
 from tests import checks

@@ -21,7 +21,7 @@ from fixtures.clusters import ClusterError
 from fixtures.heard import HEARD, NO_LONGER_MANAGED, POLL, server_says, update_fails
 from fixtures.holding import AUDIENCE, identified, presented_by
 from fixtures.live import Live
-from fixtures.measured import Measured
+from fixtures.measured import RECOVERY, Measured
 from fixtures.probe import ProbeError
 from fixtures.resilience import Newcomer
 from fixtures.spire import Spire
@@ -31,7 +31,6 @@ from tests.faults import federation_object
 
 pytestmark = pytest.mark.resilience
 
-RECOVERY = "recovery"
 # go-spiffe's words on a certificate that no authority at hand has signed.
 UNKNOWN_AUTHORITY = "certificate signed by unknown authority"
 
@@ -119,9 +118,9 @@ def test_a_peer_whose_bundle_is_absent_cannot_be_verified(
             newcomer(client).fetch(AUDIENCE)
     traffic_failed_at(live, stretch, "new", {"tls"})
     traffic_was_unharmed(live, stretch, "kept")
-    seeded = time.time()
+    seeded = measured.from_now(RECOVERY)
     world.federation.seed(client, world.server)
-    measured.add(RECOVERY, "an absent bundle, seeded anew", wait_for(live.whole(seeded), SOON))
+    seeded.reckoned("an absent bundle, seeded anew", live.whole, SOON)
 
 
 @pytest.mark.usefixtures("mend")
@@ -135,15 +134,8 @@ def test_a_stale_bundle_heals_by_itself_while_its_endpoint_can_be_authenticated(
             prepared = Authorities(server, "jwt").prepare()
             assert prepared not in client.foreign_bundle(server.trust_domain).jwt_authorities
             wait_for(update_fails(client, "connection refused", since=stretch.began), HEARD)
-        back = time.time()
-        measured.wait(
-            RECOVERY,
-            "a stale bundle, its endpoint back",
-            agreement(client, server),
-            POLL + 10.0,
-            since=back,
-            bound="15 s",
-        )
+        back = measured.from_now(RECOVERY)
+        back.wait("a stale bundle, its endpoint back", agreement(client, server), POLL + 10.0, bound="15 s")
     traffic_was_unharmed(live, stretch)
 
 
@@ -166,9 +158,9 @@ def test_a_stale_bundle_is_for_ever_once_its_peer_has_rotated_without_it(
             client.refresh(server.trust_domain)
     traffic_failed_at(live, stretch, "new", {"tls"})
     traffic_was_unharmed(live, stretch, "kept")
-    seeded = time.time()
+    seeded = measured.from_now(RECOVERY)
     world.federation.seed(client, server)
-    measured.add(RECOVERY, "a bundle stale for ever, seeded anew", wait_for(live.whole(seeded), SOON))
+    seeded.reckoned("a bundle stale for ever, seeded anew", live.whole, SOON)
 
 
 def test_a_wrong_bundle_makes_the_peer_a_stranger(
@@ -182,9 +174,9 @@ def test_a_wrong_bundle_makes_the_peer_a_stranger(
         wait_for(update_fails(client, UNKNOWN_AUTHORITY, since=stretch.began), HEARD)
     traffic_failed_at(live, stretch, "new", {"tls"})
     traffic_was_unharmed(live, stretch, "kept")
-    seeded = time.time()
+    seeded = measured.from_now(RECOVERY)
     world.federation.seed(client, server)
-    measured.add(RECOVERY, "a wrong bundle, seeded anew", wait_for(live.whole(seeded), SOON))
+    seeded.reckoned("a wrong bundle, seeded anew", live.whole, SOON)
 
 
 @pytest.mark.usefixtures("mend")

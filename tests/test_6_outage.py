@@ -17,7 +17,7 @@ from fixtures.breaking import World, closed, cut, killed, lossy, node_addresses,
 from fixtures.heard import HEARD, POLL, agent_says, update_fails
 from fixtures.holding import AUDIENCE, identified
 from fixtures.live import Live
-from fixtures.measured import Measured
+from fixtures.measured import RECOVERY, Measured
 from fixtures.probe import ProbeError
 from fixtures.resilience import Newcomer
 from fixtures.spire import AGENT, CSI_DRIVER, Spire
@@ -26,7 +26,6 @@ from tests.checks import SOON, agreement, components_are_ready, traffic_failed_a
 
 pytestmark = pytest.mark.resilience
 
-RECOVERY = "recovery"
 BACK = 90.0  # seconds that a part of SPIRE may take to be back
 OUTAGE = 8.0  # seconds of traffic without a part
 DELAY = 0.3  # seconds by which every piece is late on a slow link
@@ -62,9 +61,9 @@ def test_without_the_peers_endpoint_all_goes_on_but_the_bundle_ages(
             assert prepared not in spire.foreign_bundle(peer.trust_domain).jwt_authorities
             # New identities too: the bundle that is stored is handed out.
             wait_for(identified(newcomer(spire)), SOON)
-        back = time.time()
+        back = measured.from_now(RECOVERY)
         what = f"{which}'s endpoint back: its new authority known"
-        measured.wait(RECOVERY, what, agreement(spire, peer), POLL + SOON, since=back, bound="15 s")
+        back.wait(what, agreement(spire, peer), POLL + SOON, bound="15 s")
     traffic_was_unharmed(live, stretch)
 
 
@@ -90,10 +89,10 @@ def test_without_a_spire_server_traffic_goes_on_and_new_pods_there_wait(
                 if spire not in away_here:
                     wait_for(identified(newcomer(spire)), SOON)
             assert attempt(world.demo).succeeded
-        back = time.time()
+        back = measured.from_now(RECOVERY)
         for probe in waiting:
             what = f"SPIRE server of {which} back: a new pod's identity ({probe.cluster.label})"
-            measured.wait(RECOVERY, what, identified(probe), BACK, since=back)
+            back.wait(what, identified(probe), BACK)
         components_are_ready(away_here, BACK)
     traffic_was_unharmed(live, stretch)
 
@@ -108,9 +107,9 @@ def test_without_the_servers_agent_traffic_goes_on(
             with pytest.raises(ProbeError, match=r"no such file|connection refused"):
                 newcomer(world.server).fetch(AUDIENCE)
             assert attempt(world.demo).succeeded
-        back = time.time()
+        back = measured.from_now(RECOVERY)
         probe = world.demo.probes[world.server.trust_domain]
-        measured.wait(RECOVERY, "agent of server back: an old pod's identity", identified(probe), BACK, since=back)
+        back.wait("agent of server back: an old pod's identity", identified(probe), BACK)
     traffic_was_unharmed(live, stretch)
 
 
@@ -124,8 +123,7 @@ def test_without_the_clients_agent_nothing_fails_but_the_jwt_svid(
             for spire in sides(world, which):
                 without(away, spire, AGENT)
             wait_for(passed(OUTAGE), OUTAGE + 1)
-        back = time.time()
-        measured.add(RECOVERY, f"agent of {which} back: traffic", wait_for(live.whole(back), BACK))
+        measured.from_now(RECOVERY).reckoned(f"agent of {which} back: traffic", live.whole, BACK)
     for kind in ("new", "kept"):
         traffic_failed_at(live, stretch, kind, {"svid"})
 
@@ -137,9 +135,9 @@ def test_a_replaced_csi_driver_is_noticed_by_nobody(
 ) -> None:
     (spire,) = sides(world, which)
     with live.during(f"CSI driver of {which} replaced") as stretch:
-        began = time.time()
+        began = measured.from_now(RECOVERY)
         spire.restart(CSI_DRIVER)
-        measured.add(RECOVERY, f"CSI driver of {which} replaced", time.time() - began)
+        began.passed(f"CSI driver of {which} replaced")
         # Old pods over the old mount, and new ones over a new one.
         wait_for(identified(world.demo.probes[spire.trust_domain]), SOON)
         wait_for(identified(newcomer(spire)), SOON)
@@ -154,11 +152,9 @@ def test_a_killed_controller_manager_takes_no_entry_along(
     (spire,) = sides(world, which)
     entries, relationships = spire.entries(), spire.relationships()
     with live.during(f"controller manager of {which} killed") as stretch:
-        began = time.time()
+        began = measured.from_now(RECOVERY)
         killed(world, spire, "spire-controller-manager")
-        measured.wait(
-            RECOVERY, f"controller manager of {which} killed: a new pod", identified(newcomer(spire)), BACK, since=began
-        )
+        began.wait(f"controller manager of {which} killed: a new pod", identified(newcomer(spire)), BACK)
         components_are_ready([spire], BACK)
         assert {entry.id for entry in entries} <= {entry.id for entry in spire.entries()}
         assert spire.relationships() == relationships
@@ -172,16 +168,15 @@ def test_a_slow_link_slows_and_breaks_nothing(world: World, live: Live, measured
         slowed(slow, world.federation.forwards[peer.trust_domain], DELAY)
         slowed(slow, world.demo.forward, DELAY)
         Authorities(peer, "jwt").prepare()
-        began = time.time()
+        began = measured.from_now("over a slow link")
         client.refresh(peer.trust_domain)
-        took = time.time() - began
+        took = began.passed(f"a refresh, every piece {DELAY:g} s late")
         assert client.foreign_bundle(peer.trust_domain).same_keys(peer.bundle())
         assert took >= 3 * DELAY, f"the link was not slow: {took:.2f} s"
-        measured.add("over a slow link", f"a refresh, every piece {DELAY:g} s late", took)
-        began = time.time()
+        began = measured.from_now("over a slow link")
         call = attempt(world.demo)
         assert call.succeeded, call.text
-        measured.add("over a slow link", f"a call, every piece {DELAY:g} s late", time.time() - began)
+        began.passed(f"a call, every piece {DELAY:g} s late")
     traffic_was_unharmed(live, stretch)
 
 
@@ -192,12 +187,10 @@ def test_a_lossy_link_loses_packets_and_no_bundle(world: World, live: Live, meas
         for address in (*node_addresses(peer), world.federation.address):
             lossy(losing, world, client, address, LOST)
         Authorities(peer, "jwt").prepare()
-        since = time.time()
-        what = f"a bundle, {LOST:.0%} of packets lost"
-        measured.wait("over a lossy link", what, agreement(client, peer), POLL + SOON, since=since, bound="15 s")
+        prepared = measured.from_now("over a lossy link")
+        prepared.wait(f"a bundle, {LOST:.0%} of packets lost", agreement(client, peer), POLL + SOON, bound="15 s")
         wait_for(passed(OUTAGE), OUTAGE + 1)
-    healed = time.time()
-    measured.add(RECOVERY, "lossy link healed: traffic", wait_for(live.whole(healed), SOON))
+    measured.from_now(RECOVERY).reckoned("lossy link healed: traffic", live.whole, SOON)
     for summary in live.summaries(stretch):
         # TCP sends again what was lost, within the two seconds that a request has, or else that request alone fails.
         assert summary.failed < summary.sent / 2, summary
@@ -215,15 +208,9 @@ def test_a_cut_network_heals(world: World, live: Live, measured: Measured) -> No
             assert prepared not in client.foreign_bundle(peer.trust_domain).jwt_authorities
             for probe in world.demo.probes.values():
                 wait_for(identified(probe), SOON)
-        healed = time.time()
-        measured.add(RECOVERY, "network healed: traffic", wait_for(live.whole(healed), BACK))
-        measured.wait(
-            RECOVERY,
-            "network healed: the bundle",
-            agreement(client, peer),
-            DIALLED + POLL + SOON,
-            since=healed,
-            bound="30 s for the connection under way, then 15 s",
-        )
+        healed = measured.from_now(RECOVERY)
+        healed.reckoned("network healed: traffic", live.whole, BACK)
+        bound = "30 s for the connection under way, then 15 s"
+        healed.wait("network healed: the bundle", agreement(client, peer), DIALLED + POLL + SOON, bound)
     for kind in ("new", "kept"):
         traffic_failed_at(live, stretch, kind, {"tls", "http", "overload"})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from contextlib import ExitStack
 
 import pytest
@@ -76,24 +75,24 @@ def test_an_authority_is_rotated_and_nobody_notices(
         before = of_the_active_one()
         assert before.shown().accepted, before.shown().said
 
-        new, prepared = authorities.prepare(), time.time()
+        new, prepared = authorities.prepare(), measured.from_now(PROPAGATION)
         known = trusted(verifier, owner, owner.bundle())
-        measured.wait(PROPAGATION, f"{authorities} prepared", known, POLL + SOON, since=prepared, bound=BOUND)
+        prepared.wait(f"{authorities} prepared", known, POLL + SOON, bound=BOUND)
         authorities.activate(new)
         after = of_the_active_one()
         for each in (before, after):
             judgement = each.shown()
             assert judgement.accepted, judgement.said
 
-        expired, tainted = expiries(owner), time.time()
+        expired, tainted = expiries(owner), measured.from_now("renewal of all SVIDs")
         authorities.taint(old)
-        everything_is_signed_by(world, owner, kind, new, expired, since=tainted)
-        measured.add("renewal of all SVIDs", f"{authorities} tainted", time.time() - tainted)
+        everything_is_signed_by(world, owner, kind, new, expired, since=tainted.at)
+        tainted.passed(f"{authorities} tainted")
 
         authorities.revoke(old)
-        revoked = time.time()
+        revoked = measured.from_now(PROPAGATION)
         gone = trusted(verifier, owner, owner.bundle())
-        measured.wait(PROPAGATION, f"{authorities} revoked", gone, POLL + SOON, since=revoked, bound=BOUND)
+        revoked.wait(f"{authorities} revoked", gone, POLL + SOON, bound=BOUND)
         refusal, accepted = before.shown(), after.shown()
         said, seen = REFUSAL[kind]
         assert not refusal.accepted, refusal.said

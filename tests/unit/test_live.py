@@ -1,4 +1,4 @@
-"""When live traffic is whole again, what SPIRE is heard to say, and the table of times."""
+"""When live traffic is whole again, and what SPIRE is heard to say."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ import pytest
 
 from fixtures import heard
 from fixtures.live import STEADY, Live, unbroken
-from fixtures.measured import Measured
+from fixtures.request_log import Request
 from fixtures.spire import Spire
-from fixtures.traffic import Request
-from fixtures.waiting import Condition, Look
 
 Read = Callable[[str], str]
 
@@ -78,19 +76,3 @@ def test_a_line_is_heard_for_its_reason_alone() -> None:
 def test_what_was_said_before_is_not_heard_and_whole_seconds_are() -> None:
     assert heard.update_fails(spire(LOG), "refused", since=FIRST + 1).look().value is None
     assert heard.update_fails(spire(LOG), "refused", since=FIRST + 0.9).look().value is not None
-
-
-def test_times_are_shown_by_kind_in_equal_columns() -> None:
-    measured = Measured()
-    measured.add("recovery", "agent back", 1.25)
-    measured.add("propagation", "prepared", 12.0, "15 s")
-    measured.wait("recovery", "at once", Condition("now", lambda: Look(True, "")), 1, since=0)
-    lines = measured.table()
-    assert lines[0].split() == ["recovery", "seconds"]
-    assert lines[1].split() == ["agent", "back", "1.2"]
-    assert [line.split()[0] for line in lines] == ["recovery", "agent", "at", "propagation", "prepared"]
-    assert lines[-1].endswith("12.0  15 s")
-
-
-def test_a_table_of_nothing_says_so() -> None:
-    assert Measured().table() == ["nothing was measured"]

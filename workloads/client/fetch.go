@@ -18,9 +18,6 @@ import (
 	"github.com/spiffe/go-spiffe/v2/workloadapi"
 )
 
-// fetchTimeout bounds the whole of `client fetch`. It does not wait for an identity: that there is none is an answer too.
-const fetchTimeout = 10 * time.Second
-
 // identity is what the Workload API holds for this workload at one moment. Lists are sorted.
 type identity struct {
 	SPIFFEID        string              `json:"spiffe_id"`
@@ -39,34 +36,27 @@ func runFetch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
-	defer cancel()
-	// A connection of its own: what a long-lived one was told once is not what is asked for here.
-	api, err := connectWorkloadAPI(ctx, &watchLog{})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = api.Close() }()
-
-	x509Context, err := api.FetchX509Context(ctx)
-	if err != nil {
-		return fmt.Errorf("unable to fetch X509-SVID: %w", err)
-	}
-	jwtSVID, err := api.FetchJWTSVID(ctx, jwtsvid.Params{Audience: audience})
-	if err != nil {
-		return fmt.Errorf("unable to fetch JWT-SVID: %w", err)
-	}
-	jwtBundles, err := api.FetchJWTBundles(ctx)
-	if err != nil {
-		return fmt.Errorf("unable to fetch JWT bundles: %w", err)
-	}
-	keyID, err := signedBy(jwtSVID.Marshal())
-	if err != nil {
-		return err
-	}
-	found := describe(x509Context, jwtSVID, jwtBundles)
-	found.JWTAuthority = keyID
-	return json.NewEncoder(os.Stdout).Encode(found)
+	return askWorkloadAPI(ctx, func(ctx context.Context, api *workloadapi.Client) error {
+		x509Context, err := api.FetchX509Context(ctx)
+		if err != nil {
+			return fmt.Errorf("unable to fetch X509-SVID: %w", err)
+		}
+		jwtSVID, err := api.FetchJWTSVID(ctx, jwtsvid.Params{Audience: audience})
+		if err != nil {
+			return fmt.Errorf("unable to fetch JWT-SVID: %w", err)
+		}
+		jwtBundles, err := api.FetchJWTBundles(ctx)
+		if err != nil {
+			return fmt.Errorf("unable to fetch JWT bundles: %w", err)
+		}
+		keyID, err := signedBy(jwtSVID.Marshal())
+		if err != nil {
+			return err
+		}
+		found := describe(x509Context, jwtSVID, jwtBundles)
+		found.JWTAuthority = keyID
+		return json.NewEncoder(os.Stdout).Encode(found)
+	})
 }
 
 func describe(x509Context *workloadapi.X509Context, jwtSVID *jwtsvid.SVID, jwtBundles *jwtbundle.Set) identity {

@@ -19,6 +19,9 @@ import (
 // retryPeriod paces every new attempt at the Workload API.
 const retryPeriod = 500 * time.Millisecond
 
+// askTimeout bounds all that is asked at once. Nobody waits for an identity then: that there is none is an answer too.
+const askTimeout = 10 * time.Second
+
 // connectWorkloadAPI returns a client of the Workload API at SPIFFE_ENDPOINT_SOCKET. It does not wait for the agent.
 //
 // Left alone, go-spiffe waits up to 30 s between attempts and gRPC up to 120 s, so that a workload may long be without an
@@ -36,6 +39,19 @@ func connectWorkloadAPI(ctx context.Context, watch *watchLog) (*workloadapi.Clie
 		return nil, fmt.Errorf("unable to use the Workload API: %w", err)
 	}
 	return client, nil
+}
+
+// askWorkloadAPI asks the Workload API once, over a connection of its own: what a long-lived one was told once is not what is
+// asked for.
+func askWorkloadAPI(ctx context.Context, ask func(context.Context, *workloadapi.Client) error) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	api, err := connectWorkloadAPI(ctx, &watchLog{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = api.Close() }()
+	return ask(ctx, api)
 }
 
 // fetchJWTSVID asks until it is given a JWT-SVID or ctx ends. It repeats itself only for what passes by itself: an entry that

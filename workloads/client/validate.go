@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/spiffe/go-spiffe/v2/workloadapi"
 )
 
 // runValidate asks the Workload API whether the token that BEARER gives is a JWT-SVID for AUDIENCE, and prints whose. The agent
@@ -20,17 +22,12 @@ func runValidate(ctx context.Context) error {
 	if given.token == "" {
 		return errors.New("BEARER: a token to validate is expected, as file:/path")
 	}
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
-	defer cancel()
-	api, err := connectWorkloadAPI(ctx, &watchLog{})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = api.Close() }()
-	svid, err := api.ValidateJWTSVID(ctx, given.token, audience)
-	if err != nil {
-		return fmt.Errorf("not a valid JWT-SVID: %w", err)
-	}
-	fmt.Println(svid.ID)
-	return nil
+	return askWorkloadAPI(ctx, func(ctx context.Context, api *workloadapi.Client) error {
+		svid, err := api.ValidateJWTSVID(ctx, given.token, audience)
+		if err != nil {
+			return fmt.Errorf("not a valid JWT-SVID: %w", err)
+		}
+		fmt.Println(svid.ID)
+		return nil
+	})
 }

@@ -1,0 +1,117 @@
+"""Manifests of a release: how they are had from Helm, and what objects are in them."""
+
+from __future__ import annotations
+
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from fixtures.release_diff import difference
+from fixtures.release_manifests import Key, ReleaseError, installed, objects, rendered
+from fixtures.spire import Spire
+from tests.unit.release_examples import text, thing
+
+
+def test_objects_are_known_by_group_kind_namespace_and_name() -> None:
+    found = objects(
+        text(
+            thing("Role", "a", "rbac.authorization.k8s.io/v1", metadata={"namespace": "x"}),
+            thing("Role", "a", "rbac.authorization.k8s.io/v1", metadata={"namespace": "y"}),
+            thing("Service", "a"),
+            thing("Service", "a", "serving.example/v1"),
+        )
+        + "---\n# Source: a template that rendered to nothing\n"
+    )
+    assert set(found) == {
+        Key("Role", "x", "a", "rbac.authorization.k8s.io"),
+        Key("Role", "y", "a", "rbac.authorization.k8s.io"),
+        Key("Service", "", "a"),
+        Key("Service", "", "a", "serving.example"),
+    }
+
+
+def test_the_releases_namespace_may_be_said_or_not() -> None:
+    said = thing("Service", metadata={"namespace": "spire-mgmt"})
+    assert difference(text(thing("Service")), text(said)) == []
+    assert len(difference(text(thing("Service")), text(said), namespace="elsewhere")) == 2
+
+
+def test_lists_are_taken_apart() -> None:
+    listed = {"apiVersion": "v1", "kind": "List", "items": [thing("Service", "a"), thing("Service", "b")]}
+    assert difference(text(listed), text(thing("Service", "b"), thing("Service", "a"))) == []
+
+
+def test_objects_of_one_name_are_all_looked_at() -> None:
+    # Helm runs hooks one after another, and lets them have the same name.
+    hooks = [
+        thing("ConfigMap", metadata={"annotations": {"helm.sh/hook": when}}) for when in ("pre-upgrade", "post-upgrade")
+    ]
+    assert len(objects(text(*hooks))) == 2
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["a: [", "just words", "apiVersion: v1\nkind: Service\n", "- 1\n", "apiVersion: v1\nkind: Service\nmetadata: x\n"],
+)
+def test_what_is_no_manifest_is_refused_in_one_sentence(broken: str) -> None:
+    with pytest.raises(ReleaseError) as caught:
+        objects(broken)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def helm(tmp_path: Path) -> Path:
+    """Stands in for Helm: prints its arguments, or fails where the values file says so."""
+    program = tmp_path / "helm"
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import sys\n"
+        "if 'fail' in open(sys.argv[sys.argv.index('--values') + 1]).read():\n"
+        "    sys.exit('Error: values do not meet the schema\\n  - password: hush')\n"
+        "print('\\n'.join(sys.argv[1:]))\n"
+    )
+    program.chmod(0o755)
+    return program
+
+
+def test_a_chart_is_rendered_as_the_upgrade_that_it_will_be(helm: Path, tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text("a: 1\n")
+    given = rendered(helm, tmp_path / "chart", values, "1.36.3", "spire-mgmt", "--set", "x=1").splitlines()
+    assert given[:3] == ["template", "spire", str(tmp_path / "chart")]
+    assert {"--include-crds", "--is-upgrade", "--skip-tests"} <= set(given)
+    assert "--no-hooks" not in given
+    pairs = dict(pairwise(given))
+    assert (pairs["--kube-version"], pairs["--values"], pairs["--namespace"], pairs["--set"]) == (
+        "1.36.3",
+        str(values),
+        "spire-mgmt",
+        "x=1",
+    )
+
+
+def test_a_chart_that_does_not_render_is_told_in_helms_words_without_secrets(helm: Path, tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text("fail: true\n")
+    with pytest.raises(ReleaseError, match="does not render: Error: values do not meet the schema") as caught:
+        rendered(helm, tmp_path / "chart", values, "1.36.3")
+    assert "hush" not in str(caught.value)
+
+
+class FakeSpire:
+    """Prints a release as `helm get` does: manifests begin with a separator, and end with a newline or not."""
+
+    def helm(self, *arguments: str) -> str:
+        assert arguments[0] == "get"
+        assert arguments[2:] == ("-n", "spire-mgmt", "spire")
+        kind = {"manifest": "Service", "hooks": "Job"}[arguments[1]]
+        hooked = '\n  annotations:\n    "helm.sh/hook": pre-upgrade' if kind == "Job" else ""
+        return f"---\n# Source: spire/templates/{kind}.yaml\napiVersion: v1\nkind: {kind}\nmetadata:\n  name: a{hooked}"
+
+
+def test_what_is_installed_includes_the_hooks() -> None:
+    found = objects(installed(cast(Spire, FakeSpire())))
+    assert {key.kind for key in found} == {"Service", "Job"}
