@@ -5,9 +5,12 @@ Every one is something that has happened to somebody: a renamed value, an object
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from fixtures.authorities import Authorities
@@ -488,9 +491,13 @@ def jwt_svids_disabled(world: World, mend: ExitStack) -> None:
     "component ready",
     "DaemonSet spire-system/spire-agent .*crashes",
 )
-def agents_of_another_trust_domain(world: World, mend: ExitStack) -> None:
-    changes = reconfigured("DaemonSet", "spire-agent", "agent.conf", {"agent": {"trust_domain": "elsewhere.example"}})
-    released(mend, world, world.client, changes=changes)
+def agents_without_a_server_address(world: World, mend: ExitStack) -> None:
+    released(
+        mend,
+        world,
+        world.client,
+        changes=reconfigured("DaemonSet", AGENT, "agent.conf", {"agent": {"server_address": ""}}),
+    )
 
 
 @fault(
@@ -529,3 +536,56 @@ def csi_driver_that_mounts_another_folder(world: World, mend: ExitStack) -> None
     probe = world.demo.probes[world.client.trust_domain]
     mend.callback(probe.renew)
     probe.renew()
+
+
+HOOK = """\
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: spire-server-refusing-hook
+  namespace: {namespace}
+  annotations:
+    helm.sh/hook: pre-upgrade
+    helm.sh/hook-delete-policy: before-hook-creation
+spec:
+  backoffLimit: 0
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+        - name: hook
+          image: {image}
+          args: [no-such-command]
+          securityContext:
+            allowPrivilegeEscalation: false
+            runAsNonRoot: true
+            runAsUser: 1000
+            capabilities: {{drop: [ALL]}}
+            seccompProfile: {{type: RuntimeDefault}}
+"""
+
+
+@fault(
+    "manifests",
+    INSTALLATION,
+    r"pre-upgrade hooks failed[\s\S]*BackoffLimitExceeded",
+    "component ready",
+    "Helm's release spire has failed: .*BackoffLimitExceeded",
+)
+def hook_that_fails(world: World, mend: ExitStack) -> None:
+    # A post-renderer is not shown the hooks of a chart: it is the chart that gets one more.
+    name = world.client.cluster.label
+    chart = Path(mend.enter_context(TemporaryDirectory())) / "spire"
+    shutil.copytree(world.releases[name].spire, chart)
+    hook = HOOK.format(namespace=SERVER_NAMESPACE, image=world.demo.images.probe)
+    (chart / "templates" / "refusing-hook.yaml").write_text(hook)
+    mend.callback(
+        world.client.cluster.kubectl,
+        "delete",
+        "job",
+        "-n",
+        SERVER_NAMESPACE,
+        "spire-server-refusing-hook",
+        "--ignore-not-found",
+    )
+    released(mend, world, world.client, chart=chart)
