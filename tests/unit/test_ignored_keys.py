@@ -113,6 +113,22 @@ def test_a_key_that_nothing_reads_is_reported(chart: Path, key: str, reported: s
     assert ignored_keys(set_argument(f"{key}=x"), chart) == [reported]
 
 
+@pytest.mark.parametrize(
+    ("values", "reported"),
+    [
+        ("engine.turbo.pressure=2", ["engine.turbo (while engine.turbo.enabled is false)"]),
+        ("engine.turbo.pressure=2,engine.turbo.enabled=true", []),
+        ("engine.turbo.pressure=2,engine.turbo.enabled=false", []),  # said, so meant
+        ("engine.turbo.enabled=true", []),
+    ],
+)
+def test_what_stands_beside_a_switch_that_is_off_is_reported(chart: Path, values: str, reported: list[str]) -> None:
+    defaults = chart / "charts" / "engine" / "values.yaml"
+    found = yaml.safe_load(defaults.read_text())
+    defaults.write_text(yaml.safe_dump({**found, "turbo": {"enabled": False, "pressure": 1}}))
+    assert ignored_keys(set_argument(values), chart) == reported
+
+
 def test_a_packaged_dependency_counts_like_a_folder(chart: Path) -> None:
     engine = chart / "charts" / "engine"
     with tarfile.open(chart / "charts" / "engine-1.0.0.tgz", "w:gz") as archive:
