@@ -531,10 +531,10 @@ def csi_driver_that_mounts_another_folder(world: World, mend: ExitStack) -> None
         if "agent-sockets" in (volume.get("hostPath") or {}).get("path", ""):
             volume["hostPath"] = {"path": "/run/spire/elsewhere", "type": "DirectoryOrCreate"}
     changes = [{"kind": "DaemonSet", "name": CSI_DRIVER, "merge": pod_spec(volumes=volumes)}]
-    released(mend, world, world.client, changes=changes)
-    # What a pod has mounted it keeps.
+    # What a pod has mounted it keeps: it is made anew after the driver, when that is broken and when it is mended.
     probe = world.demo.probes[world.client.trust_domain]
     mend.callback(probe.renew)
+    released(mend, world, world.client, changes=changes)
     probe.renew()
 
 
