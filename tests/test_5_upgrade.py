@@ -137,6 +137,7 @@ def test_the_rollback_restores_the_old_release(
         assert spire_images(spire) == supplied.expected_images(supplied.releases[name])
         assert State.of(spire).bundle.same_keys(upgraded_client.before[name].bundle)
     upgraded_client.stretch()
+    assert not upgraded_client.refused, f"only the second `helm rollback` went through: {upgraded_client.refused}"
 
 
 @pytest.mark.dependency(name="traffic budget", depends=["new release"], scope="session")
