@@ -358,3 +358,30 @@ def test_what_an_older_revision_of_a_deployment_was_refused_is_over(
     standin.core.events = [rejection(FORBIDDEN, "ReplicaSet", "server-1")]
     standin.replica_sets = replicas
     assert bool(doomed(standin)) is is_doomed
+
+
+def started(pod: Any, at: float) -> Any:
+    pod.status.start_time = datetime.fromtimestamp(at, UTC)
+    return pod
+
+
+def first_crash(standin: Standin, since: float) -> float | None:
+    return pods.first_crash(cast(Cluster, standin), (NAMESPACE,), since)
+
+
+def test_a_first_crash_is_when_the_container_ended(standin: Standin) -> None:
+    once = container("main", 1, ended(1, at=1007.0), waiting=waits("CrashLoopBackOff"))
+    standin.core.pods[NAMESPACE] = [started(pod(once), 1001.0), started(pod(container(running=running())), 1001.0)]
+    assert first_crash(standin, since=1000.0) == 1007.0
+
+
+def test_of_several_crashes_only_the_last_is_known_and_the_first_is_no_earlier_than_the_pod(standin: Standin) -> None:
+    often = container("main", 3, ended(1, at=1060.0), waiting=waits("CrashLoopBackOff"))
+    standin.core.pods[NAMESPACE] = [started(pod(often), 1001.0)]
+    assert first_crash(standin, since=1000.0) == 1001.0
+
+
+def test_a_pod_that_is_older_has_not_crashed_since(standin: Standin) -> None:
+    once = container("main", 1, ended(1, at=1007.0), waiting=waits("CrashLoopBackOff"))
+    standin.core.pods[NAMESPACE] = [started(pod(once), 990.0), pod(once)]
+    assert first_crash(standin, since=1000.0) is None
