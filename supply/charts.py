@@ -99,8 +99,9 @@ def find(source: Path) -> tuple[Path, Version, Version]:
 
 
 def crds_for(chart: Version) -> str:
-    """The version of spire-crds that belongs to a version of the spire chart."""
-    return next((crds for since, crds in CRDS_SINCE if chart >= Version(since)), CRDS_SINCE[-1][1])
+    """The version of spire-crds that belongs to a version of the spire chart, or to a candidate of it."""
+    released = Version(chart.base_version)
+    return next((crds for since, crds in CRDS_SINCE if released >= Version(since)), CRDS_SINCE[-1][1])
 
 
 def _check_crds(charts: Path, chart: Version, crds: Version) -> None:

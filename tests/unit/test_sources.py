@@ -25,6 +25,11 @@ def test_a_version_is_read_with_or_without_its_letter(given: str) -> None:
     assert sources.version("--chart-version", given) == Version("0.30.0")
 
 
+def test_a_candidate_keeps_the_name_that_helm_knows_it_by() -> None:
+    assert str(sources.source("--to", "0.30.0-rc.1")) == "chart 0.30.0-rc.1"
+    assert str(sources.oci("--charts", "oci://registry.example/spire:0.30.0-rc.1").chart_version) == "0.30.0-rc.1"
+
+
 @pytest.mark.parametrize("given", [None, ""])
 def test_no_version_is_none(given: str | None) -> None:
     assert sources.version("--chart-version", given) is None

@@ -32,6 +32,12 @@ def test_newer_charts_take_the_clusters_file_as_it_is(version: str) -> None:
     assert translate(values, Version(version), RULES) == values
 
 
+def test_a_candidate_speaks_like_the_version_it_is_one_of() -> None:
+    (rule,) = (each for each in RULES if each.source[-1] == "refreshHint")
+    assert not rule.concerns(Version("0.24.0-rc.1"))
+    assert rule.concerns(Version("0.17.0-rc.1"))
+
+
 def test_the_projects_own_chart_takes_todays_words() -> None:
     values = load(CHARTS_VALUES / "server.yaml")
     assert translate(values, Version("0.1.0"), RULES) == values
