@@ -173,3 +173,22 @@ def test_spire_goes_neither_back_nor_leaps_within_one_chart(
 ) -> None:
     values = {"spire-server": {"image": {"tag": before}}} if before else {}
     assert unfit("spire-0.1.0", values, chart(tmp_path, "0.1.0", after)) == why
+
+
+@pytest.mark.parametrize(
+    ("installed", "why"),
+    [
+        ({"global": {"spire": {"trustDomain": "one.test"}}}, None),
+        ({"global": {"spire": {"trustDomain": "two.test"}}}, "its trust domain is two.test, and is to be one.test"),
+        (
+            {"global": {"spire": {"trustDomain": "one.test"}}, "spire-server": {"persistence": {"type": "emptyDir"}}},
+            "its storage is emptyDir, and is to be the default",
+        ),
+    ],
+)
+def test_a_datastore_stays_where_it_is_and_what_it_is_of(
+    tmp_path: Path, installed: dict[str, Any], why: str | None
+) -> None:
+    wanted = chart(tmp_path, "0.1.0")
+    release = Release(wanted.spire, wanted.crds, {"global": {"spire": {"trustDomain": "one.test"}}})
+    assert unfit("spire-0.1.0", installed, release) == why
