@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from fixtures import diagnostics
-from fixtures.diagnostics import REMOVED, redact
+from fixtures.harmless import REDACTED, redact
 
 Read = Callable[[str], str]
 PASSPHRASE = serialization.BestAvailableEncryption(b"passphrase")
@@ -56,41 +56,41 @@ def jwt() -> str:
 def test_a_private_key_is_removed_and_what_stands_around_it_is_not(kind: str) -> None:
     key = KEYS[kind]().decode()
     assert key.startswith(f"-----BEGIN {kind}-----")
-    assert redact(f"before\n{key}after\n") == f"before\n{REMOVED}\nafter\n"
+    assert redact(f"before\n{key}after\n") == f"before\n{REDACTED}\nafter\n"
 
 
 def test_a_private_key_inside_json_is_removed_and_the_rest_is_json_still() -> None:
     key = KEYS["PRIVATE KEY"]().decode()
     assert json.loads(redact(json.dumps({"tls.key": key, "other": "kept"}))) == {
-        "tls.key": f"{REMOVED}\\n".encode().decode("unicode_escape"),
+        "tls.key": f"{REDACTED}\\n".encode().decode("unicode_escape"),
         "other": "kept",
     }
 
 
 def test_a_private_key_whose_end_was_cut_off_is_removed_to_the_end_of_the_text() -> None:
     key = KEYS["PRIVATE KEY"]().decode()
-    assert redact(f"before\n{key[:120]}") == f"before\n{REMOVED}"
+    assert redact(f"before\n{key[:120]}") == f"before\n{REDACTED}"
 
 
 def test_every_private_key_is_removed_and_a_certificate_between_two_stays() -> None:
     certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
     keys = [KEYS[kind]().decode() for kind in ("PRIVATE KEY", "EC PRIVATE KEY")]
-    assert redact(f"{keys[0]}{certificate}{keys[1]}") == f"{REMOVED}\n{certificate}{REMOVED}\n"
+    assert redact(f"{keys[0]}{certificate}{keys[1]}") == f"{REDACTED}\n{certificate}{REDACTED}\n"
 
 
 @pytest.mark.parametrize("around", ["{}", "Authorization: Bearer {}", '{{"token":"{}"}}', "token={} next", "'{}',"])
 def test_a_json_web_token_is_removed_wherever_it_stands(around: str) -> None:
-    assert redact(around.format(jwt())) == around.format(REMOVED)
+    assert redact(around.format(jwt())) == around.format(REDACTED)
 
 
 def test_a_join_token_is_removed_as_spire_prints_it() -> None:
     token = str(uuid.uuid4())
-    assert redact(f"Token: {token}\n\n") == f"Token: {REMOVED}\n\n"
+    assert redact(f"Token: {token}\n\n") == f"Token: {REDACTED}\n\n"
 
 
 def test_a_password_is_removed_as_a_chart_prints_it() -> None:
     assert redact("user: root\npassword: hunter2\nPassword: hunter2\n") == (
-        f"user: root\npassword: {REMOVED}\nPassword: {REMOVED}\n"
+        f"user: root\npassword: {REDACTED}\nPassword: {REDACTED}\n"
     )
 
 
@@ -123,7 +123,7 @@ def test_certificates_and_public_keys_are_left_as_they_are(recorded: Read) -> No
 def test_what_is_kept_has_its_secrets_removed_before_it_is_written(tmp_path: Path) -> None:
     path = tmp_path / "server" / "logs" / "agent.log"
     diagnostics._keep(path, lambda: f"fetched {jwt()}\n")
-    assert path.read_text() == f"fetched {REMOVED}\n"
+    assert path.read_text() == f"fetched {REDACTED}\n"
 
 
 def test_what_could_not_be_had_is_said_where_it_would_stand(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_the_reason_for_which_something_could_not_be_had_has_its_secrets_removed
         raise RuntimeError(f"401 for Bearer {token}")
 
     diagnostics._keep(tmp_path / "pods.txt", ask)
-    assert (tmp_path / "pods.txt").read_text() == f"could not be had: 401 for Bearer {REMOVED}\n"
+    assert (tmp_path / "pods.txt").read_text() == f"could not be had: 401 for Bearer {REDACTED}\n"
 
 
 def test_what_is_gathered_has_no_secrets_among_its_objects() -> None:

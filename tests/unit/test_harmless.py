@@ -11,7 +11,7 @@ TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJzb21lb25lIn0.c2lnbmF0dXJl"  # noqa: S105
 
 def test_a_token_anywhere_is_not_shown() -> None:
     old, new = (thing("Service", metadata={"annotations": {"note": f"x{number} {TOKEN}"}}) for number in (1, 2))
-    assert only(old, new, "other") == ("metadata.annotations.note: x1 <removed> → x2 <removed>",)
+    assert only(old, new, "other") == ("metadata.annotations.note: x1 <redacted> → x2 <redacted>",)
 
 
 def test_long_values_are_cut_with_a_hash_that_tells_them_apart() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fixtures.changes import GROUPS
 from fixtures.release_diff import difference
+from fixtures.release_diff.changes import GROUPS
 from tests.unit.release_examples import config_map, groups, hook, only, text, thing, workload
 
 

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from fixtures.release_diff import difference
-from fixtures.release_manifests import Key, ReleaseError, installed, objects, rendered
+from fixtures.release_diff.manifests import Key, ReleaseError, installed, objects, rendered
 from fixtures.spire import Spire
 from tests.unit.release_examples import text, thing
 
