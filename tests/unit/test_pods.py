@@ -370,13 +370,16 @@ def first_crash(standin: Standin, since: float) -> float | None:
 
 
 def test_a_first_crash_is_when_the_container_ended(standin: Standin) -> None:
-    once = container("main", 1, ended(1, at=1007.0), waiting=waits("CrashLoopBackOff"))
+    once = container("main", 1, ended(1, at=1007.0), running=running())
     standin.core.pods[NAMESPACE] = [started(pod(once), 1001.0), started(pod(container(running=running())), 1001.0)]
     assert first_crash(standin, since=1000.0) == 1007.0
 
 
-def test_of_several_crashes_only_the_last_is_known_and_the_first_is_no_earlier_than_the_pod(standin: Standin) -> None:
-    often = container("main", 3, ended(1, at=1060.0), waiting=waits("CrashLoopBackOff"))
+@pytest.mark.parametrize("restarts", [1, 3])
+def test_of_several_crashes_only_the_last_is_known_and_the_first_is_no_earlier_than_the_pod(
+    standin: Standin, restarts: int
+) -> None:
+    often = container("main", restarts, ended(1, at=1060.0), waiting=waits("CrashLoopBackOff"))
     standin.core.pods[NAMESPACE] = [started(pod(often), 1001.0)]
     assert first_crash(standin, since=1000.0) == 1001.0
 

@@ -182,7 +182,7 @@ def test_spire_goes_neither_back_nor_leaps_within_one_chart(
         ({"global": {"spire": {"trustDomain": "two.test"}}}, "its trust domain is two.test, and is to be one.test"),
         (
             {"global": {"spire": {"trustDomain": "one.test"}}, "spire-server": {"persistence": {"type": "emptyDir"}}},
-            "its storage is emptyDir, and is to be the default",
+            "its storage is emptyDir, and is to be pvc",
         ),
     ],
 )
