@@ -23,8 +23,9 @@ from fixtures.waiting import Condition, Look, wait_for
 from fixtures.workloads import CLIENT_LINES, Demo, Outcome
 
 SOON = 30.0  # seconds
-# Seconds that a new pod's identity may take on a busy machine: entry, the server's cache, the agent's synchronisation.
-IDENTITY = 12.0
+# Seconds that a new pod's identity may take: entry, cache and synchronisation a few; a controller manager that was just started
+# anew waits 15 s for the lease of the one before.
+IDENTITY = 20.0
 # SPIRE polls an endpoint at a quarter of the bundle's refresh hint: every 75 s with the chart's 5 minutes.
 REFRESH = 100.0
 
