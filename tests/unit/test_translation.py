@@ -8,7 +8,7 @@ import pytest
 from packaging.version import Version
 
 from fixtures.translation import load_rules, translate
-from fixtures.values import load, set_argument
+from fixtures.values import at, load, set_argument
 
 CHARTS_VALUES = Path(__file__).parents[2] / "charts-values"
 RULES = load_rules(CHARTS_VALUES / "versions.yaml")
@@ -30,6 +30,12 @@ def test_charts_before_0_18_take_the_subject_from_the_server(version: str) -> No
 def test_newer_charts_take_the_clusters_file_as_it_is(version: str) -> None:
     values = load(CHARTS_VALUES / "server.yaml")
     assert translate(values, Version(version), RULES) == values
+
+
+@pytest.mark.parametrize(("version", "kept"), [("0.17.0", False), ("0.24.2", False), ("0.24.3", True)])
+def test_old_charts_write_the_agents_experimental_options_where_it_refuses_them(version: str, kept: bool) -> None:
+    values = {"spire-agent": {"experimental": {"enabled": True, "syncInterval": "1s"}}}
+    assert bool(at(translate(values, Version(version), RULES), "spire-agent.experimental")) is kept
 
 
 def test_a_candidate_speaks_like_the_version_it_is_one_of() -> None:
