@@ -88,16 +88,18 @@ def test_a_release_that_broke_before_it_was_ever_deployed_is_removed_before_anyt
     assert said[0] == f"removing release spire ({status})"
 
 
-@pytest.mark.parametrize(
-    ("status", "rolled_back"), [("failed", []), ("pending-upgrade", ["2"]), ("pending-rollback", ["2"])]
-)
-def test_a_release_that_was_deployed_before_it_broke_keeps_what_it_stores(
-    tmp_path: Path, status: str, rolled_back: list[str]
-) -> None:
+@pytest.mark.parametrize("status", ["failed", "pending-upgrade", "pending-rollback"])
+def test_a_release_that_was_deployed_before_it_broke_keeps_what_it_stores(tmp_path: Path, status: str) -> None:
     cluster = Cluster({"name": "spire", "status": status}, history=("superseded", "deployed", status))
     on(cluster, tmp_path)._leftovers.clear_broken(lambda _: None)
     assert cluster.uninstalled == []
-    assert cluster.rolled_back_to == rolled_back
+    assert cluster.rolled_back_to == ["2"]
+
+
+def test_a_failed_upgrade_in_somebodys_cluster_is_left_to_the_next(tmp_path: Path) -> None:
+    cluster = Cluster({"name": "spire", "status": "failed"}, history=("deployed", "failed"), adopted=True)
+    on(cluster, tmp_path)._leftovers.clear_broken(lambda _: None)
+    assert (cluster.uninstalled, cluster.rolled_back_to) == ([], [])
 
 
 @pytest.mark.parametrize("status", releases.BROKEN)
