@@ -24,6 +24,7 @@ from fixtures.live import Live
 from fixtures.measured import RECOVERY, Measured
 from fixtures.probe import ProbeError
 from fixtures.resilience import Newcomer
+from fixtures.spiffe import Bundle
 from fixtures.spire import Spire
 from fixtures.waiting import Condition, Look, wait_for
 from tests.checks import SOON, agreement, relationships_are_exact, traffic_failed_at, traffic_was_unharmed
@@ -177,6 +178,37 @@ def test_a_wrong_bundle_makes_the_peer_a_stranger(
     seeded = measured.from_now(RECOVERY)
     world.federation.seed(client, server)
     seeded.reckoned("a wrong bundle, seeded anew", live.whole, SOON)
+
+
+def test_an_edited_object_takes_back_the_bundle_that_it_was_seeded_with(
+    world: World, mend: ExitStack, live: Live, measured: Measured
+) -> None:
+    client, server = world.client, world.server
+    mend.callback(world.federation.seed, client, server)
+    # Seeded with what the peer shows today, and kept up with it by SPIRE.
+    world.federation.seed(client, server)
+    seeded = client.foreign_bundle(server.trust_domain)
+    with live.during("federation object edited after a rotation") as stretch:
+        prepared = Authorities(server, "jwt").prepare()
+        client.refresh(server.trust_domain)
+        assert prepared in client.foreign_bundle(server.trust_domain).jwt_authorities
+        # The same address, written otherwise.
+        url = f"{world.federation.endpoint_url(server.trust_domain)}/"
+        edited = measured.from_now(RECOVERY)
+        federation_object(client, server).change(mend, {"spec": {"bundleEndpointURL": url}})
+        wait_for(stores(client, server.trust_domain, seeded), SOON, interval=0.05)
+        edited.wait("a bundle taken back by an edit, fresh again", agreement(client, server), POLL + 10.0, bound="15 s")
+    traffic_was_unharmed(live, stretch)
+
+
+def stores(spire: Spire, trust_domain: str, bundle: Bundle) -> Condition[bool]:
+    """A server stores just these keys for a trust domain."""
+
+    def look() -> Look[bool]:
+        stored = spire.foreign_bundle(trust_domain)
+        return Look(True if stored.same_keys(bundle) else None, f"stored: {stored}")
+
+    return Condition(f"{spire.cluster.label}: the bundle of {trust_domain} that it was seeded with", look)
 
 
 @pytest.mark.usefixtures("mend")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,12 +13,18 @@ from fixtures.breaking import World
 from fixtures.chain import diagnose
 from fixtures.federation import Federation
 from fixtures.parallel import side_by_side
+from fixtures.release import Release
 from fixtures.reporting import Report
+from fixtures.settings import Settings
+from fixtures.sources import Source
 from fixtures.spire import Spire
+from fixtures.supply import Supply, choose
 from fixtures.trial import Figures, put_on_trial, works
 from fixtures.values import other_trust_domain
 from fixtures.waiting import WaitError, wait_for
 from fixtures.workloads import Demo
+from supply import versions
+from supply.host import Engine
 from tests.checks import CHECKS, SOON
 from tests.faults import FAULTS, INSTALLATION, Fault
 
@@ -88,6 +95,37 @@ def test_another_namespace_of_the_demo_is_no_fault(world: World, figures: Figure
     with ExitStack() as mend:
         spires = list(world.federation.spires.values())
         _is_healthy(_elsewhere(world, mend, spires, world.federation, "other-demo"), figures)
+
+
+@pytest.mark.dependency(depends=["baseline"], scope="session")
+def test_an_older_spire_is_no_fault(
+    world: World,
+    settings: Settings,
+    supplied: Supply,
+    engine: Engine,
+    run_folder: Path,
+    tmp_path: Path,
+    report: Report,
+    figures: Figures,
+) -> None:
+    if settings.source != Source() or supplied.node_image is None:
+        pytest.skip("charts that are not the local supply's own bring the SPIRE that they are of")
+    if any(cluster.adopted for cluster in world.stage.clusters):
+        pytest.skip("SPIRE is not removed from a cluster that is not the suite's own")
+    older = replace(settings, source=Source(spire_version=versions.load().spire[1]))
+    found = choose(older, engine, run_folder, tmp_path, report.say)
+    side_by_side(lambda cluster: cluster.load_archives(found.archives), world.stage.clusters)
+    spires = list(world.federation.spires.values())
+
+    def install(releases: Mapping[str, Release]) -> None:
+        side_by_side(lambda spire: spire.install(releases[spire.cluster.label]), spires)
+        world.federation.renew()
+
+    with ExitStack() as mend:
+        mend.callback(install, world.releases)
+        install(found.releases)
+        _is_healthy(world, figures)
+    wait_for(works(world), SOON)
 
 
 @pytest.mark.dependency(depends=["baseline"], scope="session")
