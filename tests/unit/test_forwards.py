@@ -86,6 +86,14 @@ def test_a_forward_that_is_closed_ends_its_program_and_may_be_opened_again(forwa
     assert len(started(tmp_path)) == 2
 
 
+def test_a_forward_that_is_opened_while_it_is_open_has_one_program(forward: Forward, tmp_path: Path) -> None:
+    forward.open()
+    forward.open()
+    first, second = started(tmp_path)
+    assert not Path(f"/proc/{first}/cwd").exists()
+    assert Path(f"/proc/{second}/cwd").exists()
+
+
 def test_a_copy_of_a_forward_is_one_of_its_own(forward: Forward) -> None:
     forward.open()
     other = replace(forward, target="svc/server-service")
