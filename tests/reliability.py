@@ -83,7 +83,7 @@ class Run:
     def __init__(self, folder: Path, *options: str) -> None:
         self.log = folder / "output.log"
         command = [sys.executable, "-m", "pytest", "-c", str(PROJECT / "pyproject.toml"), "-m", "federation"]
-        command += ["--supply=local", "--cluster-prefix", PREFIX, "--run-folder", str(folder), *options]
+        command += ["--supply=local", f"--cluster-prefix={PREFIX}", f"--run-folder={folder}", *options]
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
                 command, cwd=PROJECT, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
@@ -99,7 +99,7 @@ class Run:
                 there = time.monotonic() - self._began >= float(number)
             else:
                 there = any("✓" in line and point in line for line in self.log.read_text().splitlines())
-            return Look(True if there or self._process.poll() is not None else None, self.last_line)
+            return Look(True if there or self.has_ended else None, self.last_line)
 
         return Condition(f"a run at the point {point!r}", look)
 
@@ -119,6 +119,11 @@ class Run:
         return int(self._process.returncode)
 
     @property
+    def has_ended(self) -> bool:
+        """Whether it runs no more."""
+        return self._process.poll() is not None
+
+    @property
     def last_line(self) -> str:
         """The last line printed so far."""
         return (self.log.read_text().strip().splitlines() or [""])[-1]
@@ -132,8 +137,10 @@ def kills(engine: host.Engine, folder: Path) -> list[str]:
         place.mkdir()
         run = Run(place)
         wait_for(run.reached(point), RUNNING)
+        by_itself = run.has_ended
         seconds = run.send(sent)
         told = _look_after(engine, before, sent)
+        told += [f"it had ended by itself: {run.last_line}"] if by_itself else []
         wrong += [f"{sent.name} at {point}: {each}" for each in told]
         print(
             f"{sent.name:<8} at {point:<14} ended after {seconds:5.1f} s  {'; '.join(told) or 'nothing left'}",
