@@ -38,6 +38,7 @@ POINTS = (
     "demo server",
     "client Job",
 )
+ENGINES_OWN = "/usr/lib/podman/"  # its name service is started with the first container, and inherits what that had
 ENDING = 120.0  # seconds that a run may take to end once it is told to
 KILLED = 15.0  # seconds in which the programs of a run that was killed must have ended
 RUNNING = 600.0
@@ -65,7 +66,7 @@ class Left:
 
 
 def _programs() -> Iterator[str]:
-    """Programs whose KUBECONFIG is one of this tool's clusters, and Kind's own at work on them."""
+    """Programs whose KUBECONFIG is one of this tool's clusters, and Kind's own at work on them; not the engine's, which stay."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             environment = (process / "environ").read_bytes().split(b"\0")
@@ -73,7 +74,7 @@ def _programs() -> Iterator[str]:
         except OSError:
             continue
         kubeconfig = next((each for each in environment if each.startswith(b"KUBECONFIG=")), b"")
-        if f"/{PREFIX}".encode() in kubeconfig and command:
+        if f"/{PREFIX}".encode() in kubeconfig and command and not command.startswith(ENGINES_OWN):
             yield f"{process.name} {command[:120]}"
 
 
