@@ -1,0 +1,35 @@
+"""What is done side by side ends before anybody goes on."""
+
+from __future__ import annotations
+
+import _thread
+import threading
+import time
+
+import pytest
+
+from fixtures.parallel import side_by_side
+
+
+def test_results_are_in_the_order_of_the_items() -> None:
+    def work(seconds: float) -> float:
+        time.sleep(seconds)
+        return seconds
+
+    assert side_by_side(work, [0.05, 0.0]) == [0.05, 0.0]
+
+
+def test_an_interruption_waits_for_what_is_under_way() -> None:
+    ended = []
+    begun = threading.Barrier(2)
+
+    def work(item: str) -> None:
+        begun.wait()
+        if item == "first":
+            _thread.interrupt_main()
+        time.sleep(0.3)
+        ended.append(item)
+
+    with pytest.raises(KeyboardInterrupt):
+        side_by_side(work, ["first", "second"])
+    assert sorted(ended) == ["first", "second"]
