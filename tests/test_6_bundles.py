@@ -85,6 +85,12 @@ def _updates_fail(world: World, live: Live, name: str, profile: Mapping[str, Any
     traffic_was_unharmed(live, stretch)
 
 
+def _heals_once_seeded_anew(world: World, live: Live, measured: Measured, what: str) -> None:
+    seeded = measured.from_now(RECOVERY)
+    world.federation.seed(world.client, world.server)
+    seeded.reckoned(what, live.whole, SOON)
+
+
 def no_relationships(spire: Spire) -> Condition[bool]:
     """`federation list` is empty."""
 
@@ -119,9 +125,7 @@ def test_a_peer_whose_bundle_is_absent_cannot_be_verified(
             newcomer(client).fetch(AUDIENCE)
     traffic_failed_at(live, stretch, "new", {"tls"})
     traffic_was_unharmed(live, stretch, "kept")
-    seeded = measured.from_now(RECOVERY)
-    world.federation.seed(client, world.server)
-    seeded.reckoned("an absent bundle, seeded anew", live.whole, SOON)
+    _heals_once_seeded_anew(world, live, measured, "an absent bundle, seeded anew")
 
 
 @pytest.mark.usefixtures("mend")
@@ -159,9 +163,7 @@ def test_a_stale_bundle_is_for_ever_once_its_peer_has_rotated_without_it(
             client.refresh(server.trust_domain)
     traffic_failed_at(live, stretch, "new", {"tls"})
     traffic_was_unharmed(live, stretch, "kept")
-    seeded = measured.from_now(RECOVERY)
-    world.federation.seed(client, server)
-    seeded.reckoned("a bundle stale for ever, seeded anew", live.whole, SOON)
+    _heals_once_seeded_anew(world, live, measured, "a bundle stale for ever, seeded anew")
 
 
 def test_a_wrong_bundle_makes_the_peer_a_stranger(
@@ -175,9 +177,7 @@ def test_a_wrong_bundle_makes_the_peer_a_stranger(
         wait_for(update_fails(client, UNKNOWN_AUTHORITY, since=stretch.began), HEARD)
     traffic_failed_at(live, stretch, "new", {"tls"})
     traffic_was_unharmed(live, stretch, "kept")
-    seeded = measured.from_now(RECOVERY)
-    world.federation.seed(client, server)
-    seeded.reckoned("a wrong bundle, seeded anew", live.whole, SOON)
+    _heals_once_seeded_anew(world, live, measured, "a wrong bundle, seeded anew")
 
 
 def test_an_edited_object_takes_back_the_bundle_that_it_was_seeded_with(
