@@ -162,7 +162,7 @@ def test_a_client_outside_the_mesh_has_no_identity_to_call_with(world: World, ne
     wait_for(identified(caller), SOON)
     inside = attempt(world.demo, caller=caller)
     assert inside.succeeded, inside.text
-    assert inside.server_said("Request received from").endswith(caller.spiffe_id)
+    inside.server_said(f"Request received from {caller.spiffe_id}")  # live traffic is heard too
 
 
 def test_a_server_outside_the_mesh_never_serves(world: World, mend: ExitStack) -> None:
