@@ -13,6 +13,7 @@ from fixtures.breaking import World
 from fixtures.clusters import Cluster
 from fixtures.federation import Federation
 from fixtures.live import Live, Stretch
+from fixtures.parallel import side_by_side
 from fixtures.probe import SUCCESS, Endpoint
 from fixtures.release import SERVER_NAMESPACE, SYSTEM_NAMESPACE
 from fixtures.spiffe import Bundle, Relationship
@@ -73,8 +74,8 @@ def server_containers(spire: Spire) -> dict[str, bool]:
 
 def agents_have_attested(spires: Iterable[Spire]) -> None:
     """An agent of every node has attested by its projected service account token."""
-    for spire in spires:
-        agents = spire.agents()
+    spires = list(spires)
+    for spire, agents in zip(spires, side_by_side(Spire.agents, spires), strict=True):
         assert {agent.attestation_type for agent in agents} == {"k8s_psat"}, f"{spire.cluster.label}: {agents}"
         banned = [agent.spiffe_id for agent in agents if agent.banned]
         assert not banned, f"{spire.cluster.label}: banned: {banned}"

@@ -33,7 +33,13 @@ class Cluster:
         self.rolled_back_to: list[str] = []
         self.history = history
         self.forced: list[str] = []
-        self.core = SimpleNamespace(list_namespace=lambda: SimpleNamespace(items=namespaces))
+        self.core = SimpleNamespace(
+            list_namespace=lambda: SimpleNamespace(items=namespaces), list_namespaced_secret=self._secrets
+        )
+
+    def _secrets(self, namespace: str, *, label_selector: str, limit: int) -> SimpleNamespace:
+        assert (namespace, label_selector, limit) == ("spire-mgmt", "owner=helm", 1)
+        return SimpleNamespace(items=self.releases)
 
     def kubectl(self, *arguments: str) -> str:
         match arguments:
@@ -194,3 +200,12 @@ def test_a_datastore_stays_where_it_is_and_what_it_is_of(
     wanted = chart(tmp_path, "0.1.0")
     release = Release(wanted.spire, wanted.crds, {"global": {"spire": {"trustDomain": "one.test"}}})
     assert unfit("spire-0.1.0", installed, release) == why
+
+
+def test_helm_is_not_asked_where_it_has_stored_nothing(tmp_path: Path) -> None:
+    cluster = Cluster()
+    cluster.run = None  # type: ignore[assignment,method-assign]
+    spire = on(cluster, tmp_path)
+    spire._leftovers.clear_broken(lambda _: None)
+    spire._leftovers.make_way(chart(tmp_path, "0.30.0"), lambda _: None)
+    assert not spire._leftovers.are_broken()
