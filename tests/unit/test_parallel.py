@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -19,6 +21,15 @@ def test_results_are_in_the_order_of_the_items() -> None:
     assert side_by_side(work, [0.05, 0.0]) == [0.05, 0.0]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Heeds SIGINT, which a shell has what it puts in the background ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interruption_waits_for_what_is_under_way() -> None:
     ended = []
     begun = threading.Barrier(2)
