@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from fixtures.calls import Calls
 from fixtures.clusters import Cluster
 from fixtures.release import SERVER_NAMESPACE
 from fixtures.spire import TORNJAK, Spire
 from fixtures.supply import Supply
-from fixtures.workloads import Demo
 from tests import checks
 
 pytestmark = pytest.mark.federation
@@ -24,14 +24,15 @@ def test_every_spire_component_is_ready(spires: dict[str, Spire]) -> None:
     checks.components_are_ready(spires.values())
 
 
+@pytest.mark.dependency(name="entries federate", depends=["spire ready"], scope="session")
+def test_workload_entries_federate_with_the_other_trust_domains(calls: Calls) -> None:
+    # The calls' pods are among them, and what follows is asked while they run.
+    checks.entries_federate(calls.demo)
+
+
 @pytest.mark.dependency(name="agents attested", depends=["spire ready"], scope="session")
 def test_an_agent_of_every_node_has_attested(spires: dict[str, Spire]) -> None:
     checks.agents_have_attested(spires.values())
-
-
-@pytest.mark.dependency(name="entries federate", depends=["spire ready"], scope="session")
-def test_workload_entries_federate_with_the_other_trust_domains(demo: Demo) -> None:
-    checks.entries_federate(demo)
 
 
 @pytest.mark.dependency(name="pod security", depends=["nodes ready"], scope="session")
