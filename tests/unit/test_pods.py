@@ -94,8 +94,8 @@ def ended(code: int, at: float = 1000.0) -> Any:
     return k8s.V1ContainerState(terminated=k8s.V1ContainerStateTerminated(exit_code=code, finished_at=finished))
 
 
-def running() -> Any:
-    return k8s.V1ContainerStateRunning()
+def running(since: float = 0.0) -> Any:
+    return k8s.V1ContainerStateRunning(started_at=datetime.fromtimestamp(since, UTC))
 
 
 def pod(
@@ -190,9 +190,12 @@ def test_a_crashing_container_that_wrote_nothing_and_whose_end_is_not_known_says
     [
         (1, container("other", waiting=waits("ContainerCreating")), False),
         (pods.ENOUGH_CRASHES, container("other", waiting=waits("ContainerCreating")), True),
-        (1, container("other", running=running()), True),
+        (1, container("other", running=running(since=1000.0 - 2 * pods.STARTING)), True),
+        # By now it is up; when the other crashed it may not have been.
+        (1, container("other", running=running(since=998.0)), False),
+        (pods.ENOUGH_CRASHES, container("other", running=running(since=998.0)), True),
     ],
-    ids=["first crash, the one before not up", "too many crashes", "the one before up"],
+    ids=["first crash, the one before not up", "too many crashes", "long up", "just started", "too many, just started"],
 )
 def test_a_first_crash_is_forgiven_while_what_is_started_before_it_is_not_up(
     standin: Standin, restarts: int, neighbour: Any, told: bool
