@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 from supply import catalogue, images, plan, programs, versions
 from supply.catalogue import Catalogue
@@ -136,10 +137,9 @@ def test_every_part_of_a_pin_that_changes_the_program_changes_its_key(changed: d
     assert plan.keys([programs.step(replace(program, **changed))]) != before  # type: ignore[arg-type]
 
 
-def test_the_default_spire_is_the_newest_and_the_only_one_that_a_plain_build_makes() -> None:
-    assert PINS.spire[0] == max(PINS.spire, key=lambda version: tuple(map(int, version.split("."))))
-    on_request = {version: PINS.programs[f"spire-{version}"].on_request for version in PINS.spire}
-    assert on_request == {version: version != PINS.spire[0] for version in PINS.spire}
+def test_a_plain_build_makes_the_newest_spire_and_the_one_that_an_upgrade_comes_from() -> None:
+    assert list(PINS.spire) == sorted(PINS.spire, key=Version, reverse=True)
+    assert [PINS.programs[f"spire-{version}"].on_request for version in PINS.spire] == [False, False, True]
 
 
 def test_no_two_images_have_the_same_name_and_tag() -> None:
@@ -156,12 +156,12 @@ def test_a_plain_build_makes_every_default_image_and_no_other() -> None:
     assert {f"spire-server:{PINS.spire[0]}", f"kubectl:{PINS.kubernetes}", "gospiffe-client:v0"} <= {
         f"{image.name}:{image.tag}" for image in default
     }
-    for version in PINS.spire[1:]:
+    for version in PINS.spire[2:]:
         assert f"program-spire-{version}" not in names
 
 
 def test_a_further_spire_version_is_made_when_one_of_its_images_is_asked_for() -> None:
-    asked, *others = PINS.spire[1:]
+    (asked,) = PINS.spire[2:]
     steps, default, extra = catalogue.steps(PINS, [f"{PREFIX}/spire-agent:{asked}"])
     names = {step.name for step in steps}
     assert {f"{image.name}:{image.tag}" for image in extra} == {
@@ -169,7 +169,6 @@ def test_a_further_spire_version_is_made_when_one_of_its_images_is_asked_for() -
     }
     for image in extra:
         assert {image.step, f"image-{image.name}-{image.tag}"} <= names
-    assert not [other for other in others if f"program-spire-{other}" in names]
     assert default == catalogue.steps(PINS)[1]
 
 
@@ -179,7 +178,7 @@ def test_every_image_there_is_can_be_asked_for() -> None:
     for image in default + extra:
         assert {image.step, f"image-{image.name}-{image.tag}"} <= names
         assert image.reference in catalogue.references(PINS)
-    assert {image.tag for image in extra if image.name == "spire-server"} == set(PINS.spire[1:])
+    assert {image.tag for image in extra if image.name == "spire-server"} == set(PINS.spire[2:])
 
 
 @pytest.mark.parametrize("requested", [[], catalogue.references(PINS)], ids=["plain", "everything"])
@@ -238,9 +237,9 @@ def test_a_cache_that_has_everything_is_used_without_toolchain_or_build(unmade: 
 
 
 def test_an_image_made_on_request_is_found_by_its_tag_and_is_not_preloaded(unmade: Path) -> None:
-    asked = f"{PREFIX}/spire-server:{PINS.spire[1]}"
+    asked = f"{PREFIX}/spire-server:{PINS.spire[2]}"
     found = made(unmade, asked)
-    assert found.image("spire-server", PINS.spire[1]) == asked
+    assert found.image("spire-server", PINS.spire[2]) == asked
     assert found.image("spire-server") == f"{PREFIX}/spire-server:{PINS.spire[0]}"
     assert asked not in found.preloaded
 
