@@ -8,6 +8,7 @@ import pytest
 
 from fixtures.clusters import ClusterError
 from fixtures.federation import Federation
+from fixtures.parallel import side_by_side
 from fixtures.settings import Settings
 from fixtures.spire import CLASS_NAME, Spire
 from fixtures.summaries import table
@@ -37,7 +38,14 @@ def spire_images(spire: Spire) -> dict[str, str]:
     return {name: image for name, image in spire.images().items() if name in ("spire-server", "spire-agent")}
 
 
+@pytest.fixture(scope="module")
+def after(upgraded_client: Upgrading) -> dict[str, State]:
+    """The state of each cluster once both are upgraded."""
+    return upgraded_client.states()
+
+
 @pytest.mark.dependency(name="old release")
+@pytest.mark.usefixtures("prepared")
 def test_the_old_release_federates(federated: Federation, demo: Demo) -> None:
     federation_works(federated, demo, "client-before")
 
@@ -82,21 +90,20 @@ def test_server_and_agents_run_the_new_releases_images(upgraded_client: Upgradin
 
 
 @pytest.mark.dependency(name="same identities", depends=["client upgraded"], scope="session")
-def test_identities_stay_and_none_is_doubled(upgraded_client: Upgrading) -> None:
-    for name, spire in upgraded_client.spires.items():
-        after = State.of(spire)
-        assert len(after.identities) == len(set(after.identities)), f"{name}: doubled entries: {after.identities}"
+def test_identities_stay_and_none_is_doubled(upgraded_client: Upgrading, after: dict[str, State]) -> None:
+    for name, state in after.items():
+        assert len(state.identities) == len(set(state.identities)), f"{name}: doubled entries: {state.identities}"
         ids_before = {spiffe_id for spiffe_id, _ in upgraded_client.before[name].identities}
-        ids_after = {spiffe_id for spiffe_id, _ in after.identities}
+        ids_after = {spiffe_id for spiffe_id, _ in state.identities}
         assert ids_before <= ids_after, f"{name}: gone: {sorted(ids_before - ids_after)}"
 
 
 @pytest.mark.dependency(name="same authorities", depends=["client upgraded"], scope="session")
-def test_the_datastore_and_the_authorities_stay(upgraded_client: Upgrading) -> None:
-    for name, spire in upgraded_client.spires.items():
-        before, after = upgraded_client.before[name], State.of(spire)
-        assert after.volumes == before.volumes, name
-        assert after.bundle.same_keys(before.bundle), f"{name}: {before.bundle} became {after.bundle}"
+def test_the_datastore_and_the_authorities_stay(upgraded_client: Upgrading, after: dict[str, State]) -> None:
+    for name, state in after.items():
+        before = upgraded_client.before[name]
+        assert state.volumes == before.volumes, name
+        assert state.bundle.same_keys(before.bundle), f"{name}: {before.bundle} became {state.bundle}"
 
 
 @pytest.mark.dependency(name="old pods", depends=["client upgraded"], scope="session")
@@ -121,10 +128,12 @@ def test_the_webhook_tells_good_objects_from_bad(upgraded_client: Upgrading) -> 
             "spec": {"className": CLASS_NAME, "spiffeIDTemplate": template},
         }
 
-    for spire in upgraded_client.spires.values():
+    def ask(spire: Spire) -> None:
         spire.cluster.apply(cluster_spiffe_id("spiffe://{{ .TrustDomain }}/check"), dry_run=True)
         with pytest.raises(ClusterError, match="spiffeIDTemplate"):
             spire.cluster.apply(cluster_spiffe_id(INVALID_TEMPLATE), dry_run=True)
+
+    side_by_side(ask, upgraded_client.spires.values())
 
 
 @pytest.mark.dependency(name="rolled back", depends=["new release"], scope="session")
@@ -137,9 +146,10 @@ def test_the_rollback_restores_the_old_release(
         upgraded_client.rollback(name)
     upgraded_client.mark("rolled back")
     federation_works(federated, demo, "client-rolled-back")
+    states = upgraded_client.states()
     for name, spire in upgraded_client.spires.items():
         assert spire_images(spire) == supplied.expected_images(supplied.releases[name])
-        assert State.of(spire).bundle.same_keys(upgraded_client.before[name].bundle)
+        assert states[name].bundle.same_keys(upgraded_client.before[name].bundle)
     upgraded_client.stretch()
     assert not upgraded_client.refused, f"only the second `helm rollback` went through: {upgraded_client.refused}"
 

@@ -18,7 +18,7 @@ from fixtures.resilience import NEWCOMERS, Newcomer
 from fixtures.spire import CLASS_NAME
 from fixtures.tokens import SigningKey, with_key
 from fixtures.waiting import Condition, Look, wait_for
-from fixtures.workloads import Demo, log_lines, make_namespace, unexpected_id
+from fixtures.workloads import Demo, log_lines, namespace_object, unexpected_id
 from tests.checks import SOON
 from tests.faults import default_cluster_spiffe_id
 
@@ -167,7 +167,7 @@ def test_a_client_outside_the_mesh_has_no_identity_to_call_with(world: World, ne
 
 def test_a_server_outside_the_mesh_never_serves(world: World, mend: ExitStack) -> None:
     server = world.server.cluster
-    make_namespace(server, NEWCOMERS)
+    server.apply(namespace_object(NEWCOMERS))
     outsider = Demo(
         [world.server, world.client], world.demo.images, world.federation.address, 0, world.folder, NEWCOMERS
     )

@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 
 from fixtures import release as releases
-from fixtures.release import Release, SpireError, unfit
+from fixtures.release import MARK, Release, Revision, SpireError, marked, unfit
 from fixtures.spire import Spire
 from fixtures.waiting import WaitError
 
 
 class Cluster:
-    """A cluster whose Helm answers from a list of releases, and whose namespaces are those given."""
+    """A cluster whose Helm answers from a list of releases, and whose namespaces are those given.
+
+    `history` is of the release spire, by its revisions' statuses; its newest is what the list says.
+    """
 
     label = "server"
 
@@ -37,9 +40,14 @@ class Cluster:
             list_namespace=lambda: SimpleNamespace(items=namespaces), list_namespaced_secret=self._secrets
         )
 
-    def _secrets(self, namespace: str, *, label_selector: str, limit: int) -> SimpleNamespace:
-        assert (namespace, label_selector, limit) == ("spire-mgmt", "owner=helm", 1)
-        return SimpleNamespace(items=self.releases)
+    def _secrets(self, namespace: str, *, label_selector: str) -> SimpleNamespace:
+        assert (namespace, label_selector) == ("spire-mgmt", "owner=helm")
+        stored = [("spire", n, status) for n, status in enumerate(self.history[:-1], 1)]
+        stored += [(found["name"], len(self.history) or 1, found["status"]) for found in self.releases]
+        # In the order of their names, in which revision 10 comes before revision 2.
+        labels = [{"name": name, "version": str(n), "status": status} for name, n, status in stored]
+        labels.sort(key=lambda each: (each["name"], each["version"]))
+        return SimpleNamespace(items=[SimpleNamespace(metadata=SimpleNamespace(labels=each)) for each in labels])
 
     def kubectl(self, *arguments: str) -> str:
         match arguments:
@@ -209,3 +217,29 @@ def test_helm_is_not_asked_where_it_has_stored_nothing(tmp_path: Path) -> None:
     spire._leftovers.clear_broken(lambda _: None)
     spire._leftovers.make_way(chart(tmp_path, "0.30.0"), lambda _: None)
     assert not spire._leftovers.are_broken()
+
+
+def test_the_newest_revision_counts_and_not_the_one_that_is_listed_last(tmp_path: Path) -> None:
+    history = (*["superseded"] * 8, "deployed", "failed")
+    cluster = Cluster({"name": "spire", "status": "failed"}, history=history)
+    assert on(cluster, tmp_path)._leftovers.revisions() == {"spire": Revision(10, "failed", "")}
+    assert on(cluster, tmp_path).revision == 10
+    assert on(Cluster(), tmp_path).revision == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "label", "is_it"),
+    [
+        ("3", "deployed", marked("abc", 3), True),
+        ("3", "pending-upgrade", marked("abc", 3), False),
+        ("3", "deployed", marked("abd", 3), False),
+        # Helm hands labels on: this revision was made by somebody else, from whatever values.
+        ("4", "deployed", marked("abc", 3), False),
+        ("3", "deployed", "changed", False),
+        ("3", "deployed", "", False),
+    ],
+)
+def test_a_revision_is_of_the_charts_and_values_that_this_suite_made_it_from(
+    number: str, status: str, label: str, is_it: bool
+) -> None:
+    assert Revision.of({"version": number, "status": status, MARK: label}).is_of("abc") is is_it
