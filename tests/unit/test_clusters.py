@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +21,58 @@ KIND = """#!/bin/sh
 echo "$@" >> {folder}/said
 case "$1 $2" in
 "get clusters") test ! -f {folder}/existing || cat {folder}/existing ;;
+"export kubeconfig") cp {folder}/exported "$6" ;;
 "create cluster")
     test "$(grep -c '^create' {folder}/said)" -gt {failures} || {{ echo 'ERROR: {error}' >&2; exit 1; }} ;;
 esac
 """
-# Says that nodes are ready, and which image the cluster was made of.
-KUBECTL = """#!/bin/sh
-case "$*" in
-*nodes*) echo '{{"items": [{{"status": {{"conditions": [{{"type": "Ready", "status": "True"}}]}}}}]}}' ;;
-*jsonpath*) printf '{image}' ;;
-esac
-"""
+NODES = {"items": [{"metadata": {"name": "node"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}]}
+MADE_OF = f"/api/v1/namespaces/kube-system/configmaps/{clusters.OWNER}"
 # Podman's words, as Kind hands them on.
 MADE = "failed to ensure podman network: … Error: network name kind already used: network already exists"
 
 
 def cluster(folder: Path, monkeypatch: pytest.MonkeyPatch, failures: int, error: str, image: str = "node:1") -> Cluster:
     monkeypatch.chdir(folder)
-    kind, kubectl = KIND.format(folder=folder, failures=failures, error=error), KUBECTL.format(image="node:1")
-    for name, text in (("kind", kind), ("kubectl", kubectl)):
+    kind = KIND.format(folder=folder, failures=failures, error=error)
+    for name, text in (("kind", kind), ("kubectl", "#!/bin/sh\n")):
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     return Cluster("server", "t-", image=image, kind=folder / "kind", kubectl=folder / "kubectl", log=folder / "log")
+
+
+def kubeconfig(port: int) -> str:
+    found: dict[str, Any] = {
+        "current-context": "a",
+        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+        "clusters": [{"name": "a", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+        "users": [{"name": "a", "user": {"token": "t"}}],
+    }
+    return yaml.safe_dump(found)
+
+
+@pytest.fixture
+def api_server() -> Iterator[int]:
+    """The port of an API server that says that nodes are ready, and that the suite made the cluster of the image node:1."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked = self.path.partition("?")[0]
+            made = {"/api/v1/nodes": NODES, MADE_OF: {"data": {"image": "node:1"}}}
+            self.send_response(200 if asked in made else 404)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps(made.get(asked, {})).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
 
 
 def created(folder: Path) -> int:
@@ -62,19 +96,40 @@ def test_nothing_else_is_tried_again(
 
 
 @pytest.mark.parametrize(("image", "made_anew"), [("node:1", False), ("node:2", True)])
+@pytest.mark.parametrize("lost", [True, False])
 def test_a_cluster_that_was_kept_is_taken_if_it_is_of_the_same_node_image(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: str, made_anew: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: int, image: str, made_anew: bool, lost: bool
 ) -> None:
     (tmp_path / "existing").write_text("t-server\n")
+    (tmp_path / "exported").write_text(kubeconfig(api_server))
     kept = cluster(tmp_path, monkeypatch, 0, "", image)
+    if not lost:
+        (kept.path / clusters.OWNER).touch()
+        kept.kubeconfig_path.write_text(kubeconfig(api_server))
     kept.create()
     assert kept.created_here is made_anew
-    assert created(tmp_path) == made_anew
-    said = (tmp_path / "said").read_text()
-    assert ("delete cluster --name t-server" in said) is made_anew
-    # Though what was remembered of it is lost, as here, it is deleted in the end.
+    said = tmp_path / "said"
+    if lost or made_anew:
+        assert created(tmp_path) == made_anew
+        assert ("delete cluster --name t-server" in said.read_text()) is made_anew
+    else:
+        assert not said.exists(), "Kind need not be asked for a cluster that answers"
+    # Though what was remembered of it is lost, it is deleted in the end.
     kept.delete_if_ours()
-    assert (tmp_path / "said").read_text().count("delete cluster") == 1 + made_anew
+    assert said.read_text().count("delete cluster") == 1 + made_anew
+
+
+def test_a_cluster_of_somebody_elses_is_neither_taken_nor_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: int
+) -> None:
+    (tmp_path / "existing").write_text("t-server\n")
+    (tmp_path / "exported").write_text(kubeconfig(api_server))
+    monkeypatch.setattr(clusters, "OWNER", "made-by-another-suite")
+    theirs = cluster(tmp_path, monkeypatch, 0, "")
+    with pytest.raises(ClusterError, match="exists that this suite did not make"):
+        theirs.create()
+    theirs.delete_if_ours()
+    assert "delete cluster" not in (tmp_path / "said").read_text()
 
 
 def test_a_frozen_api_server_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,14 +138,8 @@ def test_a_frozen_api_server_is_not_waited_for_for_ever(tmp_path: Path, monkeypa
         frozen.bind(("127.0.0.1", 0))
         frozen.listen()
         made = cluster(tmp_path, monkeypatch, 0, "")
-        kubeconfig: dict[str, Any] = {
-            "current-context": "a",
-            "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
-            "clusters": [{"name": "a", "cluster": {"server": f"http://127.0.0.1:{frozen.getsockname()[1]}"}}],
-            "users": [{"name": "a", "user": {"token": "t"}}],
-        }
         made.kubeconfig_path = tmp_path / "kubeconfig"
-        made.kubeconfig_path.write_text(yaml.safe_dump(kubeconfig))
+        made.kubeconfig_path.write_text(kubeconfig(frozen.getsockname()[1]))
         began = time.monotonic()
         with pytest.raises(Exception, match="timed out"):
             made.core.list_node()
