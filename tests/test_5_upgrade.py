@@ -85,8 +85,10 @@ def test_the_new_release_federates(upgraded_client: Upgrading, federated: Federa
 
 @pytest.mark.dependency(name="new images", depends=["client upgraded"], scope="session")
 def test_server_and_agents_run_the_new_releases_images(upgraded_client: Upgrading, supplied: Supply) -> None:
-    for name, spire in upgraded_client.spires.items():
-        assert spire_images(spire) == supplied.expected_images(supplied.upgraded[name])
+    def ask(name: str) -> None:
+        assert spire_images(upgraded_client.spires[name]) == supplied.expected_images(supplied.upgraded[name]), name
+
+    side_by_side(ask, upgraded_client.spires)
 
 
 @pytest.mark.dependency(name="same identities", depends=["client upgraded"], scope="session")
