@@ -23,7 +23,8 @@ case "$1 $2" in
 "get clusters") test ! -f {folder}/existing || cat {folder}/existing ;;
 "export kubeconfig") cp {folder}/exported "$6" ;;
 "create cluster")
-    test "$(grep -c '^create' {folder}/said)" -gt {failures} || {{ echo 'ERROR: {error}' >&2; exit 1; }} ;;
+    test "$(grep -c '^create' {folder}/said)" -gt {failures} || {{ echo 'ERROR: {error}' >&2; exit 1; }}
+    test ! -f {folder}/exported || cp {folder}/exported "$6" ;;
 esac
 """
 NODES = {"items": [{"metadata": {"name": "node"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}]}
@@ -117,6 +118,20 @@ def test_a_cluster_that_was_kept_is_taken_if_it_is_of_the_same_node_image(
     # Though what was remembered of it is lost, it is deleted in the end.
     kept.delete_if_ours()
     assert said.read_text().count("delete cluster") == 1 + made_anew
+
+
+def test_a_cluster_that_was_deleted_by_another_hand_is_made_anew_and_asked_where_it_then_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: int
+) -> None:
+    (tmp_path / "exported").write_text(kubeconfig(api_server))
+    gone = cluster(tmp_path, monkeypatch, 0, "")
+    (gone.path / clusters.OWNER).touch()
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        gone.kubeconfig_path.write_text(kubeconfig(closed.getsockname()[1]))
+        gone.create()
+    assert created(tmp_path) == 1
+    assert [node.metadata.name for node in gone.core.list_node().items] == ["node"]
 
 
 def test_a_cluster_of_somebody_elses_is_neither_taken_nor_deleted(
