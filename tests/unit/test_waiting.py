@@ -103,6 +103,20 @@ def test_a_state_that_turns_hopeless_ends_the_wait_at_the_next_look() -> None:
     assert len(looks) == 3
 
 
+def test_a_state_that_cannot_heal_is_looked_for_once_a_second_and_when_time_is_up(clock: Clock) -> None:
+    condition, looks = counting(Look(None, "0 of 1 ready"))
+    asked: list[float] = []
+
+    def fails_if() -> str | None:
+        asked.append(clock.now - 1000.0)
+        return "it crashes" if clock.now >= 1002.5 else None
+
+    with pytest.raises(Hopeless, match=r"after 2\.5 s: it crashes"):
+        wait_for(condition, 2.5, fails_if=fails_if)
+    assert asked == [0.0, 1.0, 2.0, 2.5]
+    assert len(looks) == 11
+
+
 def test_what_a_look_raises_is_what_was_last_seen(clock: Clock) -> None:
     condition, _ = counting(ConnectionError("the API refuses connections"))
     with pytest.raises(WaitError, match="last seen: ConnectionError: the API refuses connections"):
