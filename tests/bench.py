@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from fixtures.clusters import NODE_SETTINGS, host_address
+from fixtures.clusters import host_address, kind_config
 from fixtures.federation import federated_trust_domain
 from fixtures.manifests import manifests, with_image_and_environment
 from fixtures.settings import CHARTS_VALUES, PROJECT, read_clusters
@@ -74,9 +74,7 @@ class Tutorial:
 
     def _create(self, name: str) -> None:
         config = self.folder / "kind.yaml"
-        patches = [yaml.safe_dump(dict(NODE_SETTINGS))]
-        described = {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "kubeadmConfigPatches": patches}
-        config.write_text(yaml.safe_dump(described))
+        config.write_text(yaml.safe_dump(kind_config(self.folder / "patches")))
         self.made.load_node_image(self.engine)
         options = ("--image", self.made.node_image, "--config", config, "--kubeconfig", self._kubeconfig(name))
         self._do(self.made.kind, "create", "cluster", "--name", PREFIX + name, *options)
