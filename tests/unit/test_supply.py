@@ -11,6 +11,7 @@ from packaging.version import Version
 from fixtures import sources, supply
 from fixtures.sources import Source
 from fixtures.supply import CHART_REPOSITORY, SupplyError
+from supply import versions
 
 # Writes down how it was called, and pulls a chart of the version that was asked for, or 0.30.0.
 HELM = """#!{python}
@@ -98,3 +99,27 @@ def test_charts_that_cannot_be_reached_are_refused_before_a_helm_is_made_for_the
 def test_a_folder_of_charts_is_reachable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(supply, "_unreachable", lambda url: pytest.fail(url))
     supply._check_reachable(Source(charts=tmp_path))
+
+
+@pytest.mark.parametrize(("version", "is_taken"), [("v3.12.3", False), ("v3.13.0", True), ("v4.0.1", True)])
+def test_a_helm_on_path_that_cannot_label_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str, is_taken: bool
+) -> None:
+    program = tmp_path / "helm"
+    program.write_text(f"#!/bin/sh\nprintf {version}\n")
+    program.chmod(0o755)
+    pinned = tmp_path / "tools" / f"helm-{versions.load().programs['helm'].version}"
+    pinned.parent.mkdir()
+    pinned.touch()
+    monkeypatch.setattr(supply, "_on_path", lambda _: program)
+    monkeypatch.setattr(supply, "cache_folder", lambda: tmp_path)
+    assert supply._helm(tmp_path) == (program if is_taken else pinned)
+
+
+def test_a_helm_that_does_not_run_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "helm"
+    program.write_text("#!/bin/sh\necho 'helm: exec format error' >&2\nexit 126\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(supply, "_on_path", lambda _: program)
+    with pytest.raises(SupplyError, match="helm does not say its version: helm: exec format error"):
+        supply._helm(tmp_path)
