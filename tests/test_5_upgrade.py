@@ -26,7 +26,7 @@ def federation_works(federated: Federation, demo: Demo, job: str) -> None:
     """Everything that the federation's own tests ask, and a call from a pod that is new."""
     checks.components_are_ready(federated.spires.values())
     with ThreadPoolExecutor(1) as pool:
-        call = pool.submit(demo.call, job)
+        call = pool.submit(demo.call, job, whole=False)
         checks.agents_have_attested(federated.spires.values())
         checks.relationships_are_exact(federated)
         checks.foreign_bundles_agree(federated)

@@ -24,7 +24,7 @@ class Core:
         self.logs: dict[tuple[str, bool], str] = {}
 
     def list_namespaced_pod(self, namespace: str, label_selector: str = "") -> Any:
-        assert label_selector == ""
+        assert label_selector in ("", "job-name=client")
         return k8s.V1PodList(items=self.pods.get(namespace, []))
 
     def list_namespaced_event(self, namespace: str, field_selector: str) -> Any:
@@ -352,6 +352,24 @@ def test_a_job_that_goes_on_is_told_with_its_counts_and_what_its_pods_wait_for(s
     condition = pods.job_finished(cast(Cluster, standin), "demo", "client")
     assert condition.name == "server: the end of Job demo/client"
     assert condition.look().seen == "active 1, succeeded 0, failed 0 (client-x/client: ContainerCreating)"
+
+
+@pytest.mark.parametrize(
+    ("codes", "value"),
+    [((), None), ((None,), None), ((0,), "Complete"), ((2,), "Failed"), ((0, 1), "Failed"), ((1, None), None)],
+)
+def test_a_job_is_over_for_its_newest_pod_once_that_has_ended(
+    standin: Standin, codes: tuple[int | None, ...], value: str | None
+) -> None:
+    made = []
+    for n, code in enumerate(codes):
+        state = {"running": running()} if code is None else {"terminated": ended(code).terminated}
+        made.append(pod(container("client", **state), name=f"client-{n}", owner="client"))
+        made[-1].metadata.creation_timestamp = datetime.fromtimestamp(1000.0 + n, UTC)
+    standin.core.pods["demo"] = made[::-1]
+    condition = pods.job_pod_finished(cast(Cluster, standin), "demo", "client")
+    assert condition.look().value == value
+    assert condition.look().seen.startswith(f"{len(codes)} pods")
 
 
 @pytest.mark.parametrize(("replicas", "is_doomed"), [({"server-1": 1}, True), ({"server-1": 0}, False), ({}, False)])
