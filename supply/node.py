@@ -71,6 +71,7 @@ def step(version: str, provisioner: str, images: tuple[str, ...]) -> Step:
             {"@pause@": pause, "@shell@": f"{PREFIX}/shell:{version}", "@local-path-provisioner@": provisioner},
         )
         _preload(root, place, [archive for name in images for archive in sorted(place.needs[name].glob("*.tar"))])
+        _move_out_of_volume(root)
         layer = archives.tar_folder(root, place.out / "layer.tar")
         archives.write_archive(
             place.out / "node.tar",
@@ -167,6 +168,13 @@ def _preload(root: Path, place: Place, images: list[Path]) -> None:
         finally:
             daemon.terminate()
             daemon.wait(timeout=STARTING)
+
+
+def _move_out_of_volume(root: Path) -> None:
+    """Keep the images' content elsewhere than below `/var`, which Kind makes a volume: the engine would copy all of it for every node."""
+    content = root / "var/lib/containerd/io.containerd.content.v1.content"
+    content.rename(root / "kind/content")
+    content.symlink_to("/kind/content")
 
 
 def _await_daemon(daemon: subprocess.Popen[bytes], ctr: Path, socket: Path) -> None:
