@@ -134,6 +134,15 @@ def test_a_cluster_that_was_deleted_by_another_hand_is_made_anew_and_asked_where
     assert [node.metadata.name for node in gone.core.list_node().items] == ["node"]
 
 
+def test_a_cluster_that_was_kept_and_is_stopped_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "existing").write_text("t-server\n")  # and no kubeconfig of it can be exported
+    stopped = cluster(tmp_path, monkeypatch, 0, "")
+    (stopped.path / clusters.OWNER).touch()
+    stopped.create()
+    assert stopped.created_here
+    assert (tmp_path / "said").read_text().count("delete cluster") == created(tmp_path) == 1
+
+
 def test_a_cluster_of_somebody_elses_is_neither_taken_nor_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: int
 ) -> None:
