@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,16 @@ class TestPrepare:
         (inside / "extra-0.1.0.tar.gz").rename(inside / "extra-0.1.0.tgz")
         pair = prepare(checkout, tmp_path / "copy", tmp_path / "no-such-program")
         assert sorted(path.name for path in (pair.spire / "charts").iterdir()) == ["extra", "spire-server"]
+
+    def test_a_packaged_dependency_that_leads_out_of_its_folder_is_refused(
+        self, checkout: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "evil").write_text("")
+        packaged = checkout / "charts" / "spire" / "charts" / "extra-0.1.0.tgz"
+        with tarfile.open(packaged, "w:gz") as tar:
+            tar.add(tmp_path / "evil", "extra/../../outside")
+        with pytest.raises(ChartError, match=r"extra-0\.1\.0\.tgz cannot be unpacked: .*"):
+            prepare(checkout, tmp_path / "copy", tmp_path / "no-such-program")
 
     @pytest.mark.parametrize(
         ("lost", "reason"),
