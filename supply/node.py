@@ -127,7 +127,10 @@ def _install(root: Path, place: Place, version: str, values: dict[str, str]) -> 
 
 
 def _preload(root: Path, place: Place, images: list[Path]) -> None:
-    """Put images into the node's containerd store, by a containerd of this machine whose root is inside the node."""
+    """Unpack images into the node's containerd store, by a containerd of this machine whose root is inside the node.
+
+    Of an unpacked image containerd needs its manifest and configuration alone; the layers' archives are let go.
+    """
     programs = place.needs["program-containerd"]
     with tempfile.TemporaryDirectory(prefix="containerd-") as state:
         socket = Path(state) / "containerd.sock"
@@ -152,29 +155,22 @@ def _preload(root: Path, place: Place, images: list[Path]) -> None:
             )
         try:
             _await_daemon(daemon, programs / "ctr", socket)
+            ctr = (programs / "ctr", "--address", socket, "--namespace", "k8s.io")
             for image in images:
-                place.run(
-                    programs / "ctr",
-                    "--address",
-                    socket,
-                    "--namespace",
-                    "k8s.io",
-                    "images",
-                    "import",
-                    "--no-unpack",
-                    "--local",
-                    image,
-                )
+                place.run(*ctr, "images", "import", "--local", image)
+            place.run(*ctr, "content", "prune", "references")
         finally:
             daemon.terminate()
             daemon.wait(timeout=STARTING)
 
 
 def _move_out_of_volume(root: Path) -> None:
-    """Keep the images' content elsewhere than below `/var`, which Kind makes a volume: the engine would copy all of it for every node."""
-    content = root / "var/lib/containerd/io.containerd.content.v1.content"
-    content.rename(root / "kind/content")
-    content.symlink_to("/kind/content")
+    """Keep the unpacked images elsewhere than below `/var`, which Kind makes a volume: the engine would copy all of it for every node."""
+    snapshots = root / "var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots"
+    (root / "kind/snapshots").mkdir()
+    for snapshot in sorted(snapshots.iterdir()):
+        snapshot.rename(root / "kind/snapshots" / snapshot.name)
+        snapshot.symlink_to(f"/kind/snapshots/{snapshot.name}")
 
 
 def _await_daemon(daemon: subprocess.Popen[bytes], ctr: Path, socket: Path) -> None:

@@ -15,6 +15,7 @@
   "ignoreNamespaces" (list "^kube-system$" "^kube-public$" (printf "^%s$" (include "spire.systemNamespace" .)))
   "spireServerSocketPath" "/tmp/spire-server/private/api.sock"
   "validatingWebhookConfigurationName" "spire-controller-manager-webhook"
+  "gcInterval" $values.gcInterval
   "logLevel" $values.logLevel
   "metrics" (dict "bindAddress" "0")
   "health" (dict "healthProbeBindAddress" ":8083")
