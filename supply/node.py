@@ -44,6 +44,7 @@ INSTALLED = {
     "containerd.toml": ("etc/containerd/config.toml", 0o644),
     "containerd.service": ("etc/systemd/system/containerd.service", 0o644),
     "kubelet.service": ("etc/systemd/system/kubelet.service", 0o644),
+    "stopping.conf": ("etc/systemd/system.conf.d/stopping.conf", 0o644),
     "kubelet-cgroups": ("usr/local/bin/kubelet-cgroups", 0o755),
     "entrypoint": ("usr/local/bin/entrypoint", 0o755),
     "cni.conflist": ("etc/cni/net.d/10-pods.conflist", 0o644),

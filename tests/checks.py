@@ -7,6 +7,7 @@ worked before and is looked at again needs no long one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from fixtures import pods, spiffe, values
 from fixtures.breaking import World
@@ -95,27 +96,27 @@ def endpoint_is_its_owners(endpoint: Endpoint, owner: Spire) -> None:
 
 def relationships_are_exact(federated: Federation) -> None:
     """`federation list` shows a relationship with every peer, right in all it says, and no other."""
-    for spire in federated.spires.values():
+    spires = federated.spires.values()
+    for spire, listed in zip(spires, side_by_side(Spire.relationships, spires), strict=True):
         expected = [
             Relationship(peer.trust_domain, federated.endpoint_url(peer.trust_domain), "https_spiffe", peer.server_id)
             for peer in federated.peers(spire)
         ]
-        listed = spire.relationships()
         assert listed == expected, f"{spire.cluster.label}: federation list shows {listed}, and not {expected}"
 
 
 def foreign_bundles_agree(federated: Federation, soon: float = REFRESH) -> None:
     """What a server stores of its peer is what the peer shows, once SPIRE has had the time to look."""
-    for spire in federated.spires.values():
-        for peer in federated.peers(spire):
-            wait_for(agreement(spire, peer), soon)
+    agreements = [agreement(spire, peer) for spire in federated.spires.values() for peer in federated.peers(spire)]
+    side_by_side(lambda each: wait_for(each, soon), agreements)
 
 
 def agreement(spire: Spire, peer: Spire) -> Condition[Bundle]:
     """The bundle that a server stores of its peer has the authorities that the peer shows."""
 
     def look() -> Look[Bundle]:
-        stored, shown = spire.foreign_bundle(peer.trust_domain), peer.bundle()
+        looks: list[Callable[[], Bundle]] = [partial(spire.foreign_bundle, peer.trust_domain), peer.bundle]
+        stored, shown = side_by_side(lambda each: each(), looks)
         return Look(stored if stored.same_keys(shown) else None, f"stored: {stored}; shown by its owner: {shown}")
 
     return Condition(f"{spire.cluster.label}: {peer.trust_domain}'s bundle as its owner shows it", look)
@@ -126,8 +127,7 @@ def entries_federate(demo: Demo, soon: float = SOON) -> None:
 
     An entry is made once the bundles that it names are there, for pods that exist.
     """
-    for probe in demo.probes.values():
-        wait_for(_entries(probe.spire, demo.namespace), soon)
+    side_by_side(lambda probe: wait_for(_entries(probe.spire, demo.namespace), soon), demo.probes.values())
 
 
 def _entries(spire: Spire, namespace: str) -> Condition[int]:
@@ -174,11 +174,17 @@ def traffic_failed_at(live: Live, stretch: Stretch, kind: str, stages: set[str])
     assert set(summary.stages) <= stages, told
 
 
+def endpoints_are_their_owners(federated: Federation, ask: Callable[[Spire, Spire], Endpoint]) -> None:
+    """What every peer's bundle endpoint shows (`ask(spire, peer)`) is its owner's, asked from every other side."""
+    pairs = [(spire, peer) for spire in federated.spires.values() for peer in federated.peers(spire)]
+    side_by_side(lambda pair: endpoint_is_its_owners(ask(*pair), pair[1]), pairs)
+
+
 def _endpoints(world: World, _soon: float) -> None:
-    for spire in world.federation.spires.values():
-        for peer in world.federation.peers(spire):
-            url = world.federation.endpoint_url(peer.trust_domain)
-            endpoint_is_its_owners(world.demo.probes[spire.trust_domain].endpoint(url), peer)
+    def ask(spire: Spire, peer: Spire) -> Endpoint:
+        return world.demo.probes[spire.trust_domain].endpoint(world.federation.endpoint_url(peer.trust_domain))
+
+    endpoints_are_their_owners(world.federation, ask)
 
 
 def _success(world: World, soon: float) -> None:

@@ -14,9 +14,7 @@ pytestmark = pytest.mark.federation
 
 @pytest.mark.dependency(name="endpoints", depends=["spire ready"], scope="session")
 def test_every_bundle_endpoint_answers_the_other_side(federated: Federation, calls: Calls) -> None:
-    for spire in federated.spires.values():
-        for peer in federated.peers(spire):
-            checks.endpoint_is_its_owners(calls.endpoint(spire, peer), peer)
+    checks.endpoints_are_their_owners(federated, calls.endpoint)
 
 
 @pytest.mark.dependency(name="federation list", depends=["spire ready"], scope="session")

@@ -18,7 +18,7 @@ tokens say, as it must be, while `jwks_uri` is an address at which the keys are 
   "insecure_addr" ":8080"
   "jwt_issuer" $issuer
   "jwks_uri" (printf "http://%s/keys" $fqdn)
-  "workload_api" (dict "socket_path" $socket "trust_domain" .Values.global.spire.trustDomain "poll_interval" "2s")
+  "workload_api" (dict "socket_path" $socket "trust_domain" .Values.global.spire.trustDomain "poll_interval" "500ms")
   "health_checks" (dict "bind_port" 8008 "ready_path" "/ready" "live_path" "/live")
   | toPrettyJson -}}
 {{- end }}
