@@ -1,10 +1,9 @@
-"""What the client says when it is executed in a pod, as data; and kubectl's own failures told from the client's."""
+"""What the client says when it is executed in a pod, as data; and that a pod is missing told from the client's failures."""
 
 from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,37 +14,45 @@ from fixtures.probe import Answer, Probe, ProbeError, identity
 from fixtures.spire import Spire
 
 Read = Callable[[str], str]
-# Recorded: the client's last word, and kubectl's.
-REFUSED = (
-    '2026/11/24 21:36:55 unable to ask the bundle endpoint: Get "https://10.89.0.1:1": dial tcp 10.89.0.1:1: connect: connection refused\n'
-    "command terminated with exit code 1\n"
-)
-NO_POD = 'Error from server (NotFound): deployments.apps "probe" not found\n'
+# Recorded: the client's last word.
+REFUSED = '2026/11/24 21:36:55 unable to ask the bundle endpoint: Get "https://10.89.0.1:1": dial tcp 10.89.0.1:1: connect: connection refused\n'
 
 
-class Kubectl:
-    """Stands in for a cluster whose kubectl ends as a test says; remembers what it was asked."""
+def pod(name: str, phase: str = "Running", deleted: str | None = None) -> Any:
+    return SimpleNamespace(
+        metadata=SimpleNamespace(name=name, deletion_timestamp=deleted), status=SimpleNamespace(phase=phase)
+    )
+
+
+class Executed:
+    """Stands in for a cluster on which a program in a pod ends as a test says; remembers what it was asked."""
 
     label = "client"
-    kubectl_path = Path("kubectl")
 
     def __init__(self, code: int, output: str, errors: str = "") -> None:
         self.done = subprocess.CompletedProcess((), code, output, errors)
         self.asked: tuple[str, ...] = ()
         self.given: str | None = None
+        self.pods = [pod("probe-old", deleted="2026-11-24T21:36:50Z"), pod("probe-new")]
+        self.core = SimpleNamespace(list_namespaced_pod=self._list)
 
-    def attempt(self, _program: Path, *arguments: str, timeout: float, stdin: str | None) -> Any:
+    def _list(self, namespace: str, *, label_selector: str) -> Any:
+        assert (namespace, label_selector) == ("demo", "app=probe")
+        return SimpleNamespace(items=self.pods)
+
+    def execute(self, *asked: str, timeout: float, stdin: str | None, check: bool) -> Any:
         assert timeout > 0
-        self.asked, self.given = arguments, stdin
+        assert not check
+        self.asked, self.given = asked, stdin
         return self.done
 
 
-def probe(cluster: Kubectl) -> Probe:
+def probe(cluster: Executed) -> Probe:
     return Probe(cast(Spire, SimpleNamespace(cluster=cluster, trust_domain="client.example")), "client:v0", "demo")
 
 
 def test_an_identity_is_read_from_what_the_client_prints(recorded: Read) -> None:
-    found = probe(Kubectl(0, recorded("fetch.json"))).fetch("spiffe://server.example/ns/demo/sa/default")
+    found = probe(Executed(0, recorded("fetch.json"))).fetch("spiffe://server.example/ns/demo/sa/default")
     assert found == identity(recorded("fetch.json"))
     assert found.spiffe_id == "spiffe://client.example/ns/demo/sa/probe"
     assert found.trust_domains == {"client.example", "server.example"}
@@ -55,20 +62,22 @@ def test_an_identity_is_read_from_what_the_client_prints(recorded: Read) -> None
 
 def test_an_endpoint_that_does_not_answer_is_told_in_the_clients_words() -> None:
     with pytest.raises(ProbeError, match=r"connection refused$"):
-        probe(Kubectl(1, "", REFUSED)).endpoint("https://10.89.0.1:1")
+        probe(Executed(1, "", REFUSED)).endpoint("https://10.89.0.1:1")
 
 
 def test_a_pod_that_is_not_there_is_not_taken_for_an_endpoint_that_does_not_answer() -> None:
-    with pytest.raises(ClusterError, match="not found"):
-        probe(Kubectl(1, "", NO_POD)).endpoint("https://10.89.0.1:1")
+    cluster = Executed(0, "")
+    cluster.pods = [pod("probe-old", deleted="2026-11-24T21:36:50Z"), pod("probe-new", phase="Pending")]
+    with pytest.raises(ClusterError, match="no pod of demo/probe runs"):
+        probe(cluster).endpoint("https://10.89.0.1:1")
 
 
 def test_a_token_goes_in_by_standard_input_and_never_as_an_argument() -> None:
-    cluster = Kubectl(1, "401 Invalid token\n", "command terminated with exit code 1\n")
+    cluster = Executed(1, "401 Invalid token\n")
     answer = probe(cluster).call("https://10.89.0.1:10001", "spiffe://server.example/a", bearer="eyJsecret")
     assert answer == Answer(1, "401 Invalid token\n")
     assert cluster.given == "eyJsecret"
-    assert "--stdin" in cluster.asked
+    assert cluster.asked[:4] == ("demo", "probe-new", "client", "/client")
     assert not any("eyJ" in argument for argument in cluster.asked)
 
 
