@@ -19,6 +19,8 @@ def test_every_node_is_ready(clusters: dict[str, Cluster]) -> None:
     checks.nodes_are_ready(clusters.values())
 
 
+# The demo's server comes up from here on.
+@pytest.mark.usefixtures("deploying")
 @pytest.mark.dependency(name="spire ready", depends=["nodes ready"], scope="session")
 def test_every_spire_component_is_ready(spires: dict[str, Spire]) -> None:
     checks.components_are_ready(spires.values())

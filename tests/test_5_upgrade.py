@@ -22,15 +22,15 @@ pytestmark = pytest.mark.upgrade
 INVALID_TEMPLATE = "spiffe://{{ .TrustDomain"
 
 
-def federation_works(federated: Federation, demo: Demo, job: str) -> None:
-    """Everything that the federation's own tests ask, and a call from a pod that is new."""
+def federation_works(upgrading: Upgrading, state: str, federated: Federation, demo: Demo) -> None:
+    """Everything that the federation's own tests ask, and the call of a pod that was new in this state."""
     checks.components_are_ready(federated.spires.values())
     looks: list[Callable[[], None]] = [
         lambda: checks.agents_have_attested(federated.spires.values()),
         lambda: checks.relationships_are_exact(federated),
         lambda: checks.foreign_bundles_agree(federated),
         lambda: checks.entries_federate(demo),
-        lambda: checks.call_succeeded(demo.call(job, whole=False)),
+        lambda: checks.call_succeeded(upgrading.called(state)),
     ]
     side_by_side(lambda look: look(), looks)
 
@@ -46,9 +46,8 @@ def after(upgraded_client: Upgrading) -> dict[str, State]:
 
 
 @pytest.mark.dependency(name="old release")
-@pytest.mark.usefixtures("prepared")
-def test_the_old_release_federates(federated: Federation, demo: Demo) -> None:
-    federation_works(federated, demo, "client-before")
+def test_the_old_release_federates(prepared: Upgrading, federated: Federation, demo: Demo) -> None:
+    federation_works(prepared, "before", federated, demo)
 
 
 @pytest.mark.dependency(name="live traffic", depends=["old release"], scope="session")
@@ -66,8 +65,7 @@ def test_the_servers_cluster_is_upgraded(upgraded_server: Upgrading, demo: Demo)
 
 @pytest.mark.dependency(name="mixed state", depends=["server upgraded"], scope="session")
 def test_the_mixed_state_federates(upgraded_server: Upgrading, federated: Federation, demo: Demo) -> None:
-    upgraded_server.mark("mixed")
-    federation_works(federated, demo, "client-mixed")
+    federation_works(upgraded_server, "mixed", federated, demo)
     upgraded_server.stretch()
 
 
@@ -77,13 +75,7 @@ def test_the_clients_cluster_is_upgraded(upgraded_client: Upgrading, demo: Demo)
     assert upgraded_client.before
 
 
-@pytest.mark.dependency(name="new release", depends=["client upgraded"], scope="session")
-def test_the_new_release_federates(upgraded_client: Upgrading, federated: Federation, demo: Demo) -> None:
-    upgraded_client.mark("after")
-    federation_works(federated, demo, "client-after")
-    upgraded_client.stretch()
-
-
+# The new pod's call is under way meanwhile, and is asked for below.
 @pytest.mark.dependency(name="new images", depends=["client upgraded"], scope="session")
 def test_server_and_agents_run_the_new_releases_images(upgraded_client: Upgrading, supplied: Supply) -> None:
     def ask(name: str) -> None:
@@ -139,6 +131,12 @@ def test_the_webhook_tells_good_objects_from_bad(upgraded_client: Upgrading) -> 
     side_by_side(ask, upgraded_client.spires.values())
 
 
+@pytest.mark.dependency(name="new release", depends=["client upgraded"], scope="session")
+def test_the_new_release_federates(upgraded_client: Upgrading, federated: Federation, demo: Demo) -> None:
+    federation_works(upgraded_client, "after", federated, demo)
+    upgraded_client.stretch()
+
+
 @pytest.mark.dependency(name="rolled back", depends=["new release"], scope="session")
 def test_the_rollback_restores_the_old_release(
     upgraded_client: Upgrading, federated: Federation, demo: Demo, settings: Settings, supplied: Supply
@@ -147,8 +145,8 @@ def test_the_rollback_restores_the_old_release(
         pytest.skip("--rollback was not given")
     for name in reversed(upgraded_client.spires):
         upgraded_client.rollback(name)
-    upgraded_client.mark("rolled back")
-    federation_works(federated, demo, "client-rolled-back")
+    upgraded_client.reach("rolled back")
+    federation_works(upgraded_client, "rolled back", federated, demo)
     states = upgraded_client.states()
     for name, spire in upgraded_client.spires.items():
         assert spire_images(spire) == supplied.expected_images(supplied.releases[name])
