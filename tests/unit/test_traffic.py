@@ -45,8 +45,16 @@ class FakeCluster:
     def __init__(self) -> None:
         self.label = "client"
         self.core = FakeCore()
+        self.deployments = ["server", "traffic-kept", "traffic-new"]
+        self.apps = SimpleNamespace(list_namespaced_deployment=self._list)
         self.printed = ""
         self.commands: list[tuple[str, ...]] = []
+
+    def _list(self, namespace: str) -> Any:
+        assert namespace == "demo"
+        return SimpleNamespace(
+            items=[SimpleNamespace(metadata=SimpleNamespace(name=name)) for name in self.deployments]
+        )
 
     def kubectl(self, *arguments: str, **_options: object) -> str:
         self.commands.append(arguments)
@@ -145,3 +153,11 @@ def test_both_deployments_are_deleted_in_the_end(tmp_path: Path) -> None:
     (command,) = cluster.commands
     assert command[0] == "delete"
     assert {"traffic-new", "traffic-kept", "--ignore-not-found"} <= set(command)
+    assert "server" not in command
+
+
+def test_where_there_are_none_nothing_is_deleted(tmp_path: Path) -> None:
+    made, cluster = running(tmp_path)
+    cluster.deployments = ["server"]
+    made.stop()
+    assert not cluster.commands
