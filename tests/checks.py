@@ -107,8 +107,7 @@ def relationships_are_exact(federated: Federation) -> None:
 
 def foreign_bundles_agree(federated: Federation, soon: float = REFRESH) -> None:
     """What a server stores of its peer is what the peer shows, once SPIRE has had the time to look."""
-    agreements = [agreement(spire, peer) for spire in federated.spires.values() for peer in federated.peers(spire)]
-    side_by_side(lambda each: wait_for(each, soon), agreements)
+    side_by_side(lambda pair: wait_for(agreement(*pair), soon), federated.pairs)
 
 
 def agreement(spire: Spire, peer: Spire) -> Condition[Bundle]:
@@ -176,8 +175,7 @@ def traffic_failed_at(live: Live, stretch: Stretch, kind: str, stages: set[str])
 
 def endpoints_are_their_owners(federated: Federation, ask: Callable[[Spire, Spire], Endpoint]) -> None:
     """What every peer's bundle endpoint shows (`ask(spire, peer)`) is its owner's, asked from every other side."""
-    pairs = [(spire, peer) for spire in federated.spires.values() for peer in federated.peers(spire)]
-    side_by_side(lambda pair: endpoint_is_its_owners(ask(*pair), pair[1]), pairs)
+    side_by_side(lambda pair: endpoint_is_its_owners(ask(*pair), pair[1]), federated.pairs)
 
 
 def _endpoints(world: World, _soon: float) -> None:
