@@ -14,7 +14,7 @@ from fixtures.breaking import World
 from fixtures.clusters import Cluster
 from fixtures.federation import Federation
 from fixtures.live import Live, Stretch
-from fixtures.parallel import side_by_side
+from fixtures.parallel import side_by_side, together
 from fixtures.probe import SUCCESS, Endpoint
 from fixtures.release import SERVER_NAMESPACE, SYSTEM_NAMESPACE
 from fixtures.spiffe import Bundle, Relationship
@@ -114,8 +114,7 @@ def agreement(spire: Spire, peer: Spire) -> Condition[Bundle]:
     """The bundle that a server stores of its peer has the authorities that the peer shows."""
 
     def look() -> Look[Bundle]:
-        looks: list[Callable[[], Bundle]] = [partial(spire.foreign_bundle, peer.trust_domain), peer.bundle]
-        stored, shown = side_by_side(lambda each: each(), looks)
+        stored, shown = together(partial(spire.foreign_bundle, peer.trust_domain), peer.bundle)
         return Look(stored if stored.same_keys(shown) else None, f"stored: {stored}; shown by its owner: {shown}")
 
     return Condition(f"{spire.cluster.label}: {peer.trust_domain}'s bundle as its owner shows it", look)

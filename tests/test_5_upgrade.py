@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from fixtures.clusters import ClusterError
 from fixtures.federation import Federation
-from fixtures.parallel import side_by_side
+from fixtures.parallel import side_by_side, together
 from fixtures.settings import Settings
 from fixtures.spire import CLASS_NAME, Spire
 from fixtures.summaries import table
@@ -25,14 +23,13 @@ INVALID_TEMPLATE = "spiffe://{{ .TrustDomain"
 def federation_works(upgrading: Upgrading, state: str, federated: Federation, demo: Demo) -> None:
     """Everything that the federation's own tests ask, and the call of a pod that was new in this state."""
     checks.components_are_ready(federated.spires.values())
-    looks: list[Callable[[], None]] = [
+    together(
         lambda: checks.agents_have_attested(federated.spires.values()),
         lambda: checks.relationships_are_exact(federated),
         lambda: checks.foreign_bundles_agree(federated),
         lambda: checks.entries_federate(demo),
         lambda: checks.call_succeeded(upgrading.called(state)),
-    ]
-    side_by_side(lambda look: look(), looks)
+    )
 
 
 def spire_images(spire: Spire) -> dict[str, str]:
