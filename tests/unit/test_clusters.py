@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from fixtures import clusters
-from fixtures.clusters import Cluster, ClusterError
+from fixtures.clusters import Cluster, ClusterError, kind_config
 
 KIND = """#!/bin/sh
 echo "$@" >> {folder}/said
@@ -31,6 +31,17 @@ NODES = {"items": [{"metadata": {"name": "node"}, "status": {"conditions": [{"ty
 MADE_OF = f"/api/v1/namespaces/kube-system/configmaps/{clusters.OWNER}"
 # Podman's words, as Kind hands them on.
 MADE = "failed to ensure podman network: … Error: network name kind already used: network already exists"
+
+# What kubeadm patches, and how ("Customizing components with the kubeadm API", Patches); it passes over a file of any other name.
+PATCHED = {
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubeletconfiguration",
+    "corednsdeployment",
+}
+KINDS_OF_PATCH = {"strategic", "merge", "json"}
 
 
 def cluster(folder: Path, monkeypatch: pytest.MonkeyPatch, failures: int, error: str, image: str = "node:1") -> Cluster:
@@ -168,3 +179,16 @@ def test_a_frozen_api_server_is_not_waited_for_for_ever(tmp_path: Path, monkeypa
         with pytest.raises(Exception, match="timed out"):
             made.core.list_node()
         assert time.monotonic() - began < 10
+
+
+def test_kubeadm_passes_over_none_of_the_patches(tmp_path: Path) -> None:
+    config: Any = kind_config(tmp_path / "patches")
+    files = sorted((tmp_path / "patches").iterdir())
+    assert files
+    for file in files:
+        target, _, kind = file.stem.partition("+")
+        assert (target in PATCHED, kind in KINDS_OF_PATCH, file.suffix) == (True, True, ".yaml"), file.name
+    (mount,) = config["nodes"][0]["extraMounts"]
+    assert mount["hostPath"] == str(tmp_path / "patches")
+    (init,) = (found for found in map(yaml.safe_load, config["kubeadmConfigPatches"]) if "patches" in found)
+    assert init["patches"]["directory"] == mount["containerPath"]

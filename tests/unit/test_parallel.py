@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fixtures.parallel import side_by_side
+from fixtures.parallel import side_by_side, together
 
 
 def test_results_are_in_the_order_of_the_items() -> None:
@@ -19,6 +19,22 @@ def test_results_are_in_the_order_of_the_items() -> None:
         return seconds
 
     assert side_by_side(work, [0.05, 0.0]) == [0.05, 0.0]
+
+
+def test_calls_are_made_together_and_their_errors_are_raised() -> None:
+    met = threading.Barrier(2)
+
+    def call(name: str) -> str:
+        met.wait(timeout=10)  # one after another, the first would wait in vain
+        return name
+
+    assert together(lambda: call("first"), lambda: call("second")) == ["first", "second"]
+
+    def fail() -> str:
+        raise ValueError("the second")
+
+    with pytest.raises(ValueError, match="the second"):
+        together(lambda: "first", fail)
 
 
 @pytest.fixture

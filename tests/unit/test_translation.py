@@ -38,6 +38,14 @@ def test_old_charts_write_the_agents_experimental_options_where_it_refuses_them(
     assert bool(at(translate(values, Version(version), RULES), "spire-agent.experimental")) is kept
 
 
+@pytest.mark.parametrize(
+    ("version", "kept"), [("0.17.0", False), ("0.26.1", False), ("0.27.0", True), ("0.30.0", True)]
+)
+def test_old_charts_have_no_word_for_how_soon_the_controller_manager_tries_again(version: str, kept: bool) -> None:
+    translated = translate(load(CHARTS_VALUES / "pace.yaml"), Version(version), RULES)
+    assert (at(translated, "spire-server.controllerManager.gcInterval") == 1_000_000_000) is kept
+
+
 def test_a_candidate_speaks_like_the_version_it_is_one_of() -> None:
     (rule,) = (each for each in RULES if each.source[-1] == "refreshHint")
     assert not rule.concerns(Version("0.24.0-rc.1"))

@@ -157,3 +157,29 @@ def test_a_failure_check_that_finds_nothing_lets_the_wait_expire(
         wait_for(condition, 1.0, fails_if=answer)
     assert not isinstance(caught.value, Hopeless)
     assert clock.slept
+
+
+def test_words_that_must_be_asked_for_are_asked_for_once_and_only_in_vain(clock: Clock) -> None:
+    asked: list[str] = []
+
+    def words() -> str:
+        asked.append("once")
+        return "2 of 3 ready"
+
+    condition, looks = counting(Look(None, words), Look(None, words), Look("here", words))
+    assert (wait_for(condition, 60.0), len(looks), asked) == ("here", 3, [])
+    condition, _ = counting(Look(None, words))
+    with pytest.raises(WaitError, match=r"last seen: 2 of 3 ready$"):
+        wait_for(condition, 1.0)
+    assert asked == ["once"]
+    assert clock.slept
+
+
+def test_words_that_cannot_be_had_do_not_hide_what_did_not_come(clock: Clock) -> None:
+    def words() -> str:
+        raise ConnectionError("refused")
+
+    condition, _ = counting(Look(None, words))
+    with pytest.raises(WaitError, match=r"the bundle did not come in 1 s .*last seen: ConnectionError: refused$"):
+        wait_for(condition, 1.0)
+    assert clock.slept
