@@ -13,7 +13,7 @@ from fixtures.attempts import REFUSED_IN_TLS, attempt
 from fixtures.breaking import World, applied, stored
 from fixtures.holding import AUDIENCE, identified
 from fixtures.minting import mint_jwt
-from fixtures.probe import ProbeError
+from fixtures.probe import Answer, ProbeError
 from fixtures.resilience import NEWCOMERS, Newcomer
 from fixtures.spire import CLASS_NAME
 from fixtures.tokens import SigningKey, with_key
@@ -181,12 +181,18 @@ def test_a_server_outside_the_mesh_never_serves(world: World, mend: ExitStack) -
             return Look(next((line for line in lines if "no identity issued" in line.lower()), None), "\n".join(lines))
 
         wait_for(Condition("the server outside the mesh without an identity", look), SOON)
-        call = world.demo.probes[world.client.trust_domain].call(outsider.direct_url(), outsider.server_id)
+        probe, url = world.demo.probes[world.client.trust_domain], outsider.direct_url()
+        call = probe.call(url, outsider.server_id)
         assert not call.succeeded, call.text
         assert "connection refused" in call.text, call.text
     outsider.wait_server(SOON)
-    call = world.demo.probes[world.client.trust_domain].call(outsider.direct_url(), outsider.server_id)
-    assert call.succeeded, call.text
+
+    def serves() -> Look[Answer]:
+        # The pod is ready a second before kube-proxy, which gathers changes for so long, leads to it.
+        call = probe.call(url, outsider.server_id)
+        return Look(call if call.succeeded else None, call.text)
+
+    wait_for(Condition("an answer of the server, now inside the mesh", serves), SOON)
 
 
 @dataclass(frozen=True)
