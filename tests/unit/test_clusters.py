@@ -24,11 +24,20 @@ case "$1 $2" in
 "export kubeconfig") cp {folder}/exported "$6" ;;
 "create cluster")
     test "$(grep -c '^create' {folder}/said)" -gt {failures} || {{ echo 'ERROR: {error}' >&2; exit 1; }}
-    test ! -f {folder}/exported || cp {folder}/exported "$6" ;;
+    cp {folder}/created "$6" ;;
 esac
 """
 NODES = {"items": [{"metadata": {"name": "node"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}]}
+KINDS = {
+    "kind": "APIResourceList",
+    "resources": [{"name": "configmaps", "namespaced": True, "kind": "ConfigMap", "verbs": ["get", "patch"]}],
+}
 MADE_OF = f"/api/v1/namespaces/kube-system/configmaps/{clusters.OWNER}"
+# What an API server says of a field that it does not know.
+REFUSAL = (
+    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"failed to create typed patch object '
+    '(demo/x; /v1, Kind=ConfigMap): .dataa: field not declared in schema","code":500}'
+)
 # Podman's words, as Kind hands them on.
 MADE = "failed to ensure podman network: … Error: network name kind already used: network already exists"
 
@@ -65,16 +74,33 @@ def kubeconfig(port: int) -> str:
 
 @pytest.fixture
 def api_server() -> Iterator[int]:
-    """The port of an API server that says that nodes are ready, and that the suite made the cluster of the image node:1."""
+    """The port of an API server that says that nodes are ready, and that the suite made the cluster of the image node:1.
+
+    It serves ConfigMaps, and is content with each but one of the name `refused`.
+    """
+    answers = {
+        "/version": {"gitVersion": "v1.36.3"},
+        "/apis": {"kind": "APIGroupList", "groups": []},
+        "/api/v1": KINDS,
+        "/api/v1/nodes": NODES,
+        MADE_OF: {"data": {"image": "node:1"}},
+    }
 
     class Answers(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked = self.path.partition("?")[0]
-            made = {"/api/v1/nodes": NODES, MADE_OF: {"data": {"image": "node:1"}}}
-            self.send_response(200 if asked in made else 404)
+            self.answer(200 if asked in answers else 404, answers.get(asked, {}))
+
+        def do_PATCH(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            refused = "/configmaps/refused?" in self.path
+            self.answer(500 if refused else 200, json.loads(REFUSAL) if refused else {"kind": "ConfigMap"})
+
+        def answer(self, status: int, body: object) -> None:
+            self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.end_headers()
-            self.wfile.write(json.dumps(made.get(asked, {})).encode())
+            self.wfile.write(json.dumps(body).encode())
 
         def log_message(self, *_: object) -> None:
             pass
@@ -92,8 +118,9 @@ def created(folder: Path) -> int:
 
 
 def test_the_second_of_two_first_clusters_finds_kinds_network_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: int
 ) -> None:
+    (tmp_path / "created").write_text(kubeconfig(api_server))
     cluster(tmp_path, monkeypatch, 1, MADE).create()
     assert created(tmp_path) == 2
 
@@ -113,7 +140,8 @@ def test_a_cluster_that_was_kept_is_taken_if_it_is_of_the_same_node_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: int, image: str, made_anew: bool, lost: bool
 ) -> None:
     (tmp_path / "existing").write_text("t-server\n")
-    (tmp_path / "exported").write_text(kubeconfig(api_server))
+    for name in ("exported", "created"):
+        (tmp_path / name).write_text(kubeconfig(api_server))
     kept = cluster(tmp_path, monkeypatch, 0, "", image)
     if not lost:
         (kept.path / clusters.OWNER).touch()
@@ -134,7 +162,7 @@ def test_a_cluster_that_was_kept_is_taken_if_it_is_of_the_same_node_image(
 def test_a_cluster_that_was_deleted_by_another_hand_is_made_anew_and_asked_where_it_then_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: int
 ) -> None:
-    (tmp_path / "exported").write_text(kubeconfig(api_server))
+    (tmp_path / "created").write_text(kubeconfig(api_server))
     gone = cluster(tmp_path, monkeypatch, 0, "")
     (gone.path / clusters.OWNER).touch()
     with socket.socket() as closed:
@@ -145,8 +173,11 @@ def test_a_cluster_that_was_deleted_by_another_hand_is_made_anew_and_asked_where
     assert [node.metadata.name for node in gone.core.list_node().items] == ["node"]
 
 
-def test_a_cluster_that_was_kept_and_is_stopped_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_that_was_kept_and_is_stopped_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: int
+) -> None:
     (tmp_path / "existing").write_text("t-server\n")  # and no kubeconfig of it can be exported
+    (tmp_path / "created").write_text(kubeconfig(api_server))
     stopped = cluster(tmp_path, monkeypatch, 0, "")
     (stopped.path / clusters.OWNER).touch()
     stopped.create()
@@ -165,6 +196,27 @@ def test_a_cluster_of_somebody_elses_is_neither_taken_nor_deleted(
         theirs.create()
     theirs.delete_if_ours()
     assert "delete cluster" not in (tmp_path / "said").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "said"),
+    [
+        ("refused", "ConfigMap", ".dataa: field not declared in schema"),
+        ("a", "ConfigMapp", "No matches found for .*ConfigMapp'}"),
+    ],
+)
+def test_what_the_api_server_does_not_take_is_told_in_its_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: int, name: str, kind: str, said: str
+) -> None:
+    made = cluster(tmp_path, monkeypatch, 0, "")
+    made.kubeconfig_path.write_text(kubeconfig(api_server))
+    good = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "demo"}}
+    bad = {**good, "kind": kind, "metadata": {"name": name, "namespace": "demo"}}
+    made.apply(good)
+    with pytest.raises(ClusterError, match=f"^server: `apply {kind} {name}` was not carried out: .*{said}$"):
+        made.apply(good, bad)
+    log = (tmp_path / "log").read_text()
+    assert log.startswith(f"$ apply ConfigMap a\n$ apply ConfigMap a\n$ apply {kind} {name}\n")
 
 
 def test_a_frozen_api_server_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
