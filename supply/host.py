@@ -85,7 +85,7 @@ def engine() -> Engine | None:
     for program in (chosen,) if chosen else ("docker", "podman"):
         candidate = Engine(program, _environment(program))
         try:
-            candidate.run("info", timeout=30)
+            candidate.run("ps", timeout=30)
         except (OSError, subprocess.SubprocessError):
             continue
         return candidate
@@ -100,7 +100,7 @@ def ensure_engine(say: Callable[[str], None] = print) -> Engine:
         engine.cache_clear()
         found = engine()
     if found is None:
-        raise BuildError("no container engine answers: neither `docker info` nor `podman info` succeeds")
+        raise BuildError("no container engine answers: neither `docker ps` nor `podman ps` succeeds")
     return found
 
 

@@ -161,7 +161,7 @@ def engines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Mappin
     def find(answering: Mapping[str, bool]) -> Engine | None:
         for name, answers in answering.items():
             program = tmp_path / "programs" / name
-            program.write_text(f'#!/bin/sh\ntest "$1" = info || exit 9\nexit {0 if answers else 1}\n')
+            program.write_text(f'#!/bin/sh\ntest "$1" = ps || exit 9\nexit {0 if answers else 1}\n')
             program.chmod(0o755)
         host.engine.cache_clear()
         try:

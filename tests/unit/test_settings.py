@@ -486,7 +486,7 @@ def test_a_run_with_two_versions_of_the_chart_is_refused(run: Run) -> None:
 
 def test_a_run_with_an_engine_that_does_not_answer_is_refused(run: Run) -> None:
     run.environment["KIND_EXPERIMENTAL_PROVIDER"] = "nerdctl"
-    assert refusal(run) == "KIND_EXPERIMENTAL_PROVIDER asks for nerdctl, and `nerdctl info` does not succeed"
+    assert refusal(run) == "KIND_EXPERIMENTAL_PROVIDER asks for nerdctl, and `nerdctl ps` does not succeed"
 
 
 def test_a_run_with_a_port_that_is_taken_is_refused(run: Run) -> None:
@@ -510,7 +510,7 @@ def test_a_run_with_a_kubeconfig_that_is_missing_is_refused(run: Run) -> None:
 def test_a_run_on_a_machine_without_an_engine_is_refused(run: Run) -> None:
     (run.folder / "none").mkdir()
     run.environment["PATH"] = str(run.folder / "none")
-    assert refusal(run).startswith("no container engine answers (`docker info`, `podman info`)")
+    assert refusal(run).startswith("no container engine answers (`docker ps`, `podman ps`)")
 
 
 def collected(run: Run, *arguments: str) -> set[str]:
