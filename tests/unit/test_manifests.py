@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from fixtures.release_diff import difference
-from fixtures.release_diff.manifests import Key, ReleaseError, installed, objects, rendered
+from fixtures.release_diff.manifests import MANIFESTS, Key, ReleaseError, installed, objects, rendered
 from fixtures.spire import Spire
 from tests.unit.release_examples import text, thing
 
@@ -102,14 +102,13 @@ def test_a_chart_that_does_not_render_is_told_in_helms_words_without_secrets(hel
 
 
 class FakeSpire:
-    """Prints a release as `helm get` does: manifests begin with a separator, and end with a newline or not."""
+    """Prints a release as `helm get all` does by the template."""
 
     def helm(self, *arguments: str) -> str:
-        assert arguments[0] == "get"
-        assert arguments[2:] == ("-n", "spire-mgmt", "spire")
-        kind = {"manifest": "Service", "hooks": "Job"}[arguments[1]]
-        hooked = '\n  annotations:\n    "helm.sh/hook": pre-upgrade' if kind == "Job" else ""
-        return f"---\n# Source: spire/templates/{kind}.yaml\napiVersion: v1\nkind: {kind}\nmetadata:\n  name: a{hooked}"
+        assert arguments == ("get", "all", "-n", "spire-mgmt", "spire", "--template", MANIFESTS)
+        service = "---\n# Source: spire/templates/service.yaml\napiVersion: v1\nkind: Service\nmetadata:\n  name: a"
+        job = "# Source: spire/templates/job.yaml\napiVersion: batch/v1\nkind: Job\nmetadata:\n  name: a"
+        return f'{service}\n---\n{job}\n  annotations:\n    "helm.sh/hook": pre-upgrade'
 
 
 def test_what_is_installed_includes_the_hooks() -> None:
