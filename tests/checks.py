@@ -21,6 +21,7 @@ from fixtures.spiffe import Bundle, Relationship
 from fixtures.spire import AGENT, CSI_DRIVER, OIDC_PROVIDER, Spire
 from fixtures.summaries import table
 from fixtures.traffic import KINDS
+from fixtures.unknown_fields import unknown_fields
 from fixtures.waiting import Condition, Look, wait_for
 from fixtures.workloads import CLIENT_LINES, Demo, Outcome
 
@@ -71,6 +72,13 @@ def server_containers(spire: Spire) -> dict[str, bool]:
     """The containers of the server's pod, and whether they are ready."""
     pod = spire.cluster.core.read_namespaced_pod("spire-server-0", SERVER_NAMESPACE)
     return {status.name: status.ready for status in pod.status.container_statuses}
+
+
+def fields_are_known(spires: Iterable[Spire]) -> None:
+    """The API server knows every field of what is installed: what it does not know it leaves out, and only warns."""
+    spires = list(spires)
+    for spire, unknown in zip(spires, side_by_side(unknown_fields, spires), strict=True):
+        assert not unknown, f"{spire.cluster.label}: {unknown}"
 
 
 def agents_have_attested(spires: Iterable[Spire]) -> None:
@@ -195,6 +203,7 @@ def _success(world: World, soon: float) -> None:
 CHECKS: Mapping[str, Callable[[World, float], None]] = {
     "nodes ready": lambda world, _: nodes_are_ready(world.stage.clusters),
     "spire ready": lambda world, soon: components_are_ready(world.stage.spires, soon),
+    "fields known": lambda world, _: fields_are_known(world.stage.spires),
     "agents attested": lambda world, _: agents_have_attested(world.stage.spires),
     "federation list": lambda world, _: relationships_are_exact(world.federation),
     "foreign bundles": lambda world, soon: foreign_bundles_agree(world.federation, soon),

@@ -523,6 +523,18 @@ def server_that_pod_security_refuses(world: World, mend: ExitStack) -> None:
     released(mend, world, world.client, changes=changes)
 
 
+@fault(
+    "manifests",
+    "fields known",
+    'DaemonSet .*unknown field "spec.template.spec.terminationGraceSeconds"',
+    "fields",
+    'DaemonSet .*unknown field "spec.template.spec.terminationGraceSeconds"',
+)
+def misspelt_field(world: World, mend: ExitStack) -> None:
+    changes = [{"kind": "DaemonSet", "name": AGENT, "merge": pod_spec(terminationGraceSeconds=20)}]
+    released(mend, world, world.client, changes=changes)
+
+
 @fault("manifests", "success", "no such file|no identity within", "CSI socket", "socket is not there|has no ready pod")
 def csi_driver_that_mounts_another_folder(world: World, mend: ExitStack) -> None:
     daemon_set = Thing(world.client.cluster, "daemonsets.apps", CSI_DRIVER, SYSTEM_NAMESPACE)

@@ -44,6 +44,11 @@ def test_the_servers_namespace_enforces_restricted_pods(spires: dict[str, Spire]
         assert labels.get("pod-security.kubernetes.io/enforce") == "restricted", f"{spire.cluster.label}: {labels}"
 
 
+@pytest.mark.dependency(name="fields known", depends=["spire ready"], scope="session")
+def test_the_api_server_knows_every_field_of_what_is_installed(spires: dict[str, Spire]) -> None:
+    checks.fields_are_known(spires.values())
+
+
 @pytest.mark.dependency(name="tornjak", depends=["spire ready"], scope="session")
 def test_tornjak_runs_beside_every_server(supplied: Supply, spires: dict[str, Spire]) -> None:
     if supplied.tornjak:

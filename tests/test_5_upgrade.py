@@ -81,6 +81,11 @@ def test_server_and_agents_run_the_new_releases_images(upgraded_client: Upgradin
     side_by_side(ask, upgraded_client.spires)
 
 
+@pytest.mark.dependency(name="new fields", depends=["client upgraded"], scope="session")
+def test_the_api_server_knows_every_field_of_the_new_release(upgraded_client: Upgrading) -> None:
+    checks.fields_are_known(upgraded_client.spires.values())
+
+
 @pytest.mark.dependency(name="same identities", depends=["client upgraded"], scope="session")
 def test_identities_stay_and_none_is_doubled(upgraded_client: Upgrading, after: dict[str, State]) -> None:
     for name, state in after.items():

@@ -33,7 +33,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Sets what each look finds (an exception is raised); the others find nothing."""
 
     def set_looks(**found: Any) -> None:
-        for name in ("cluster", "components", "agents"):
+        for name in ("cluster", "components", "agents", "fields"):
             monkeypatch.setattr(links, name, _look(found.get(name, [])))
 
     return set_looks
@@ -73,6 +73,16 @@ def test_of_a_cluster_that_does_not_answer_nothing_more_is_asked(stage: Stage, l
     found = diagnose(stage)
     assert found.broken == finding("cluster")
     assert found.consequences == ()
+
+
+def test_a_field_that_is_not_known_is_named_where_all_else_holds(stage: Stage, looks: Callable[..., None]) -> None:
+    looks(fields=[finding("fields")])
+    assert diagnose(stage) == Diagnosis(finding("fields"))
+
+
+def test_fields_are_not_asked_for_where_something_is_broken(stage: Stage, looks: Callable[..., None]) -> None:
+    looks(agents=[finding("agent attested")], fields=[finding("fields")])
+    assert diagnose(stage) == Diagnosis(finding("agent attested"))
 
 
 def test_a_link_that_cannot_be_looked_at_is_neither_whole_nor_broken(stage: Stage, looks: Callable[..., None]) -> None:

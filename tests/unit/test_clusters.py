@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 import yaml
@@ -37,6 +38,14 @@ MADE_OF = f"/api/v1/namespaces/kube-system/configmaps/{clusters.OWNER}"
 REFUSAL = (
     '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"failed to create typed patch object '
     '(demo/x; /v1, Kind=ConfigMap): .dataa: field not declared in schema","code":500}'
+)
+OBJECTION = (
+    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"ConfigMap in version \\"v1\\" cannot be '
+    'handled as a ConfigMap: strict decoding error: unknown field \\"dataa\\"","reason":"BadRequest","code":400}'
+)
+THERE_ALREADY = (
+    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"configmaps \\"a\\" already exists",'
+    '"reason":"AlreadyExists","details":{"name":"a","kind":"configmaps"},"code":409}'
 )
 # Podman's words, as Kind hands them on.
 MADE = "failed to ensure podman network: … Error: network name kind already used: network already exists"
@@ -76,7 +85,7 @@ def kubeconfig(port: int) -> str:
 def api_server() -> Iterator[int]:
     """The port of an API server that says that nodes are ready, and that the suite made the cluster of the image node:1.
 
-    It serves ConfigMaps, and is content with each but one of the name `refused`.
+    It serves ConfigMaps; none is created that is there already, which all are, and none is taken of the name `refused`.
     """
     answers = {
         "/version": {"gitVersion": "v1.36.3"},
@@ -92,9 +101,18 @@ def api_server() -> Iterator[int]:
             self.answer(200 if asked in answers else 404, answers.get(asked, {}))
 
         def do_PATCH(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            refused = "/configmaps/refused?" in self.path
+            refused = self.manifest()["metadata"]["name"] == "refused"
             self.answer(500 if refused else 200, json.loads(REFUSAL) if refused else {"kind": "ConfigMap"})
+
+        def do_POST(self) -> None:
+            path, _, query = self.path.partition("?")
+            assert (path, parse_qs(query)["dryRun"]) == ("/api/v1/namespaces/demo/configmaps", ["All"])
+            strict = parse_qs(query).get("fieldValidation") == ["Strict"]
+            refused = strict and self.manifest()["metadata"]["name"] == "refused"
+            self.answer(400 if refused else 409, json.loads(OBJECTION if refused else THERE_ALREADY))
+
+        def manifest(self) -> Any:
+            return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
 
         def answer(self, status: int, body: object) -> None:
             self.send_response(status)
@@ -217,6 +235,19 @@ def test_what_the_api_server_does_not_take_is_told_in_its_words(
         made.apply(good, bad)
     log = (tmp_path / "log").read_text()
     assert log.startswith(f"$ apply ConfigMap a\n$ apply ConfigMap a\n$ apply {kind} {name}\n")
+
+
+def test_what_the_api_server_has_against_fields_is_told_and_not_that_an_object_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: int
+) -> None:
+    made = cluster(tmp_path, monkeypatch, 0, "")
+    made.kubeconfig_path.write_text(kubeconfig(api_server))
+    manifest: dict[str, Any] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "demo"}}
+    assert made.objection(manifest, "elsewhere") == ""
+    refused = {**manifest, "metadata": {"name": "refused"}}
+    assert made.objection(refused, "demo").endswith('strict decoding error: unknown field "dataa"')
+    with pytest.raises(ClusterError, match="server: Secret: No matches found"):
+        made.objection({**manifest, "kind": "Secret"}, "demo")
 
 
 def test_a_frozen_api_server_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
