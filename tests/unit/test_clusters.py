@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
 import pytest
 import yaml
 
 from fixtures import clusters
 from fixtures.clusters import Cluster, ClusterError, kind_config
+from tests.unit.api_server import ApiServer, kubeconfig, serving
 
 KIND = """#!/bin/sh
 echo "$@" >> {folder}/said
@@ -28,25 +25,6 @@ case "$1 $2" in
     cp {folder}/created "$6" ;;
 esac
 """
-NODES = {"items": [{"metadata": {"name": "node"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}]}
-KINDS = {
-    "kind": "APIResourceList",
-    "resources": [{"name": "configmaps", "namespaced": True, "kind": "ConfigMap", "verbs": ["get", "patch"]}],
-}
-MADE_OF = f"/api/v1/namespaces/kube-system/configmaps/{clusters.OWNER}"
-# What an API server says of a field that it does not know.
-REFUSAL = (
-    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"failed to create typed patch object '
-    '(demo/x; /v1, Kind=ConfigMap): .dataa: field not declared in schema","code":500}'
-)
-OBJECTION = (
-    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"ConfigMap in version \\"v1\\" cannot be '
-    'handled as a ConfigMap: strict decoding error: unknown field \\"dataa\\"","reason":"BadRequest","code":400}'
-)
-THERE_ALREADY = (
-    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"configmaps \\"a\\" already exists",'
-    '"reason":"AlreadyExists","details":{"name":"a","kind":"configmaps"},"code":409}'
-)
 # Podman's words, as Kind hands them on.
 MADE = "failed to ensure podman network: … Error: network name kind already used: network already exists"
 
@@ -71,64 +49,10 @@ def cluster(folder: Path, monkeypatch: pytest.MonkeyPatch, failures: int, error:
     return Cluster("server", "t-", image=image, kind=folder / "kind", kubectl=folder / "kubectl", log=folder / "log")
 
 
-def kubeconfig(port: int) -> str:
-    found: dict[str, Any] = {
-        "current-context": "a",
-        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
-        "clusters": [{"name": "a", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
-        "users": [{"name": "a", "user": {"token": "t"}}],
-    }
-    return yaml.safe_dump(found)
-
-
 @pytest.fixture
-def api_server() -> Iterator[int]:
-    """The port of an API server that says that nodes are ready, and that the suite made the cluster of the image node:1.
-
-    It serves ConfigMaps; none is created that is there already, which all are, and none is taken of the name `refused`.
-    """
-    answers = {
-        "/version": {"gitVersion": "v1.36.3"},
-        "/apis": {"kind": "APIGroupList", "groups": []},
-        "/api/v1": KINDS,
-        "/api/v1/nodes": NODES,
-        MADE_OF: {"data": {"image": "node:1"}},
-    }
-
-    class Answers(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked = self.path.partition("?")[0]
-            self.answer(200 if asked in answers else 404, answers.get(asked, {}))
-
-        def do_PATCH(self) -> None:
-            refused = self.manifest()["metadata"]["name"] == "refused"
-            self.answer(500 if refused else 200, json.loads(REFUSAL) if refused else {"kind": "ConfigMap"})
-
-        def do_POST(self) -> None:
-            path, _, query = self.path.partition("?")
-            assert (path, parse_qs(query)["dryRun"]) == ("/api/v1/namespaces/demo/configmaps", ["All"])
-            strict = parse_qs(query).get("fieldValidation") == ["Strict"]
-            refused = strict and self.manifest()["metadata"]["name"] == "refused"
-            self.answer(400 if refused else 409, json.loads(OBJECTION if refused else THERE_ALREADY))
-
-        def manifest(self) -> Any:
-            return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-
-        def answer(self, status: int, body: object) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.end_headers()
-            self.wfile.write(json.dumps(body).encode())
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
+def api_server() -> Iterator[ApiServer]:
+    with serving() as made:
+        yield made
 
 
 def created(folder: Path) -> int:
@@ -136,9 +60,9 @@ def created(folder: Path) -> int:
 
 
 def test_the_second_of_two_first_clusters_finds_kinds_network_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
 ) -> None:
-    (tmp_path / "created").write_text(kubeconfig(api_server))
+    (tmp_path / "created").write_text(api_server.kubeconfig())
     cluster(tmp_path, monkeypatch, 1, MADE).create()
     assert created(tmp_path) == 2
 
@@ -155,15 +79,15 @@ def test_nothing_else_is_tried_again(
 @pytest.mark.parametrize(("image", "made_anew"), [("node:1", False), ("node:2", True)])
 @pytest.mark.parametrize("lost", [True, False])
 def test_a_cluster_that_was_kept_is_taken_if_it_is_of_the_same_node_image(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: int, image: str, made_anew: bool, lost: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer, image: str, made_anew: bool, lost: bool
 ) -> None:
     (tmp_path / "existing").write_text("t-server\n")
     for name in ("exported", "created"):
-        (tmp_path / name).write_text(kubeconfig(api_server))
+        (tmp_path / name).write_text(api_server.kubeconfig())
     kept = cluster(tmp_path, monkeypatch, 0, "", image)
     if not lost:
         (kept.path / clusters.OWNER).touch()
-        kept.kubeconfig_path.write_text(kubeconfig(api_server))
+        kept.kubeconfig_path.write_text(api_server.kubeconfig())
     kept.create()
     assert kept.created_here is made_anew
     said = tmp_path / "said"
@@ -178,24 +102,26 @@ def test_a_cluster_that_was_kept_is_taken_if_it_is_of_the_same_node_image(
 
 
 def test_a_cluster_that_was_deleted_by_another_hand_is_made_anew_and_asked_where_it_then_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
 ) -> None:
-    (tmp_path / "created").write_text(kubeconfig(api_server))
+    (tmp_path / "created").write_text(api_server.kubeconfig())
     gone = cluster(tmp_path, monkeypatch, 0, "")
     (gone.path / clusters.OWNER).touch()
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         gone.kubeconfig_path.write_text(kubeconfig(closed.getsockname()[1]))
+        with pytest.raises(ClusterError):
+            gone.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "demo"}})
         gone.create()
     assert created(tmp_path) == 1
     assert [node.metadata.name for node in gone.core.list_node().items] == ["node"]
 
 
 def test_a_cluster_that_was_kept_and_is_stopped_is_made_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
 ) -> None:
     (tmp_path / "existing").write_text("t-server\n")  # and no kubeconfig of it can be exported
-    (tmp_path / "created").write_text(kubeconfig(api_server))
+    (tmp_path / "created").write_text(api_server.kubeconfig())
     stopped = cluster(tmp_path, monkeypatch, 0, "")
     (stopped.path / clusters.OWNER).touch()
     stopped.create()
@@ -204,10 +130,10 @@ def test_a_cluster_that_was_kept_and_is_stopped_is_made_anew(
 
 
 def test_a_cluster_of_somebody_elses_is_neither_taken_nor_deleted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
 ) -> None:
     (tmp_path / "existing").write_text("t-server\n")
-    (tmp_path / "exported").write_text(kubeconfig(api_server))
+    (tmp_path / "exported").write_text(api_server.kubeconfig())
     monkeypatch.setattr(clusters, "OWNER", "made-by-another-suite")
     theirs = cluster(tmp_path, monkeypatch, 0, "")
     with pytest.raises(ClusterError, match="exists that this suite did not make"):
@@ -216,38 +142,37 @@ def test_a_cluster_of_somebody_elses_is_neither_taken_nor_deleted(
     assert "delete cluster" not in (tmp_path / "said").read_text()
 
 
-@pytest.mark.parametrize(
-    ("name", "kind", "said"),
-    [
-        ("refused", "ConfigMap", ".dataa: field not declared in schema"),
-        ("a", "ConfigMapp", "No matches found for .*ConfigMapp'}"),
-    ],
-)
-def test_what_the_api_server_does_not_take_is_told_in_its_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: int, name: str, kind: str, said: str
+def test_what_the_api_server_does_not_take_is_told_with_the_clusters_name_and_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
 ) -> None:
     made = cluster(tmp_path, monkeypatch, 0, "")
-    made.kubeconfig_path.write_text(kubeconfig(api_server))
-    good = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "demo"}}
-    bad = {**good, "kind": kind, "metadata": {"name": name, "namespace": "demo"}}
+    made.kubeconfig_path.write_text(api_server.kubeconfig())
+    good, bad, hidden = (
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "demo"}}
+        for name in ("a", "refused", "forbidden")
+    )
     made.apply(good)
-    with pytest.raises(ClusterError, match=f"^server: `apply {kind} {name}` was not carried out: .*{said}$"):
+    with pytest.raises(ClusterError, match=r"^server: `apply ConfigMap refused` was not carried out: .*not declared"):
         made.apply(good, bad)
-    log = (tmp_path / "log").read_text()
-    assert log.startswith(f"$ apply ConfigMap a\n$ apply ConfigMap a\n$ apply {kind} {name}\n")
+    assert (
+        (tmp_path / "log")
+        .read_text()
+        .startswith("$ apply ConfigMap a\n$ apply ConfigMap a\n$ apply ConfigMap refused\n")
+    )
+    assert (made.unknown_fields(good, "demo"), "dataa" in made.unknown_fields(bad, "demo")) == ("", True)
+    with pytest.raises(ClusterError, match=r"^server: ConfigMap forbidden: configmaps is forbidden"):
+        made.unknown_fields(hidden, "demo")
 
 
-def test_what_the_api_server_has_against_fields_is_told_and_not_that_an_object_is_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: int
+def test_what_a_cluster_without_a_kubeconfig_is_asked_is_told_as_its_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = cluster(tmp_path, monkeypatch, 0, "")
-    made.kubeconfig_path.write_text(kubeconfig(api_server))
     manifest: dict[str, Any] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "demo"}}
-    assert made.objection(manifest, "elsewhere") == ""
-    refused = {**manifest, "metadata": {"name": "refused"}}
-    assert made.objection(refused, "demo").endswith('strict decoding error: unknown field "dataa"')
-    with pytest.raises(ClusterError, match="server: Secret: No matches found"):
-        made.objection({**manifest, "kind": "Secret"}, "demo")
+    with pytest.raises(ClusterError, match=r"^server: `apply ConfigMap a` was not carried out: "):
+        made.apply(manifest)
+    with pytest.raises(ClusterError, match=r"^server: ConfigMap a: "):
+        made.unknown_fields(manifest, "demo")
 
 
 def test_a_frozen_api_server_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

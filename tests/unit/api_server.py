@@ -1,0 +1,129 @@
+"""An API server that says that nodes are ready, and that this suite made the cluster of the image `node:1`.
+
+It serves ConfigMaps. How it takes one goes by its name: `refused` (as for a field that is not in the schema), `elsewhere` (it answers for
+something else), `forbidden`, `invalid`; any other is applied, and is there already. Its words are recorded.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs
+
+import yaml
+
+from fixtures import clusters
+
+NODES = {"items": [{"metadata": {"name": "node"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}]}
+KINDS = {
+    "kind": "APIResourceList",
+    "resources": [{"name": "configmaps", "namespaced": True, "kind": "ConfigMap", "verbs": ["create", "patch"]}],
+}
+MADE_OF = f"/api/v1/namespaces/kube-system/configmaps/{clusters.OWNER}"
+ANSWERS = {
+    "/version": {"gitVersion": "v1.36.3"},
+    "/apis": {"kind": "APIGroupList", "groups": []},
+    "/api/v1": KINDS,
+    "/api/v1/nodes": NODES,
+    MADE_OF: {"data": {"image": "node:1"}},
+}
+UNDECLARED = (
+    500,
+    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"failed to create typed patch object '
+    '(demo/x; /v1, Kind=ConfigMap): .dataa: field not declared in schema","code":500}',
+)
+UNKNOWN = (
+    400,
+    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"ConfigMap in version \\"v1\\" cannot be '
+    'handled as a ConfigMap: strict decoding error: unknown field \\"dataa\\"","reason":"BadRequest","code":400}',
+)
+THERE_ALREADY = (
+    409,
+    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"configmaps \\"a\\" already exists",'
+    '"reason":"AlreadyExists","details":{"name":"a","kind":"configmaps"},"code":409}',
+)
+FORBIDDEN = (
+    403,
+    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"configmaps is forbidden: User \\"a\\" cannot '
+    'create resource \\"configmaps\\" in API group \\"\\" in the namespace \\"demo\\"","reason":"Forbidden","code":403}',
+)
+INVALID = (
+    422,
+    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"ConfigMap \\"a_b\\" is invalid: metadata.name: '
+    'Invalid value: \\"a_b\\"","reason":"Invalid","code":422}',
+)
+ELSEWHERE = (404, "404 page\nnot found")
+APPLIED = (200, '{"kind":"ConfigMap","apiVersion":"v1"}')
+
+
+class ApiServer(ThreadingHTTPServer):
+    """The server; `asked` are the requests that change something or would, as method, path and query."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.asked: list[tuple[str, str, dict[str, list[str]]]] = []
+
+    def kubeconfig(self) -> str:
+        """A kubeconfig that leads here."""
+        return kubeconfig(self.server_port)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: ApiServer
+
+    def do_GET(self) -> None:
+        asked = self.path.partition("?")[0]
+        self._answer(200 if asked in ANSWERS else 404, json.dumps(ANSWERS.get(asked, {})))
+
+    def do_PATCH(self) -> None:
+        assert self.headers["Content-Type"] == "application/apply-patch+yaml"
+        name, _ = self._asked()
+        self._answer(*{"refused": UNDECLARED, "forbidden": FORBIDDEN, "elsewhere": ELSEWHERE}.get(name, APPLIED))
+
+    def do_POST(self) -> None:
+        name, query = self._asked()
+        answers = {"forbidden": FORBIDDEN, "elsewhere": ELSEWHERE, "invalid": INVALID}
+        if query.get("fieldValidation") == ["Strict"]:
+            answers["refused"] = UNKNOWN
+        self._answer(*answers.get(name, THERE_ALREADY))
+
+    def _asked(self) -> tuple[str, dict[str, list[str]]]:
+        path, _, query = self.path.partition("?")
+        self.server.asked.append((self.command, path, parse_qs(query)))
+        manifest = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        return manifest["metadata"]["name"], parse_qs(query)
+
+    def _answer(self, status: int, body: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json" if body.startswith("{") else "text/plain")
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def serving() -> Iterator[ApiServer]:
+    """The server, while it answers."""
+    with ApiServer() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def kubeconfig(port: int) -> str:
+    """A kubeconfig that leads to this port."""
+    found: dict[str, Any] = {
+        "current-context": "a",
+        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+        "clusters": [{"name": "a", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+        "users": [{"name": "a", "user": {"token": "t"}}],
+    }
+    return yaml.safe_dump(found)
