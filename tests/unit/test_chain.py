@@ -80,9 +80,14 @@ def test_a_field_that_is_not_known_is_named_where_all_else_holds(stage: Stage, l
     assert diagnose(stage) == Diagnosis(finding("fields"))
 
 
-def test_fields_are_not_asked_for_where_something_is_broken(stage: Stage, looks: Callable[..., None]) -> None:
-    looks(agents=[finding("agent attested")], fields=[finding("fields")])
-    assert diagnose(stage) == Diagnosis(finding("agent attested"))
+def test_fields_are_not_asked_for_where_something_is_broken_or_could_not_be_seen(
+    stage: Stage, looks: Callable[..., None]
+) -> None:
+    broken, field = finding("agent attested", "server"), finding("fields", "client")
+    looks(agents=[broken], fields=[field])
+    assert diagnose(stage) == Diagnosis(broken)
+    looks(agents=RuntimeError("no such pod"), fields=[field])
+    assert diagnose(stage).broken is None
 
 
 def test_a_link_that_cannot_be_looked_at_is_neither_whole_nor_broken(stage: Stage, looks: Callable[..., None]) -> None:

@@ -27,12 +27,12 @@ def workload(name: str, ready: int) -> Any:
 
 @pytest.fixture
 def unready(monkeypatch: pytest.MonkeyPatch, recorded: Read) -> Callable[..., Spire]:
-    """SPIRE on one node, whose agent is not ready; its server lists agents that are banned or not, or does not answer (None)."""
+    """SPIRE on one node or more, whose agents are not ready; its server lists agents that are banned or not, or does not answer (None)."""
     monkeypatch.setattr(pods, "doomed", lambda *_, **__: None)
     monkeypatch.setattr(pods, "waits", lambda *_: " (Running)")
     monkeypatch.setattr(links, "why_unready", lambda *_: "something")
 
-    def made(*banned: bool | None) -> Spire:
+    def made(*banned: bool | None, nodes: int = 1) -> Spire:
         (agent,) = json.loads(recorded("agent-list.json"))["agents"]
         later = {**agent, "x509svid_expires_at": "4102444800"}
 
@@ -43,10 +43,10 @@ def unready(monkeypatch: pytest.MonkeyPatch, recorded: Read) -> Callable[..., Sp
 
         apps = SimpleNamespace(
             list_namespaced_stateful_set=listed(workload("spire-server", 1)),
-            list_namespaced_daemon_set=listed(workload(AGENT, 0), workload(CSI_DRIVER, 1)),
+            list_namespaced_daemon_set=listed(workload(AGENT, 0), workload(CSI_DRIVER, nodes)),
             list_namespaced_deployment=listed(),
         )
-        cluster = SimpleNamespace(label="server", apps=apps, core=SimpleNamespace(list_node=listed("a node")))
+        cluster = SimpleNamespace(label="server", apps=apps, core=SimpleNamespace(list_node=listed(*range(nodes))))
         return cast(Spire, SimpleNamespace(cluster=cluster, agents=agents, failed_release=lambda: ""))
 
     return made
@@ -66,3 +66,11 @@ def test_an_agent_that_is_not_ready_for_another_reason_is_named_as_unready(
     (found,) = links.components(unready(*agents))
     assert found.link == "component ready"
     assert found.sentence == f"DaemonSet spire-system/{AGENT} has 0 of 1 ready (Running)"
+
+
+def test_a_ban_does_not_hide_that_another_nodes_agent_is_not_ready_for_another_reason(
+    unready: Callable[..., Spire],
+) -> None:
+    (found,) = links.components(unready(True, False, nodes=2))
+    assert found.sentence == f"DaemonSet spire-system/{AGENT} has 0 of 2 ready (Running)"
+    assert list(links.components(unready(True, True, nodes=2))) == []
