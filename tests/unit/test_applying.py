@@ -86,6 +86,12 @@ def test_that_the_fields_were_not_looked_at_does_not_pass_for_known_ones(applier
         applier.unknown_fields(config_map(name), "demo")
 
 
+def test_an_object_that_names_no_namespace_is_applied_nowhere(applier: Applier, server: ApiServer) -> None:
+    with pytest.raises(ApplyingError, match="Namespace is required"):
+        applier.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}})
+    assert server.asked == []
+
+
 def test_what_was_learned_of_another_cluster_is_not_believed(server: ApiServer, tmp_path: Path) -> None:
     (tmp_path / "discovered.json").write_text("of another cluster")
     applier_of(server.server_port, tmp_path).apply(config_map("a"))
