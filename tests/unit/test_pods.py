@@ -240,6 +240,30 @@ def test_a_crash_before_what_the_container_lacked_was_there_is_forgiven_and_a_la
     assert doomed(standin, since=1000.0) is not None
 
 
+# As a kubelet (1.36) told it for forty seconds of a crash loop, without a word of CrashLoopBackOff.
+CRASHED_AND_NOT_SAID_TO_WAIT = """
+{"name": "init", "image": "ghcr.io/spiffe/spiffe-helper:nightly", "imageID": "", "ready": false, "started": false, "restartCount": 4,
+ "lastState": {"terminated": {"exitCode": 2, "finishedAt": "2026-11-25T19:05:19Z", "reason": "Error", "startedAt": "2026-11-25T19:05:19Z"}},
+ "state": {"terminated": {"exitCode": 2, "finishedAt": "2026-11-25T19:06:09Z", "reason": "Error", "startedAt": "2026-11-25T19:06:09Z"}}}
+"""
+
+
+def test_a_crash_loop_is_told_also_where_the_kubelet_does_not_say_that_it_backs_off(standin: Standin) -> None:
+    status = k8s.ApiClient().deserialize(CRASHED_AND_NOT_SAID_TO_WAIT, "V1ContainerStatus", "application/json")
+    standin.core.pods[NAMESPACE] = [pod(container("main", waiting=waits("PodInitializing")), init=[status])]
+    last = datetime(2026, 11, 25, 19, 6, 9, tzinfo=UTC).timestamp()
+    assert "container init of spire-server/spire-server-0 crashes (exit code 2, 4 restarts)" in (doomed(standin) or "")
+    assert doomed(standin, since=last) is not None
+    assert doomed(standin, since=last + 1) is None
+
+
+@pytest.mark.parametrize(("restarts", "code"), [(pods.ENOUGH_CRASHES - 1, 1), (pods.ENOUGH_CRASHES, 0)])
+def test_what_ended_well_or_is_started_again_at_once_is_not_doomed(standin: Standin, restarts: int, code: int) -> None:
+    over = k8s.V1ContainerStateTerminated(exit_code=code, finished_at=datetime.fromtimestamp(1000.0, UTC))
+    standin.core.pods[NAMESPACE] = [pod(container("main", restarts, ended(1), terminated=over))]
+    assert doomed(standin) is None
+
+
 def test_only_pods_of_the_prefix_are_looked_at(standin: Standin) -> None:
     standin.core.pods[NAMESPACE] = [pod(container(waiting=waits("ErrImagePull")), name="client-x")]
     assert doomed(standin, prefix="server") is None
