@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,14 @@ import kubernetes
 import pytest
 
 from fixtures.applying import FIELD_MANAGER, Applier, ApplyingError
-from tests.unit.api_server import ApiServer, serving
+from tests.unit.api_server import ApiServer
 
 PATH = "/api/v1/namespaces/demo/configmaps"
 
 
 @pytest.fixture
-def server() -> Iterator[ApiServer]:
-    with serving() as made:
-        yield made
-
-
-@pytest.fixture
-def applier(server: ApiServer, tmp_path: Path) -> Applier:
-    return applier_of(server.server_port, tmp_path)
+def applier(api_server: ApiServer, tmp_path: Path) -> Applier:
+    return applier_of(api_server.server_port, tmp_path)
 
 
 def applier_of(port: int, folder: Path) -> Applier:
@@ -34,16 +27,16 @@ def applier_of(port: int, folder: Path) -> Applier:
     return Applier(kubernetes.client.ApiClient(configuration), folder / "discovered.json")
 
 
-def config_map(name: str, kind: str = "ConfigMap", **metadata: str) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "demo", **metadata}}
+def config_map(name: str, kind: str = "ConfigMap") -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "demo"}}
 
 
 @pytest.mark.parametrize(("dry_run", "query"), [(False, {}), (True, {"dryRun": ["All"]})])
 def test_an_object_is_applied_for_this_suite_whoever_else_has_set_its_fields(
-    applier: Applier, server: ApiServer, dry_run: bool, query: dict[str, list[str]]
+    applier: Applier, api_server: ApiServer, dry_run: bool, query: dict[str, list[str]]
 ) -> None:
     applier.apply(config_map("a"), dry_run=dry_run)
-    assert server.asked == [("PATCH", f"{PATH}/a", {"fieldManager": [FIELD_MANAGER], "force": ["true"], **query})]
+    assert api_server.asked == [("PATCH", f"{PATH}/a", {"fieldManager": [FIELD_MANAGER], "force": ["true"], **query})]
 
 
 @pytest.mark.parametrize(
@@ -63,10 +56,10 @@ def test_what_is_not_applied_is_told_in_one_line_of_the_api_servers(
 
 @pytest.mark.parametrize("name", ["a", "invalid"])
 def test_an_object_whose_fields_are_known_is_not_objected_to_and_not_created(
-    applier: Applier, server: ApiServer, name: str
+    applier: Applier, api_server: ApiServer, name: str
 ) -> None:
     assert applier.unknown_fields(config_map(name), "elsewhere") == ""
-    assert server.asked == [("POST", PATH, {"fieldValidation": ["Strict"], "dryRun": ["All"]})]
+    assert api_server.asked == [("POST", PATH, {"fieldValidation": ["Strict"], "dryRun": ["All"]})]
 
 
 def test_a_field_that_is_not_known_is_told(applier: Applier) -> None:
@@ -74,10 +67,12 @@ def test_a_field_that_is_not_known_is_told(applier: Applier) -> None:
     assert found.endswith('strict decoding error: unknown field "dataa"')
 
 
-def test_an_object_that_names_no_namespace_is_looked_over_in_the_given_one(applier: Applier, server: ApiServer) -> None:
+def test_an_object_that_names_no_namespace_is_looked_over_in_the_given_one(
+    applier: Applier, api_server: ApiServer
+) -> None:
     nowhere = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
     applier.unknown_fields(nowhere, "spire-mgmt")
-    assert [path for _, path, _ in server.asked] == ["/api/v1/namespaces/spire-mgmt/configmaps"]
+    assert [path for _, path, _ in api_server.asked] == ["/api/v1/namespaces/spire-mgmt/configmaps"]
 
 
 @pytest.mark.parametrize("name", ["forbidden", "elsewhere"])
@@ -86,16 +81,19 @@ def test_that_the_fields_were_not_looked_at_does_not_pass_for_known_ones(applier
         applier.unknown_fields(config_map(name), "demo")
 
 
-def test_an_object_that_names_no_namespace_is_applied_nowhere(applier: Applier, server: ApiServer) -> None:
+def test_an_object_that_names_no_namespace_is_applied_nowhere(applier: Applier, api_server: ApiServer) -> None:
     with pytest.raises(ApplyingError, match="Namespace is required"):
         applier.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}})
-    assert server.asked == []
+    assert api_server.asked == []
 
 
-def test_what_was_learned_of_another_cluster_is_not_believed(server: ApiServer, tmp_path: Path) -> None:
-    (tmp_path / "discovered.json").write_text("of another cluster")
-    applier_of(server.server_port, tmp_path).apply(config_map("a"))
-    assert "of another cluster" not in (tmp_path / "discovered.json").read_text()
+def test_what_was_learned_of_another_cluster_is_not_believed(api_server: ApiServer, tmp_path: Path) -> None:
+    applier_of(api_server.server_port, tmp_path).apply(config_map("a"))
+    learned = tmp_path / "discovered.json"
+    assert '"configmaps"' in learned.read_text()
+    learned.write_text(learned.read_text().replace('"configmaps"', '"elsewheres"'))
+    applier_of(api_server.server_port, tmp_path).apply(config_map("a"))
+    assert [path for _, path, _ in api_server.asked] == [f"{PATH}/a"] * 2
 
 
 def test_an_api_server_that_is_not_there_is_told(tmp_path: Path) -> None:

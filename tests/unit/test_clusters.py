@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import yaml
 
 from fixtures import clusters
 from fixtures.clusters import Cluster, ClusterError, kind_config
-from tests.unit.api_server import ApiServer, kubeconfig, serving
+from tests.unit.api_server import ApiServer, kubeconfig
 
 KIND = """#!/bin/sh
 echo "$@" >> {folder}/said
@@ -47,12 +46,6 @@ def cluster(folder: Path, monkeypatch: pytest.MonkeyPatch, failures: int, error:
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     return Cluster("server", "t-", image=image, kind=folder / "kind", kubectl=folder / "kubectl", log=folder / "log")
-
-
-@pytest.fixture
-def api_server() -> Iterator[ApiServer]:
-    with serving() as made:
-        yield made
 
 
 def created(folder: Path) -> int:
