@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
-from fixtures import pods, spiffe, values
+from fixtures import failures, pods, spiffe, values
 from fixtures.breaking import World
 from fixtures.clusters import Cluster
 from fixtures.federation import Federation
@@ -52,7 +52,7 @@ def components_are_ready(spires: Iterable[Spire], soon: float = SOON) -> None:
         nodes = len(cluster.core.list_node().items)
 
         def ready(condition: Condition[int], namespace: str, name: str, cluster: Cluster = cluster) -> int:
-            return wait_for(condition, soon, fails_if=lambda: pods.doomed(cluster, (namespace,), prefix=name))
+            return wait_for(condition, soon, fails_if=lambda: failures.unrecoverable(cluster, (namespace,), prefix=name))
 
         server = pods.stateful_set_ready(cluster, SERVER_NAMESPACE, "spire-server")
         count = ready(server, SERVER_NAMESPACE, "spire-server")

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from kubernetes import client as k8s
 
-from fixtures import pods
+from fixtures import failures, pods
 from fixtures.clusters import Cluster
 
 NAMESPACE = "spire-server"
@@ -70,7 +70,7 @@ def standin() -> Standin:
 
 
 def doomed(standin: Standin, *namespaces: str, prefix: str = "", since: float = 0.0) -> str | None:
-    return pods.doomed(cast(Cluster, standin), namespaces or (NAMESPACE,), prefix=prefix, since=since)
+    return failures.unrecoverable(cast(Cluster, standin), namespaces or (NAMESPACE,), prefix=prefix, since=since)
 
 
 def container(name: str = "main", restarts: int = 0, last: Any = None, **state: Any) -> Any:
@@ -164,7 +164,7 @@ def test_a_crashing_container_is_told_with_exit_code_restarts_and_last_lines(sta
         first
         == "server: container main of spire-server/spire-server-0 crashes (exit code 1, 4 restarts); its last lines:"
     )
-    assert lines == [f"    line {number}" for number in range(30 - pods.LAST_LINES, 30)]
+    assert lines == [f"    line {number}" for number in range(30 - failures.LAST_LINES, 30)]
 
 
 @pytest.mark.parametrize("now", [None, "", "\n"], ids=["no log", "an empty log", "a blank log"])
@@ -189,11 +189,11 @@ def test_a_crashing_container_that_wrote_nothing_and_whose_end_is_not_known_says
     ("restarts", "neighbour", "told"),
     [
         (1, container("other", waiting=waits("ContainerCreating")), False),
-        (pods.ENOUGH_CRASHES, container("other", waiting=waits("ContainerCreating")), True),
-        (1, container("other", running=running(since=1000.0 - 2 * pods.STARTING)), True),
+        (failures.ENOUGH_CRASHES, container("other", waiting=waits("ContainerCreating")), True),
+        (1, container("other", running=running(since=1000.0 - 2 * failures.START_ORDER_GRACE)), True),
         # By now it is up; when the other crashed it may not have been.
         (1, container("other", running=running(since=998.0)), False),
-        (pods.ENOUGH_CRASHES, container("other", running=running(since=998.0)), True),
+        (failures.ENOUGH_CRASHES, container("other", running=running(since=998.0)), True),
     ],
     ids=["first crash, the one before not up", "too many crashes", "long up", "just started", "too many, just started"],
 )
@@ -223,7 +223,7 @@ def test_a_first_crash_of_an_init_container_is_told(standin: Standin) -> None:
 def test_what_is_about_to_be_replaced_is_not_doomed(standin: Standin, monkeypatch: pytest.MonkeyPatch) -> None:
     standin.core.pods[NAMESPACE] = [pod(container(waiting=waits("ErrImagePull")))]
     assert doomed(standin) is not None
-    monkeypatch.setattr(pods, "is_outdated", lambda *_: True)
+    monkeypatch.setattr(failures, "is_outdated", lambda *_: True)
     assert doomed(standin) is None
 
 
@@ -257,7 +257,7 @@ def test_a_crash_loop_is_told_also_where_the_kubelet_does_not_say_that_it_backs_
     assert doomed(standin, since=last + 1) is None
 
 
-@pytest.mark.parametrize(("restarts", "code"), [(pods.ENOUGH_CRASHES - 1, 1), (pods.ENOUGH_CRASHES, 0)])
+@pytest.mark.parametrize(("restarts", "code"), [(failures.ENOUGH_CRASHES - 1, 1), (failures.ENOUGH_CRASHES, 0)])
 def test_what_ended_well_or_is_started_again_at_once_is_not_doomed(standin: Standin, restarts: int, code: int) -> None:
     over = k8s.V1ContainerStateTerminated(exit_code=code, finished_at=datetime.fromtimestamp(1000.0, UTC))
     standin.core.pods[NAMESPACE] = [pod(container("main", restarts, ended(1), terminated=over))]
@@ -294,7 +294,7 @@ def test_a_container_that_cannot_be_started_is_told(standin: Standin, reason: st
 
 
 def test_an_init_container_is_looked_at_before_those_that_wait_for_it(standin: Standin) -> None:
-    init = [container("init", pods.ENOUGH_CRASHES, ended(2), waiting=waits("CrashLoopBackOff"))]
+    init = [container("init", failures.ENOUGH_CRASHES, ended(2), waiting=waits("CrashLoopBackOff"))]
     standin.core.pods[NAMESPACE] = [pod(container("main", waiting=waits("PodInitializing")), init=init)]
     said = doomed(standin)
     assert said is not None
@@ -408,7 +408,7 @@ def started(pod: Any, at: float) -> Any:
 
 
 def first_crash(standin: Standin, since: float) -> float | None:
-    return pods.first_crash(cast(Cluster, standin), (NAMESPACE,), since)
+    return failures.first_crash(cast(Cluster, standin), (NAMESPACE,), since)
 
 
 def test_a_first_crash_is_when_the_container_ended(standin: Standin) -> None:
