@@ -19,10 +19,11 @@ import yaml
 from fixtures import clusters
 
 
-
 def nodes(*conditions: dict[str, str]) -> dict[str, Any]:
     """A list of nodes, each by its condition `Ready`."""
-    items = [{"metadata": {"name": "node"}, "status": {"conditions": [{"type": "Ready"} | each]}} for each in conditions]
+    items = [
+        {"metadata": {"name": "node"}, "status": {"conditions": [{"type": "Ready"} | each]}} for each in conditions
+    ]
     return {"items": items}
 
 
