@@ -6,7 +6,8 @@ seconds at the most: what has worked before needs no long wait. What is then the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import UTC, datetime
 from functools import partial
 
 from fixtures import pods, values
@@ -16,13 +17,14 @@ from fixtures.federation import Federation
 from fixtures.holding import agents_attested, endpoint_of
 from fixtures.live import Live, Stretch
 from fixtures.parallel import side_by_side, together
-from fixtures.probe import SUCCESS, Endpoint
+from fixtures.probe import SUCCESS, Endpoint, Identity
 from fixtures.release import SERVER_NAMESPACE, SYSTEM_NAMESPACE
 from fixtures.spiffe import Bundle, bundle
 from fixtures.spire import AGENT, CSI_DRIVER, OIDC_PROVIDER, SERVER_POD, Spire
 from fixtures.summaries import table
 from fixtures.traffic import KINDS
 from fixtures.unknown_fields import fields_looked_at
+from fixtures.upgrading import State
 from fixtures.waiting import Condition, Look, wait_for
 from fixtures.workloads import CLIENT_LINES, Demo, Outcome
 
@@ -148,6 +150,32 @@ def call_succeeded(outcome: Outcome) -> None:
     # Of a Job that has ended neither changes.
     assert outcome.ended == "Complete", outcome.log
     assert outcome.lines == (*CLIENT_LINES, SUCCESS)
+
+
+def only_what_changed_was_replaced(before: State, after: State, changed: Collection[str]) -> None:
+    """The pods of the workloads whose template an upgrade changed are other ones, and those of the others the same.
+
+    `changed` are the names of those whose template is another one in the release's manifests. Where that differs from the old
+    one only in what the API server fills in by itself, it is the same to the API server, and the pods stay.
+    """
+    # Nothing to wait for: an upgrade ends once all pods are of the newest template.
+    for name, old in before.workloads.items():
+        new = after.workloads[name]
+        if name in changed and new.template != old.template:
+            assert not new.pods & old.pods, f"{name}: its pod template changed, and these pods are the old ones"
+        else:
+            assert new.pods == old.pods, f"{name}: its pod template did not change, and its pods did"
+
+
+def svid_is_current(before: Identity, now: Identity, agents: tuple[State, State]) -> None:
+    """A workload's X.509-SVID has not expired, and is a new one where the agents were replaced: these keep it in memory.
+
+    `agents` are the states of its cluster before and now. Where the agents are the same, it may be the old one or a renewed one.
+    """
+    assert datetime.fromisoformat(now.x509_not_after) > datetime.now(UTC)
+    old, new = (state.workloads[AGENT].pods for state in agents)
+    if not old & new:
+        assert now.x509_serial != before.x509_serial, "the agent is a new one, and the X.509-SVID is the old one"
 
 
 def traffic_was_unharmed(live: Live, stretch: Stretch, *kinds: str) -> None:
