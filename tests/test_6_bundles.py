@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.attempts import attempt
+from fixtures.attempts import let_in
 from fixtures.authorities import Authorities
 from fixtures.breaking import Thing, World, closed
 from fixtures.clusters import ClusterError
@@ -57,11 +57,12 @@ def _relationship_goes_and_bundle_stays(
             undo(federation_object(client, server), away)
             wait_for(no_relationships(client), SOON)
             wait_for(server_says(client, NO_LONGER_MANAGED, since=stretch.began), HEARD)
-            # SPIRE's policy (spire#2507): what was trusted goes on being trusted, and new pods are told so too.
+            # SPIRE's policy (spire#2507): what was trusted goes on being trusted, and new pods trust it too. Nothing to wait
+            # for: the bundle has been there, and is to stay.
             assert client.foreign_bundle(server.trust_domain).same_keys(server.bundle())
             caller = newcomer(client)
             wait_for(identified(caller), SOON)
-            assert attempt(world.demo, caller=caller).succeeded
+            wait_for(let_in(world.demo, caller=caller), SOON)
         wait_for(world.federation.relationships(client), SOON)
     traffic_was_unharmed(live, stretch)
     relationships_are_exact(world.federation)
@@ -120,9 +121,12 @@ def test_a_peer_whose_bundle_is_absent_cannot_be_verified(
         client.server("bundle", "delete", "-mode", "dissociate", "-id", f"spiffe://{name}")
         wait_for(new_connections_fail(live, stretch.began, f'no X.509 bundle for trust domain "{name}"'), SOON)
         wait_for(update_fails(client, "local copy of bundle not found", since=stretch.began), 60.0 + HEARD)
-        # An entry that names a bundle which is not there is not made at all (spire#4445).
+        # An entry that names a bundle which is not there is not made at all (spire#4445): not even once a pod of the same
+        # age, on the side that has all bundles, has got its identity.
+        caller, control = newcomer(client), newcomer(world.server)
+        wait_for(identified(control), SOON)
         with pytest.raises(ProbeError, match=r"(?i)no identity issued"):
-            newcomer(client).fetch(AUDIENCE)
+            caller.fetch(AUDIENCE)
     traffic_failed_at(live, stretch, "new", {"tls"})
     traffic_was_unharmed(live, stretch, "kept")
     _heals_once_seeded_anew(world, live, measured, "an absent bundle, seeded anew")
@@ -191,7 +195,7 @@ def test_an_edited_object_takes_back_the_bundle_that_it_was_seeded_with(
     with live.during("federation object edited after a rotation") as stretch:
         prepared = Authorities(server, "jwt").prepare()
         client.refresh(server.trust_domain)
-        assert prepared in client.foreign_bundle(server.trust_domain).jwt_authorities
+        assert prepared in wait_for(agreement(client, server), SOON).jwt_authorities
         # The same address, written otherwise.
         url = f"{world.federation.endpoint_url(server.trust_domain)}/"
         edited = measured.from_now(RECOVERY)

@@ -93,6 +93,7 @@ def test_an_authority_is_rotated_and_nobody_notices(
         revoked = measured.from_now(PROPAGATION)
         gone = trusted(verifier, owner, owner.bundle())
         revoked.wait(f"{authorities} revoked", gone, POLL + SOON, bound=BOUND)
+        # Nothing to wait for: what the verifier trusts was waited for.
         refusal, accepted = before.shown(), after.shown()
         said, seen = REFUSAL[kind]
         assert not refusal.accepted, refusal.said
