@@ -2,5 +2,6 @@
 
 import pytest
 
-# pytest rewrites assertions, so that a failed one shows its values, in test files and in what is named here before it is imported.
+# pytest rewrites assertions, so that a failed one shows its values, in test files and in modules that are named before
+# their import.
 pytest.register_assert_rewrite("tests.checks")

@@ -155,8 +155,8 @@ def call_succeeded(outcome: Outcome) -> None:
 def only_what_changed_was_replaced(before: State, after: State, changed: Collection[str]) -> None:
     """The pods of the workloads whose template an upgrade changed are other ones, and those of the others the same.
 
-    `changed` are the names of those whose template is another one in the release's manifests. Where that differs from the old
-    one only in what the API server fills in by itself, it is the same to the API server, and the pods stay.
+    `changed` are the names of those whose template is another one in the release's manifests. Where it differs from the
+    old one only in what the API server fills in by itself, it is the same to the API server, and the pods stay.
     """
     # Nothing to wait for: an upgrade ends once all pods are of the newest template.
     for name, old in before.workloads.items():
@@ -168,9 +168,9 @@ def only_what_changed_was_replaced(before: State, after: State, changed: Collect
 
 
 def svid_is_current(before: Identity, now: Identity, agents: tuple[State, State]) -> None:
-    """A workload's X.509-SVID has not expired, and is a new one where the agents were replaced: these keep it in memory.
+    """A workload's X.509-SVID has not expired, and is a new one where the agents were replaced: they keep it in memory.
 
-    `agents` are the states of its cluster before and now. Where the agents are the same, it may be the old one or a renewed one.
+    `agents` are the states of its cluster before and now. Of the same agents it may be the old one or a renewed one.
     """
     assert datetime.fromisoformat(now.x509_not_after) > datetime.now(UTC)
     old, new = (state.workloads[AGENT].pods for state in agents)
@@ -201,7 +201,7 @@ def traffic_failed_at(live: Live, stretch: Stretch, kind: str, stages: set[str])
 def endpoints_are_their_owners(federated: Federation, ask: Callable[[Spire, Spire], Endpoint]) -> None:
     """What every peer's bundle endpoint shows is its owner's, asked from every other side.
 
-    `ask(spire, peer)` waits until the peer's endpoint serves the peer's keys (`endpoint_of`); it returns what was shown.
+    `ask(spire, peer)` waits until its endpoint serves the peer's keys (`endpoint_of`), and returns what it showed.
     """
     side_by_side(lambda pair: endpoint_is_its_owners(ask(*pair), pair[1]), federated.pairs)
 

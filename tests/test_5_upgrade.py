@@ -1,4 +1,4 @@
-"""What a team must know before it upgrades: both releases federate, the mixed state too, and nobody notices on the way."""
+"""What a team must know before it upgrades: both releases federate, the mixed state too, and no request fails."""
 
 from __future__ import annotations
 

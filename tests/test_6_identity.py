@@ -1,4 +1,4 @@
-"""Callers and servers that are not who they should be, or whom nobody vouches for: each refused, and for its own reason."""
+"""Callers and servers that are not who they should be, or have no identity: each refused, and for its own reason."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.resilience
 
 OTHER_AUDIENCE = "spiffe://server.example/ns/demo/sa/other"
 SHORT = 5.0  # seconds that a token lives
-# Seconds past its expiry for which go-spiffe still accepts a token, for clocks that differ (go-jose's leeway), and some.
+# Seconds past its expiry for which go-spiffe still accepts a token, as clocks differ (go-jose's leeway), and some.
 LEEWAY = 60.0 + 20.0
 NO_IDENTITY = "(?i)no identity issued"
 

@@ -1,7 +1,7 @@
-"""Parts of SPIRE, or of the network, gone for a while under live traffic: what goes on, what does not, and how soon it is back.
+"""Parts of SPIRE, or of the network, gone for a while under live traffic: what goes on, what does not, what comes back.
 
-SPIRE's promise: an SVID that was handed out serves until it expires, whoever is away. New identities need the server, and every
-JWT-SVID needs the agent.
+SPIRE's promise: an SVID that was handed out serves until it expires, whoever is away. New identities need the server,
+and every JWT-SVID needs the agent.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BACK = 90.0  # seconds that a part of SPIRE may take to be back
 OUTAGE = 8.0  # seconds of traffic without a part
 DELAY = 0.3  # seconds by which every piece is late on a slow link
 LOST = 0.1  # of the packets on a lossy link
-# A refresh that was under way when the network was cut waits for its connection, 30 s (net/http's dialer), before the next.
+# A refresh under way when the network was cut waits for its connection, 30 s (net/http's dialer), before the next.
 DIALLED = 30.0
 NO_IDENTITY = r"(?i)no identity issued"
 

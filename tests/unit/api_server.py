@@ -32,8 +32,8 @@ READY = {"status": "True", "reason": "KubeletReady", "message": "kubelet is post
 WITHOUT_NETWORK = {
     "status": "False",
     "reason": "KubeletNotReady",
-    "message": "[container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin "
-    "returns error: cni plugin not initialized, CSINode is not yet initialized]",
+    "message": "[container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "
+    "message:Network plugin returns error: cni plugin not initialized, CSINode is not yet initialized]",
 }
 WITHOUT_CSI_NODE = {"status": "False", "reason": "KubeletNotReady", "message": "CSINode is not yet initialized"}
 KINDS = {
