@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -96,6 +97,16 @@ def find(source: Path) -> tuple[Path, Version, Version]:
     version, crds_version = (_version(charts / name) for name in ("spire", "spire-crds"))
     _check_crds(charts, version, crds_version)
     return charts, version, crds_version
+
+
+def digest(*folders: Path) -> str:
+    """SHA-256 (hex) of the files in folders, their names below them included. Raises `OSError`."""
+    found = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            content = hashlib.sha256(path.read_bytes()).digest()
+            found.update(str(path.relative_to(folder)).encode() + b"\0" + content)
+    return found.hexdigest()
 
 
 def crds_for(chart: Version) -> str:

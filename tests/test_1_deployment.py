@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from fixtures import pods
 from fixtures.calls import Calls
 from fixtures.clusters import Cluster
 from fixtures.release import SERVER_NAMESPACE
-from fixtures.spire import TORNJAK, Spire
+from fixtures.spire import SERVER_POD, TORNJAK, Spire
 from fixtures.supply import Supply
+from fixtures.waiting import wait_for
 from tests import checks
 
 pytestmark = pytest.mark.federation
@@ -39,6 +41,7 @@ def test_an_agent_of_every_node_has_attested(spires: dict[str, Spire]) -> None:
 
 @pytest.mark.dependency(name="pod security", depends=["nodes ready"], scope="session")
 def test_the_servers_namespace_enforces_restricted_pods(spires: dict[str, Spire]) -> None:
+    # Nothing to wait for: the label is set before an installation has ended.
     for spire in spires.values():
         labels = spire.cluster.core.read_namespace(SERVER_NAMESPACE).metadata.labels
         assert labels.get("pod-security.kubernetes.io/enforce") == "restricted", f"{spire.cluster.label}: {labels}"
@@ -54,5 +57,4 @@ def test_tornjak_runs_beside_every_server(supplied: Supply, spires: dict[str, Sp
     if supplied.tornjak:
         pytest.skip(f"Tornjak is not installed: {supplied.tornjak}")
     for spire in spires.values():
-        containers = checks.server_containers(spire)
-        assert containers.get(TORNJAK) is True, f"{spire.cluster.label}: {containers}"
+        wait_for(pods.containers_ready(spire.cluster, SERVER_NAMESPACE, SERVER_POD, TORNJAK), checks.SOON)

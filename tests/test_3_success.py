@@ -23,7 +23,8 @@ def test_a_request_without_bearer_is_refused(demo: Demo, called: Calls) -> None:
 @pytest.mark.dependency(name="success", depends=["foreign bundles"], scope="session")
 def test_the_client_job_completes(demo: Demo, called: Calls) -> None:
     assert called.outcome("client").ended == "Complete", called.outcome("client").log
-    job = demo.client.cluster.batch.read_namespaced_job("client", "demo")
+    # Nothing to wait for: a Job that is Complete has counted its pod.
+    job = demo.client.cluster.batch.read_namespaced_job("client", demo.namespace)
     assert (job.status.succeeded, job.spec.completions) == (1, 1)
 
 

@@ -13,8 +13,8 @@ pytestmark = pytest.mark.federation
 
 @pytest.mark.dependency(name="alternate audience", depends=["success"], scope="session")
 def test_the_alternate_audience_fails_in_the_tls_handshake(demo: Demo, called: Calls) -> None:
-    # One value is both the audience and the ID that the client expects, so that it is TLS that fails: with the tutorial's
-    # own value the same Job completes.
+    # One value is both the audience and the ID that the client expects, so that it is TLS that fails: with the
+    # tutorial's own value the same Job completes.
     assert called.outcome("client").ended == "Complete"
     failed = called.outcome("client-fail")
     assert failed.ended == "Failed", failed.log

@@ -1,7 +1,7 @@
 """Foreign bundles that are absent, stale or wrong, and federation objects that say the wrong thing.
 
-Each is told in SPIRE's own words, and live traffic goes on for as long as SPIRE promises: what a workload has been given once
-it keeps, whatever becomes of the relationship that it came by.
+Each is named in SPIRE's own words, and live traffic goes on for as long as SPIRE promises: what a workload has been
+given once it keeps, whatever becomes of the relationship that it came by.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.attempts import attempt
+from fixtures.attempts import let_in
 from fixtures.authorities import Authorities
 from fixtures.breaking import Thing, World, closed
 from fixtures.clusters import ClusterError
@@ -57,11 +57,12 @@ def _relationship_goes_and_bundle_stays(
             undo(federation_object(client, server), away)
             wait_for(no_relationships(client), SOON)
             wait_for(server_says(client, NO_LONGER_MANAGED, since=stretch.began), HEARD)
-            # SPIRE's policy (spire#2507): what was trusted goes on being trusted, and new pods are told so too.
+            # SPIRE's policy (spire#2507): what was trusted goes on being trusted, and new pods trust it too. Nothing to
+            # wait for: the bundle has been there, and is to stay.
             assert client.foreign_bundle(server.trust_domain).same_keys(server.bundle())
             caller = newcomer(client)
             wait_for(identified(caller), SOON)
-            assert attempt(world.demo, caller=caller).succeeded
+            wait_for(let_in(world.demo, caller=caller), SOON)
         wait_for(world.federation.relationships(client), SOON)
     traffic_was_unharmed(live, stretch)
     relationships_are_exact(world.federation)
@@ -77,9 +78,9 @@ def _updates_fail(world: World, live: Live, name: str, profile: Mapping[str, Any
             wait_for(update_fails(client, reason, since=stretch.began), HEARD + SOON)
             with pytest.raises(ClusterError, match=re.escape(reason.replace('"', '\\"')) + "|" + re.escape(reason)):
                 client.refresh(peer)
-        # Whatever field of the object is edited, the controller manager has SPIRE store once more the bundle that it was seeded
-        # with. That one has no refresh hint, so that after a failure SPIRE looks again at a fortieth of the CA's lifetime only
-        # (36 minutes for a day's). Seeded anew, it looks at once.
+        # Whatever field of the object is edited, the controller manager has SPIRE store once more the bundle that it
+        # was seeded with. That one has no refresh hint, so that after a failure SPIRE looks again at a fortieth of the
+        # CA's lifetime only (36 minutes for a day's). Seeded again, it looks at once.
         world.federation.seed(client, world.server)
         wait_for(refreshes(client, peer), SOON)
     traffic_was_unharmed(live, stretch)
@@ -120,9 +121,12 @@ def test_a_peer_whose_bundle_is_absent_cannot_be_verified(
         client.server("bundle", "delete", "-mode", "dissociate", "-id", f"spiffe://{name}")
         wait_for(new_connections_fail(live, stretch.began, f'no X.509 bundle for trust domain "{name}"'), SOON)
         wait_for(update_fails(client, "local copy of bundle not found", since=stretch.began), 60.0 + HEARD)
-        # An entry that names a bundle which is not there is not made at all (spire#4445).
+        # An entry that names a bundle which is not there is not made at all (spire#4445): not even once a pod of the
+        # same age, on the side that has all bundles, has got its identity.
+        caller, control = newcomer(client), newcomer(world.server)
+        wait_for(identified(control), SOON)
         with pytest.raises(ProbeError, match=r"(?i)no identity issued"):
-            newcomer(client).fetch(AUDIENCE)
+            caller.fetch(AUDIENCE)
     traffic_failed_at(live, stretch, "new", {"tls"})
     traffic_was_unharmed(live, stretch, "kept")
     _heals_once_seeded_anew(world, live, measured, "an absent bundle, seeded anew")
@@ -191,7 +195,7 @@ def test_an_edited_object_takes_back_the_bundle_that_it_was_seeded_with(
     with live.during("federation object edited after a rotation") as stretch:
         prepared = Authorities(server, "jwt").prepare()
         client.refresh(server.trust_domain)
-        assert prepared in client.foreign_bundle(server.trust_domain).jwt_authorities
+        assert prepared in wait_for(agreement(client, server), SOON).jwt_authorities
         # The same address, written otherwise.
         url = f"{world.federation.endpoint_url(server.trust_domain)}/"
         edited = measured.from_now(RECOVERY)

@@ -1,7 +1,7 @@
-"""Parts of SPIRE, or of the network, gone for a while under live traffic: what goes on, what does not, and how soon it is back.
+"""Parts of SPIRE, or of the network, gone for a while under live traffic: what goes on, what does not, what comes back.
 
-SPIRE's promise: an SVID that was handed out serves until it expires, whoever is away. New identities need the server, and every
-JWT-SVID needs the agent.
+SPIRE's promise: an SVID that was handed out serves until it expires, whoever is away. New identities need the server,
+and every JWT-SVID needs the agent.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from fixtures.attempts import attempt
+from fixtures.attempts import attempt, let_in
 from fixtures.authorities import Authorities
 from fixtures.breaking import World, closed, cut, killed, lossy, node_addresses, slowed, without, without_server
 from fixtures.heard import HEARD, POLL, agent_says, update_fails
@@ -19,7 +19,7 @@ from fixtures.holding import AUDIENCE, identified
 from fixtures.live import Live
 from fixtures.measured import RECOVERY, Measured
 from fixtures.probe import ProbeError
-from fixtures.resilience import Newcomer
+from fixtures.resilience import NEWCOMERS, Newcomer
 from fixtures.spire import AGENT, CSI_DRIVER, Spire
 from fixtures.waiting import Condition, Look, wait_for
 from tests.checks import SOON, agreement, components_are_ready, traffic_failed_at, traffic_was_unharmed
@@ -30,7 +30,7 @@ BACK = 90.0  # seconds that a part of SPIRE may take to be back
 OUTAGE = 8.0  # seconds of traffic without a part
 DELAY = 0.3  # seconds by which every piece is late on a slow link
 LOST = 0.1  # of the packets on a lossy link
-# A refresh that was under way when the network was cut waits for its connection, 30 s (net/http's dialer), before the next.
+# A refresh under way when the network was cut waits for its connection, 30 s (net/http's dialer), before the next.
 DIALLED = 30.0
 NO_IDENTITY = r"(?i)no identity issued"
 
@@ -74,21 +74,22 @@ def test_without_a_spire_server_traffic_goes_on_and_new_pods_there_wait(
 ) -> None:
     away_here = sides(world, which)
     # The probe's JWT-SVID is in its agent's cache then, as those of the traffic are.
-    assert attempt(world.demo).succeeded
+    wait_for(let_in(world.demo), SOON)
     with live.during(f"SPIRE server of {which} away") as stretch:
         with ExitStack() as away:
             for spire in away_here:
                 without_server(away, spire)
             gone = time.time()
             waiting = [newcomer(spire) for spire in away_here]
-            for probe in waiting:
-                with pytest.raises(ProbeError, match=NO_IDENTITY):
-                    probe.fetch(AUDIENCE)
-                wait_for(agent_says(probe.spire, "Synchronize failed", since=gone), SOON)
             for spire in (world.server, world.client):
                 if spire not in away_here:
                     wait_for(identified(newcomer(spire)), SOON)
-            assert attempt(world.demo).succeeded
+            # Where the server is there, even a younger pod has its identity by now.
+            for probe in waiting:
+                wait_for(agent_says(probe.spire, "Synchronize failed", since=gone), SOON)
+                with pytest.raises(ProbeError, match=NO_IDENTITY):
+                    probe.fetch(AUDIENCE)
+            wait_for(let_in(world.demo), SOON)
         back = measured.from_now(RECOVERY)
         for probe in waiting:
             what = f"SPIRE server of {which} back: a new pod's identity ({probe.cluster.label})"
@@ -106,7 +107,7 @@ def test_without_the_servers_agent_traffic_goes_on(
             without(away, world.server, AGENT)
             with pytest.raises(ProbeError, match=r"no such file|connection refused"):
                 newcomer(world.server).fetch(AUDIENCE)
-            assert attempt(world.demo).succeeded
+            wait_for(let_in(world.demo), SOON)
         back = measured.from_now(RECOVERY)
         probe = world.demo.probes[world.server.trust_domain]
         back.wait("agent of server back: an old pod's identity", identified(probe), BACK)
@@ -150,12 +151,15 @@ def test_a_killed_controller_manager_takes_no_entry_along(
     world: World, live: Live, newcomer: Newcomer, measured: Measured, which: str
 ) -> None:
     (spire,) = sides(world, which)
-    entries, relationships = spire.entries(), spire.relationships()
+    # Of pods that an earlier test has deleted the entries may be on their way out.
+    entries = [entry for entry in spire.entries() if f"/ns/{NEWCOMERS}/" not in entry.spiffe_id]
+    relationships = spire.relationships()
     with live.during(f"controller manager of {which} killed") as stretch:
         began = measured.from_now(RECOVERY)
         killed(world, spire, "spire-controller-manager")
         began.wait(f"controller manager of {which} killed: a new pod", identified(newcomer(spire)), BACK)
         components_are_ready([spire], BACK)
+        # Nothing to wait for: they have been there, and are to stay.
         assert {entry.id for entry in entries} <= {entry.id for entry in spire.entries()}
         assert spire.relationships() == relationships
     traffic_was_unharmed(live, stretch)
@@ -171,8 +175,9 @@ def test_a_slow_link_slows_and_breaks_nothing(world: World, live: Live, measured
         began = measured.from_now("over a slow link")
         client.refresh(peer.trust_domain)
         took = began.passed(f"a refresh, every piece {DELAY:g} s late")
-        assert client.foreign_bundle(peer.trust_domain).same_keys(peer.bundle())
+        wait_for(agreement(client, peer), SOON)
         assert took >= 3 * DELAY, f"the link was not slow: {took:.2f} s"
+        # A single one, for its time is measured.
         began = measured.from_now("over a slow link")
         call = attempt(world.demo)
         assert call.succeeded, call.text

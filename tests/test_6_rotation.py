@@ -1,4 +1,7 @@
-"""Authorities rotated under live traffic, on either side: what the old one signed is good until it is revoked, and no request fails."""
+"""Authorities rotated under live traffic, on either side: what the old one signed is good until it is revoked.
+
+And no request fails.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +44,8 @@ def everything_is_signed_by(
     """
     probe = world.demo.probes[spire.trust_domain]
     if kind == "jwt":
-        # Not by what is handed out alone: a JWT-SVID that is in no cache is the new authority's at once, and those that are in
-        # the agent's cache are the old one's until the agent has heard that it is tainted.
+        # Not by what is handed out alone: a JWT-SVID that is in no cache is the new authority's at once, and those in
+        # the agent's cache are the old one's until the agent knows that it is tainted.
         wait_for(agent_says(spire, PURGED, since=since), SOON)
     wait_for(signed_by(probe, kind, authority), SOON)
     if kind == "jwt":
@@ -93,6 +96,7 @@ def test_an_authority_is_rotated_and_nobody_notices(
         revoked = measured.from_now(PROPAGATION)
         gone = trusted(verifier, owner, owner.bundle())
         revoked.wait(f"{authorities} revoked", gone, POLL + SOON, bound=BOUND)
+        # Nothing to wait for: what the verifier trusts was waited for.
         refusal, accepted = before.shown(), after.shown()
         said, seen = REFUSAL[kind]
         assert not refusal.accepted, refusal.said

@@ -18,7 +18,24 @@ import yaml
 
 from fixtures import clusters
 
-NODES = {"items": [{"metadata": {"name": "node"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}]}
+
+def nodes(*conditions: dict[str, str]) -> dict[str, Any]:
+    """A list of nodes, each by its condition `Ready`."""
+    items = [
+        {"metadata": {"name": "node"}, "status": {"conditions": [{"type": "Ready"} | each]}} for each in conditions
+    ]
+    return {"items": items}
+
+
+READY = {"status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status"}
+# As kubelets say it of a node whose cluster `kind create cluster` has just finished.
+WITHOUT_NETWORK = {
+    "status": "False",
+    "reason": "KubeletNotReady",
+    "message": "[container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "
+    "message:Network plugin returns error: cni plugin not initialized, CSINode is not yet initialized]",
+}
+WITHOUT_CSI_NODE = {"status": "False", "reason": "KubeletNotReady", "message": "CSINode is not yet initialized"}
 KINDS = {
     "kind": "APIResourceList",
     "resources": [{"name": "configmaps", "namespaced": True, "kind": "ConfigMap", "verbs": ["create", "patch"]}],
@@ -28,7 +45,6 @@ ANSWERS = {
     "/version": {"gitVersion": "v1.36.3"},
     "/apis": {"kind": "APIGroupList", "groups": []},
     "/api/v1": KINDS,
-    "/api/v1/nodes": NODES,
     MADE_OF: {"data": {"image": "node:1"}},
 }
 UNDECLARED = (
@@ -61,11 +77,15 @@ APPLIED = (200, '{"kind":"ConfigMap","apiVersion":"v1"}')
 
 
 class ApiServer(ThreadingHTTPServer):
-    """The server; `asked` are the requests that change something or would, as method, path and query."""
+    """The server; `asked` are the requests that change something or would, as method, path and query.
+
+    `nodes` are its answers about the nodes, one after the other, the last one from then on.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[tuple[str, str, dict[str, list[str]]]] = []
+        self.nodes = [nodes(READY)]
 
     def kubeconfig(self) -> str:
         """A kubeconfig that leads here."""
@@ -77,6 +97,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         asked = self.path.partition("?")[0]
+        if asked == "/api/v1/nodes":
+            more = len(self.server.nodes) > 1
+            self._answer(200, json.dumps(self.server.nodes.pop(0) if more else self.server.nodes[0]))
+            return
         self._answer(200 if asked in ANSWERS else 404, json.dumps(ANSWERS.get(asked, {})))
 
     def do_PATCH(self) -> None:

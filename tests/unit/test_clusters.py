@@ -12,7 +12,8 @@ import yaml
 
 from fixtures import clusters
 from fixtures.clusters import Cluster, ClusterError, kind_config
-from tests.unit.api_server import ApiServer, kubeconfig
+from fixtures.waiting import WaitError
+from tests.unit.api_server import READY, WITHOUT_CSI_NODE, WITHOUT_NETWORK, ApiServer, kubeconfig, nodes
 
 KIND = """#!/bin/sh
 echo "$@" >> {folder}/said
@@ -50,6 +51,61 @@ def cluster(folder: Path, monkeypatch: pytest.MonkeyPatch, failures: int, error:
 
 def created(folder: Path) -> int:
     return sum(line.startswith("create cluster --name t-server") for line in (folder / "said").read_text().splitlines())
+
+
+def created_on(api_server: ApiServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """A cluster that Kind has just created, whose nodes are as the API server says."""
+    (folder / "created").write_text(api_server.kubeconfig())
+    made = cluster(folder, monkeypatch, 0, "")
+    made.create()
+    return made
+
+
+def test_a_cluster_is_created_once_all_of_its_nodes_are_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    coming = [nodes(), nodes(WITHOUT_NETWORK), nodes(WITHOUT_CSI_NODE), nodes(READY, WITHOUT_CSI_NODE)]
+    api_server.nodes = [*coming, nodes(READY, READY)]
+    made = created_on(api_server, tmp_path, monkeypatch)
+    assert made.nodes_ready.look().value == 2
+    assert len(api_server.nodes) == 1, "its nodes were not waited for"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (nodes(WITHOUT_CSI_NODE), "CSINode is not yet initialized"),
+        (nodes(READY, WITHOUT_NETWORK), "cni plugin not initialized"),
+        ({"items": [{"metadata": {"name": "node"}, "status": {}}]}, "its kubelet has reported nothing"),
+        (nodes(), "there is no node"),
+    ],
+)
+def test_a_cluster_whose_nodes_do_not_get_ready_is_refused_in_the_kubelets_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer, answer: dict[str, Any], said: str
+) -> None:
+    monkeypatch.setattr(clusters, "NODES_READY", 0.1)
+    api_server.nodes = [answer]
+    with pytest.raises(WaitError, match=f"server: every node ready did not come in .*{said}"):
+        created_on(api_server, tmp_path, monkeypatch)
+
+
+def test_a_cluster_that_exists_is_taken_once_its_nodes_are_ready_and_refused_at_once_where_it_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    (tmp_path / "given").write_text(api_server.kubeconfig())
+    api_server.nodes = [nodes(WITHOUT_CSI_NODE), nodes(WITHOUT_CSI_NODE), nodes(READY)]
+    made = cluster(tmp_path, monkeypatch, 0, "")
+    made.kubectl_path.write_text(f"#!/bin/sh\ncat {tmp_path}/given\n")
+    made.adopt(tmp_path / "given", "a")
+    made._forget_client()
+    assert len(api_server.nodes) == 1, "its nodes were not waited for"
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        (tmp_path / "given").write_text(kubeconfig(closed.getsockname()[1]))
+        began = time.monotonic()
+        with pytest.raises(ClusterError, match="its API server does not answer"):
+            made.adopt(tmp_path / "given", "a")
+        assert time.monotonic() - began < 10
 
 
 def test_the_second_of_two_first_clusters_finds_kinds_network_made(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fixtures.release_diff import difference
+from fixtures.release_diff import difference, replaced
 from fixtures.release_diff.changes import GROUPS
-from tests.unit.release_examples import config_map, groups, hook, only, text, thing, workload
+from tests.unit.release_examples import Manifest, config_map, groups, hook, only, text, thing, workload
 
 
 def test_nothing_changes_between_equal_manifests_in_another_order() -> None:
@@ -54,3 +54,26 @@ def test_changes_come_in_the_groups_order() -> None:
     found = groups(old, new)
     assert found == sorted(found, key=GROUPS.index)
     assert set(found) == set(GROUPS)
+
+
+def labelled(version: str, *, template: str = "1") -> Manifest:
+    """A DaemonSet with a chart's labels, which change with every version, and a checksum in its pods' template."""
+    made = workload("DaemonSet")
+    made["metadata"]["labels"] = {"helm.sh/chart": f"spire-agent-{version}", "app.kubernetes.io/version": version}
+    made["spec"]["template"]["metadata"]["annotations"] = {"checksum/config": template}
+    return made
+
+
+def test_pods_are_replaced_only_where_their_template_changes() -> None:
+    old = text(labelled("1"), config_map(a_conf="a"), hook(args=["a"]), workload("StatefulSet"))
+    unlike = text(labelled("2"), config_map(a_conf="b"), hook(args=["b"]), workload("StatefulSet"))
+    assert difference(old, unlike)
+    assert replaced(old, unlike) == set()
+    restarted = text(labelled("1", template="2"), config_map(a_conf="a"), hook(args=["a"]), workload("StatefulSet"))
+    assert {str(key) for key in replaced(old, restarted)} == {"DaemonSet thing"}
+
+
+def test_pods_of_a_workload_that_comes_or_goes_or_runs_another_image_are_replaced() -> None:
+    old = text(workload("DaemonSet"), workload("Deployment"))
+    new = text(workload("StatefulSet"), workload("Deployment", container={"image": "example.com/main:2"}))
+    assert {key.kind for key in replaced(old, new)} == {"DaemonSet", "Deployment", "StatefulSet"}

@@ -84,7 +84,7 @@ def test_an_upgrade_names_charts_by_folder_or_version_and_spire_by_version(tmp_p
 
 
 def test_a_source_says_what_it_is(tmp_path: Path) -> None:
-    assert str(Source(charts=write_charts(tmp_path, "0.24.2"))) == "chart 0.24.2"
+    assert str(Source(charts=write_charts(tmp_path, "0.24.2"))) == f"chart 0.24.2 in {tmp_path}"
     assert str(Source(chart_version=Version("0.24.2"))) == "chart 0.24.2"
     assert str(Source(spire_version="1.14.5")) == "SPIRE 1.14.5"
     assert str(Source()) == "SPIRE default"
@@ -200,6 +200,27 @@ def test_folders_of_charts_are_compared_by_the_versions_they_hold(tmp_path: Path
     new = Source(charts=write_charts(tmp_path / "new", "0.26.0"))
     with pytest.raises(ValueError, match=r"from 0\.24\.0 to 0\.26\.0 skips a minor version"):
         sources.check_upgrade(old, new)
+
+
+def test_a_change_of_a_chart_is_an_upgrade_though_it_has_the_version_of_the_release(tmp_path: Path) -> None:
+    old, new = (Source(charts=write_charts(tmp_path / name)) for name in ("released", "changed"))
+    with pytest.raises(ValueError, match=r"is no upgrade: the files of both are the same$") as caught:
+        sources.check_upgrade(old, new)
+    assert str(caught.value).startswith(f"from chart 0.30.0 in {old.charts} to chart 0.30.0 in {new.charts} ")
+    (tmp_path / "changed" / "spire" / "templates").mkdir()
+    (tmp_path / "changed" / "spire" / "templates" / "service.yaml").touch()
+    sources.check_upgrade(old, new)
+    sources.check_upgrade(new, old)
+
+
+def test_what_is_pulled_may_differ_from_a_folder_or_a_mirror_of_the_same_version(tmp_path: Path) -> None:
+    released, folder = Source(chart_version=Version("0.30.0")), Source(charts=write_charts(tmp_path))
+    mirrored = sources.oci("--to", "oci://registry.example/charts/spire:0.30.0")
+    for old, new in ((released, folder), (folder, mirrored), (mirrored, released)):
+        sources.check_upgrade(old, new)
+    for same in (released, mirrored):
+        with pytest.raises(ValueError, match=r"from chart 0\.30\.0.* to chart 0\.30\.0.* is no upgrade"):
+            sources.check_upgrade(same, same)
 
 
 def test_an_upgrade_between_charts_of_different_makers_is_refused(tmp_path: Path) -> None:

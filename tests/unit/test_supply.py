@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from packaging.version import Version
 
 from fixtures import sources, supply
+from fixtures.release import Release
+from fixtures.settings import Settings
 from fixtures.sources import Source
-from fixtures.supply import CHART_REPOSITORY, SupplyError
+from fixtures.supply import CHART_REPOSITORY, Supply, SupplyError
 from supply import versions
+from tests.unit.test_sources import write_charts
 
 # Writes down how it was called, and pulls a chart of the version that was asked for, or 0.30.0.
 HELM = """#!{python}
@@ -66,6 +71,57 @@ def test_a_chart_that_the_registry_refuses_is_refused_in_a_sentence_with_its_rea
         "the chart spire 0.30.0 cannot be had from oci://registry.example/refused: "
         "Error: response status code 403: denied"
     )
+
+
+def test_charts_of_one_version_from_two_places_are_kept_apart(helm: Path, tmp_path: Path) -> None:
+    released, changed = (Source(charts=write_charts(tmp_path / name)) for name in ("released", "changed"))
+    (tmp_path / "changed" / "spire" / "values.yaml").write_text("changed: true\n")
+    pulled = Source(chart_version=Version("0.30.0"))
+    mirrored = sources.oci("--from", "oci://registry.example/mirror/spire:0.30.0")
+    made = {source: supply._charts(source, helm, tmp_path).spire for source in (released, changed, pulled, mirrored)}
+    assert len({path.resolve() for path in made.values()}) == len(made)
+    assert [source for source, path in made.items() if (path / "values.yaml").exists()] == [changed]
+
+
+def between(old: Source, new: Source | None) -> Settings:
+    return cast(Settings, SimpleNamespace(source=old, upgrade_to=new))
+
+
+def test_what_is_written_of_two_charts_of_one_version_says_which_is_the_one_upgraded_to(tmp_path: Path) -> None:
+    old, new = (Source(charts=write_charts(tmp_path / name)) for name in ("old", "new"))
+    newest = Version("0.30.0")
+    assert [supply._label(between(old, new), each, newest) for each in (old, new)] == ["0.30.0", "0.30.0-upgraded"]
+    before = Source(charts=write_charts(tmp_path / "before", "0.29.0"))
+    assert supply._label(between(before, new), new, newest) == "0.30.0"
+    assert supply._label(between(old, None), old, newest) == "0.30.0"
+
+
+@pytest.mark.parametrize(
+    ("changed", "refused"),
+    [({}, True), ({"values.yaml": "a: 1"}, False), ({"templates/service.yaml": ""}, False)],
+    ids=["nothing", "its values", "a template"],
+)
+def test_an_upgrade_between_charts_that_were_pulled_is_refused_where_nothing_would_change(
+    tmp_path: Path, changed: dict[str, str], refused: bool
+) -> None:
+    old, new = (write_charts(tmp_path / name) for name in ("old", "new"))
+    for name, text in changed.items():
+        (new / "spire" / name).parent.mkdir(exist_ok=True)
+        (new / "spire" / name).write_text(text)
+    releases, upgraded = ({"server": Release(each / "spire", each / "spire-crds", {})} for each in (old, new))
+    made = cast(Supply, SimpleNamespace(releases=releases, upgraded=upgraded))
+    mirror = sources.oci("--from", "oci://registry.example/mirror/spire:0.30.0")
+    settings = between(Source(chart_version=Version("0.30.0")), mirror)
+    if refused:
+        with pytest.raises(SupplyError, match=r"^from chart 0\.30\.0 to chart 0\.30\.0 of oci://.* are the same$"):
+            supply._check_upgrade(settings, made)
+    else:
+        supply._check_upgrade(settings, made)
+
+
+def test_a_run_that_upgrades_nothing_has_no_upgrade_to_refuse() -> None:
+    made: Any = SimpleNamespace(releases={"server": None}, upgraded={})
+    supply._check_upgrade(between(Source(), None), made)
 
 
 @pytest.mark.parametrize(

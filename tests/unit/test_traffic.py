@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from fixtures.probe import identity
 from fixtures.traffic import Traffic, TrafficError, deployment
 from tests.unit.client_log import BEGINNING, line
 
@@ -142,12 +145,32 @@ def test_a_moment_is_recorded_only_once_all_that_began_before_it_have_ended(tmp_
     assert [each.sequence for each in made.recorded("kept", moment).look().value or ()] == [1, 2, 3, 4, 5, 6, 7]
 
 
-def test_what_a_pod_holds_now_is_fetched_in_the_pod(tmp_path: Path) -> None:
+def test_what_a_pod_holds_now_is_fetched_in_the_pod(tmp_path: Path, recorded: Callable[[str], str]) -> None:
     made, cluster = running(tmp_path)
-    cluster.printed = 'Unable to use a TTY\n{"spiffe_id":"spiffe://client.example/ns/demo/sa/default"}\n'
-    assert made.fetch("kept") == {"spiffe_id": "spiffe://client.example/ns/demo/sa/default"}
+    cluster.printed = f"Unable to use a TTY\n{recorded('fetch.json')}"
+    assert made.fetch("kept") == identity(recorded("fetch.json"))
     (command,) = cluster.commands
     assert command == ("demo", "traffic-kept-5d8f7-x", "client", "/client", "fetch")
+
+
+def test_a_pod_still_holds_what_it_had_once_it_is_given_the_same_ids_and_authorities(
+    tmp_path: Path, recorded: Callable[[str], str]
+) -> None:
+    made, cluster = running(tmp_path)
+    cluster.printed = recorded("fetch.json")
+    before = made.fetch("kept")
+    said = json.loads(recorded("fetch.json"))
+    without_peer = {**said, "trust_domains": ["client.example"]}
+    fewer_keys = {**said, "jwt_authorities": {**said["jwt_authorities"], "server.example": []}}
+    other_id = {**said, "spiffe_id": "spiffe://client.example/ns/demo/sa/other"}
+    for missing in (without_peer, fewer_keys, other_id):
+        cluster.printed = json.dumps(missing)
+        assert made.still_holds("kept", before).look().value is None
+        assert str(before) in made.still_holds("kept", before).look().seen
+    cluster.printed = json.dumps({**said, "x509_serial": "1", "x509_not_after": "2026-11-25T22:33:51Z"})
+    now = made.still_holds("kept", before).look().value
+    assert now is not None
+    assert now.x509_serial == "1"
 
 
 def test_both_deployments_are_deleted_in_the_end(tmp_path: Path) -> None:
