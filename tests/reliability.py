@@ -1,8 +1,9 @@
-"""Whether the suite itself can be relied on: `tox -e reliability`, or `python -m tests.reliability kills|repeat`.
+"""Whether the suite itself can be relied on: `tox -e reliability`, or `python -m tests.reliability kills|repeat|faults`.
 
 `kills` ends runs at ten points by SIGINT, SIGTERM and SIGKILL in turn, and looks after each for what is left on the machine;
 every run begins on what the one before it left. `repeat` runs the federation many times, on kept clusters or on new ones, also
-on a machine that is busy or slow. Both exit with 1 where something was not as promised.
+on a machine that is busy or slow. `faults` meets each installation fault of `tests/chart_faults.py` by a run of its own, on new
+clusters or on kept ones that were green. All exit with 1 where something was not as promised.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 
 from fixtures.settings import CLUSTERS
 from fixtures.waiting import Condition, Look, WaitError, wait_for
 from supply import catalogue, host
+from tests import chart_faults
+from tests.fault_runs import Bench, faults, good_charts
 from tests.machine_load import LoadError, Slowed, busy_core, cores_allowed
 from tests.runs import PREFIX, RUNNING, Result, Run, seconds_table
 
@@ -169,7 +173,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     repeated.add_argument(
         "--half-speed", action="store_true", help="the run's programs and its nodes have half of this machine's cores"
     )
-    _add_new_or_kept(repeated)
+    met = commands.add_parser("faults", help="meet every installation fault, and every healthy variant that is slow")
+    met.add_argument(
+        "-k", default="", dest="expression", metavar="EXPR", help="only those of these names (pytest's -k)"
+    )
+    met.add_argument(
+        "--charts", type=Path, metavar="DIR", help="other charts than this project's own: only their values are broken"
+    )
+    for command in (repeated, met):
+        chosen = command.add_mutually_exclusive_group()
+        chosen.add_argument("--new", action="store_true", help="every run makes its clusters and deletes them")
+        chosen.add_argument("--kept", action="store_false", dest="new", help="runs on kept clusters (default)")
     for command in commands.choices.values():
         command.add_argument("--folder", type=Path, help="where the runs' folders go (default: a new one under /tmp)")
     given = parser.parse_args(arguments)
@@ -181,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with ExitStack() as undo:
         try:
             wrong = _run(given, folder, made, engine, undo)
-        except LoadError as error:
+        except (LoadError, ValueError, RuntimeError) as error:
             print(f"reliability: {error}", file=sys.stderr)
             return 2
     for each in wrong:
@@ -197,6 +211,12 @@ def _run(
     if given.command == "kills":
         undo.callback(_delete_clusters, made)
         return kills(engine, folder)
+    if given.command == "faults":
+        chosen = tuple(chart_faults.chosen(given.expression, kept=not given.new, own_chart=given.charts is None))
+        (folder / "charts").mkdir()
+        good = good_charts(made.charts, given.charts, folder / "charts" / "good")
+        undo.callback(_delete_clusters, made)
+        return faults(Bench(folder, engine, partial(_delete_clusters, made), good), chosen, kept=not given.new)
     kind = "new clusters" if given.new else "kept clusters"
     slowed = Slowed()
     if given.busy:
@@ -208,12 +228,6 @@ def _run(
         kind += f", {cores:g} cores"
     undo.callback(_delete_clusters, made)
     return repeat(folder, given.times, new=given.new, slowed=slowed, kind=kind)
-
-
-def _add_new_or_kept(parser: argparse.ArgumentParser) -> None:
-    chosen = parser.add_mutually_exclusive_group()
-    chosen.add_argument("--new", action="store_true", help="every run makes its clusters and deletes them")
-    chosen.add_argument("--kept", action="store_false", dest="new", help="runs on kept clusters (default)")
 
 
 def _delete_clusters(made: catalogue.Catalogue) -> None:
