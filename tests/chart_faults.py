@@ -1,8 +1,8 @@
-"""Installation faults, as data: what is wrong with a chart or its values, and which link of the chain must be named for it.
+"""Installation faults, as data: what is wrong with a chart or its values, and which link must be named for it.
 
-A fault is met by the installation itself, as a person meets it: a run of `-m federation` with a broken copy of this project's chart, or
-with values that break any chart. `python -m tests.reliability faults` makes those runs; healthy variants, which are only slow or
-unusual, are in the list too, and must stay green.
+A fault is met by the installation itself, as a person meets it: a run of `-m federation` with a broken copy of this
+project's chart, or with values that break any chart. `python -m tests.reliability faults` makes those runs; healthy
+variants, which are only slow or unusual, are in the list too, and must stay green.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from fixtures.values import load, merge
 from supply import charts, versions
 from supply.images import PREFIX
 
-# The version that a copy of the project's own chart gets: the suite takes its values as they are, as of the newest chart.
+# The version that a copy of the project's own chart gets: the suite takes its values as they are, as of the newest
+# chart.
 VERSION = charts.CRDS_SINCE[0][0]
 PINS = versions.load()
 SHELL = f"{PREFIX}/shell:{PINS.kubernetes}"
@@ -35,7 +36,7 @@ Values = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Edit:
-    """A change of a file of the chart `spire`: every `old` becomes `new`. Where `old` is empty, the text is added to the file, or makes it."""
+    """A change of a file of the chart `spire`: every `old` becomes `new`, or `new` is added where `old` is empty."""
 
     file: str
     old: str
@@ -54,10 +55,11 @@ class Edit:
 class ChartFault:
     """A chart or values that cannot make a federation, or, where `healthy`, that must.
 
-    `edits` are made to a copy of this project's chart, `values` are added to a cluster's (`cluster`; both where it is empty). `other` are
-    the values that do the same to a chart that is not this project's, where there are such. `link` is the one that the diagnosis must
-    name (several, with `|` between them, where the fault can rightly be seen at each), and `sentence` a pattern of what it must say.
-    `kept` says whether it can be met on clusters that have a good release already, and `cores` to how many cores the run is limited.
+    `edits` are made to a copy of this project's chart, `values` are added to a cluster's (`cluster`; both where it is
+    empty). `other` are the values that do the same to a chart that is not this project's, where there are such. `link`
+    is the one that the diagnosis must name (several, with `|` between them, where the fault can rightly be seen at
+    each), and `sentence` a pattern of what it must say. `kept` says whether it can be met on clusters that have a good
+    release already, and `cores` to how many cores the run is limited.
     """
 
     name: str
@@ -78,8 +80,8 @@ class ChartFault:
 def copy_of_own_chart(source: Path, into: Path) -> Path:
     """Copy the folder of this project's charts to one that `--charts` takes, and return it; `into` must not exist.
 
-    The suite refuses values that a chart does not read. Those of `charts-values/` that this project's chart passes over get an empty
-    default, which is how a chart says that it takes anything.
+    The suite refuses values that a chart does not read. Those of `charts-values/` that this project's chart passes over
+    get an empty default, which is how a chart says that it takes anything.
     """
     shutil.copytree(source, into)
     spire = into / "spire"
@@ -100,7 +102,7 @@ def _passed_over(spire: Path) -> dict[str, Any]:
 
 
 def broken(fault: ChartFault, charts_folder: Path, into: Path) -> Path:
-    """Copy a folder of charts that `copy_of_own_chart` made, and make the fault's edits. Raises `ValueError` where one does not match."""
+    """Copy what `copy_of_own_chart` made, and make the fault's edits. Raises `ValueError` where one does not match."""
     shutil.copytree(charts_folder, into)
     for edit in fault.edits:
         edit.apply(into / "spire")
@@ -337,7 +339,8 @@ AGENT_FAULTS = (
         r"(?i)Service|refused|unavailable|connect",
         (Edit(SERVER, "targetPort: grpc", "targetPort: 8099"),),
     ),
-    # The bundle's ConfigMap was renamed for the server alone (values of a mesh integration): the agents wait for the old one.
+    # The bundle's ConfigMap was renamed for the server alone (values of a mesh integration): the agents wait for the
+    # old one.
     ChartFault(
         "bundle-in-another-config-map",
         "component ready",
@@ -373,7 +376,8 @@ AGENT_FAULTS = (
         r"(?i)spire-agent[\s\S]*(probe|9999)",
         (Edit(AGENT, PROBES, "readinessProbe: {httpGet: {path: /ready, port: 9999}, periodSeconds: 2}"),),
     ),
-    # "No identity issued" for everybody: the agent cannot ask the kubelet whose pod a process is (helm-charts-hardened#704, spire#4004).
+    # "No identity issued" for everybody: the agent cannot ask the kubelet whose pod a process is
+    # (helm-charts-hardened#704, spire#4004).
     ChartFault(
         "agent-that-may-not-ask-the-kubelet",
         "component ready|X.509 SVID",
@@ -503,7 +507,8 @@ IDENTITY_FAULTS = (
         values=identities(spiffeIDTemplate="spiffe://{{ .TrustDomain }}/{{ .PodMeta.Namespace }}/{{ .PodMeta.Name }}"),
         cluster="server",
     ),
-    # jwtSVIDSupport, after an upgrade with reused values (0.30); the OIDC provider, which needs JWT keys, would be named first.
+    # jwtSVIDSupport, after an upgrade with reused values (0.30); the OIDC provider, which needs JWT keys, would be
+    # named first.
     ChartFault(
         "jwt-svids-disabled",
         "JWT",

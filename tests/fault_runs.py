@@ -1,4 +1,4 @@
-"""Installation faults as a person meets them: a run of the suite for each, and whether it was red soon, and named rightly."""
+"""Installation faults as a person meets them: a run of the suite for each, whether it was red soon and named rightly."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Verdict:
 
     @property
     def seconds(self) -> float | None:
-        """Seconds from Helm's start until the first failure was shown; None where Helm was not started, or nothing failed."""
+        """Seconds from Helm's start until the first failure was shown; None where there was no such start or failure."""
         phases = self.result.phases
         began = [phase["began"] for phase in phases.get("phases", ()) if phase["what"] == "SPIRE"]
         return phases["red_at"] - min(began) if began and phases["red_at"] else None
@@ -60,7 +60,8 @@ class Verdict:
         """The row of the table."""
         seconds = "" if self.seconds is None else f"{self.seconds:.1f} s"
         if self.fault.healthy:
-            return f"{self.fault.name:<52}{'green' if self.result.green else 'FALSE ALARM':>16}{self.result.seconds:>8.1f} s"
+            colour = "green" if self.result.green else "FALSE ALARM"
+            return f"{self.fault.name:<52}{colour:>16}{self.result.seconds:>8.1f} s"
         caught = "caught" if self.caught else "MISSED"
         return f"{self.fault.name:<52}{caught:>8}{'named' if self.named else 'NOT':>8}{seconds:>10}"
 
@@ -70,8 +71,9 @@ class Verdict:
         if self.right:
             return ""
         wanted = "green" if self.fault.healthy else f"{self.fault.link}, {self.fault.sentence!r}"
-        told = self.result.diagnosis[:1] or [self.result.verdict]
-        return f"{self.fault.name}: expected {wanted}; the run ended with {self.result.code}: {told[0]}; see {self.result.folder}"
+        (seen,) = self.result.diagnosis[:1] or [self.result.verdict]
+        ended = f"the run ended with {self.result.code}: {seen}"
+        return f"{self.fault.name}: expected {wanted}; {ended}; see {self.result.folder}"
 
     @property
     def _broken_link(self) -> tuple[str, str]:
@@ -86,7 +88,7 @@ class Verdict:
 
 @dataclass
 class Bench:
-    """Where faults are put to the suite: the charts that are whole, where copies and runs go, and what deletes the clusters."""
+    """Where faults are put to the suite: the good charts, where copies and runs go, and what deletes the clusters."""
 
     folder: Path
     engine: Engine
@@ -100,7 +102,10 @@ class Bench:
         return Verdict(fault, self._run(fault.name, fault))
 
     def on_kept_clusters(self, fault: ChartFault) -> Verdict:
-        """Meet a fault on clusters that a green run has left, and leave them green, or deleted. Raises `RuntimeError` where nothing is green."""
+        """Meet a fault on clusters that a green run has left, and leave them green, or deleted.
+
+        Raises `RuntimeError` where no run is green.
+        """
         if not self.has_good_release:
             self._install_good("before")
         verdict = Verdict(fault, self._run(fault.name, fault, "--keep-clusters"))
@@ -112,7 +117,7 @@ class Bench:
         for attempt in ("", "-again"):
             if self._is_good_again(f"{name}-{self.made}{attempt}"):
                 return
-        raise RuntimeError("the suite is not green on new clusters with charts that are whole: see the runs above")
+        raise RuntimeError("the suite is not green on new clusters with good charts: see the runs above")
 
     def _is_good_again(self, name: str) -> bool:
         result = self._run(name, None, "--keep-clusters")
@@ -141,7 +146,7 @@ class Bench:
 
 
 def faults(bench: Bench, chosen: Sequence[ChartFault], *, kept: bool) -> list[str]:
-    """Put faults to the suite, a line for each and a table of all; returns what is not as it should be, a sentence each."""
+    """Put faults to the suite, a line for each and a table of all; returns a sentence for each that is not right."""
     verdicts = []
     for fault in chosen:
         verdicts.append(bench.on_kept_clusters(fault) if kept else bench.on_new_clusters(fault))
@@ -175,5 +180,5 @@ def table(verdicts: Sequence[Verdict]) -> tuple[list[str], list[str]]:
 
 
 def good_charts(own: Path, given: Path | None, into: Path) -> Path:
-    """The charts that are whole: the folder that was given, or a copy of this project's own."""
+    """The good charts: the folder that was given, or a copy of this project's own."""
     return given.resolve() if given else copy_of_own_chart(own, into)

@@ -1,4 +1,4 @@
-"""A machine that is slower than it could be: a core kept busy by another program, or everything under a processor quota."""
+"""A machine that is slower than it could be: another program keeps a core busy, or a quota limits the cores."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class LoadError(RuntimeError):
 
 @dataclass(frozen=True)
 class Slowed:
-    """How a program is started at a lower speed: `command` wraps its command line, `environment` is added to its own."""
+    """How a program is started at a lower speed: `command` wraps its command line, `environment` goes to its own."""
 
     processes: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -65,8 +65,8 @@ def busy_core() -> Iterator[int]:
 def cores_allowed(cores: float, engine: Engine) -> Iterator[Slowed]:
     """Give a run's programs and the nodes that it creates together no more than so many cores, by a cgroup's quota.
 
-    It needs root and an engine whose cgroup manager is cgroupfs. See the kernel's documentation, "CFS Bandwidth Control" (cgroup v1) and
-    `cpu.max` (v2). Raises `LoadError`.
+    It needs root and an engine whose cgroup manager is cgroupfs. See the kernel's documentation, "CFS Bandwidth
+    Control" (cgroup v1) and `cpu.max` (v2). Raises `LoadError`.
     """
     manager = _cgroup_manager(engine)
     if os.geteuid() != 0 or manager != "cgroupfs":
@@ -108,7 +108,7 @@ def _set_quota(group: Path, cores: float | None) -> None:
 
 
 def _remove(root: Path) -> None:
-    """Lift the quota, and remove the group in every hierarchy; a group in which a node is left stays, without a quota."""
+    """Lift the quota, and remove the group in every hierarchy; where a node is left in it, it stays without a quota."""
     if (root / GROUP).is_dir():
         _set_quota(root / GROUP, None)
     run = root / GROUP / "run" / "cgroup.procs"

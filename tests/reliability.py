@@ -1,9 +1,10 @@
-"""Whether the suite itself can be relied on: `tox -e reliability`, or `python -m tests.reliability kills|repeat|faults`.
+"""Whether the suite itself can be relied on: `tox -e reliability -- kills|repeat|faults`.
 
-`kills` ends runs at ten points by SIGINT, SIGTERM and SIGKILL in turn, and looks after each for what is left on the machine;
-every run begins on what the one before it left. `repeat` runs the federation many times, on kept clusters or on new ones, also
-on a machine that is busy or slow. `faults` meets each installation fault of `tests/chart_faults.py` by a run of its own, on new
-clusters or on kept ones that were green. All exit with 1 where something was not as promised.
+`kills` ends runs at ten points by SIGINT, SIGTERM and SIGKILL in turn, and looks after each for what is left on the
+machine; every run begins on what the one before it left. `repeat` runs the federation many times, on kept clusters or
+on new ones, also on a machine that is busy or slow. `faults` meets each installation fault of `tests/chart_faults.py`
+by a run of its own, on new clusters or on kept ones that were green. All exit with 1 where something was not as
+promised.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ KILLED = 15.0  # seconds in which the programs of a run that was killed must hav
 
 @dataclass(frozen=True)
 class Left:
-    """What of this tool's runs is on the machine: containers, volumes, networks, and programs that talk to its clusters."""
+    """What of this tool's runs is on the machine: containers, volumes, networks, programs that talk to its clusters."""
 
     containers: frozenset[str]
     volumes: frozenset[str]
@@ -69,7 +70,7 @@ class Left:
 
 
 def _programs() -> Iterator[str]:
-    """Programs whose KUBECONFIG is one of this tool's clusters, and Kind's own at work on them; not the engine's, which stay."""
+    """Programs whose KUBECONFIG is one of this tool's clusters, and Kind's at work on them; the engine's stay."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             environment = (process / "environ").read_bytes().split(b"\0")
@@ -113,7 +114,7 @@ def kills(engine: host.Engine, folder: Path) -> list[str]:
 
 
 def _look_after(engine: host.Engine, before: Left, sent: signal.Signals) -> list[str]:
-    """What a run left that it should not have: programs never, and clusters only when it could not do anything any more."""
+    """What a run left that it should not have: programs never, and clusters only where it could do nothing any more."""
 
     def look() -> Look[bool]:
         programs = sorted(_programs())
@@ -137,7 +138,7 @@ def _all(left: Left) -> frozenset[str]:
 
 
 def repeat(folder: Path, times: int, *, new: bool, slowed: Slowed, kind: str) -> list[str]:
-    """Run the federation many times, on new clusters or on kept ones, a line for each run and a table of all; returns the red ones.
+    """Run the federation many times, a line for each run and a table of all; returns the red ones.
 
     On kept clusters a run that is not counted makes them.
     """

@@ -1,4 +1,4 @@
-"""A run of the suite as a program of its own, as a person starts it: what it printed, and what it left in its folder."""
+"""A run of the suite as a program of its own, as a person starts it: what it printed, and what its folder has."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ INTERRUPTED = 2  # pytest's exit code
 
 
 class Run:
-    """A run of `-m federation` in the background, its output in a file; `folder` exists and receives all that it leaves."""
+    """A run of `-m federation` in the background; `folder`, which exists, gets its output and all that it leaves."""
 
     def __init__(self, folder: Path, *options: str, slowed: Slowed | None = None) -> None:
         self.folder = folder
@@ -75,7 +75,7 @@ class Run:
         return int(self._process.returncode)
 
     def result(self, timeout: float = RUNNING) -> Result:
-        """Wait for the end, and return what came of the run; one that does not end by itself (seconds) is ended, and red."""
+        """Wait for the end, and return what came of the run; one that has not ended after `timeout` seconds is red."""
         try:
             code = self.wait(timeout)
         except WaitError:
