@@ -1,4 +1,4 @@
-"""Installation faults as a person meets them: a run of the suite for each, whether it was red soon and named rightly."""
+"""Installation faults as a person meets them: a run for each, and whether it was red soon and named rightly."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Verdict:
 
     @property
     def seconds(self) -> float | None:
-        """Seconds from Helm's start until the first failure was shown; None where there was no such start or failure."""
+        """Seconds from Helm's start until the first failure was shown; None where there was no start or failure."""
         phases = self.result.phases
         began = [phase["began"] for phase in phases.get("phases", ()) if phase["what"] == "SPIRE"]
         return phases["red_at"] - min(began) if began and phases["red_at"] else None
