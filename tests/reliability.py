@@ -1,8 +1,10 @@
-"""Whether the suite itself can be relied on: `tox -e reliability`, or `python -m tests.reliability kills|repeat`.
+"""Whether the suite itself can be relied on: `tox -e reliability -- kills|repeat|faults`.
 
-`kills` ends runs at ten points by SIGINT, SIGTERM and SIGKILL in turn, and looks after each for what is left on the machine;
-every run begins on what the one before it left. `repeat` runs the federation many times on kept clusters. Both exit with 1
-where something was not as promised.
+`kills` ends runs at ten points by SIGINT, SIGTERM and SIGKILL in turn, and looks after each for what is left on the
+machine; every run begins on what the one before it left. `repeat` runs the federation many times, on kept clusters or
+on new ones, also on a machine that is busy or slow. `faults` meets each installation fault of `tests/chart_faults.py`
+by a run of its own, on new clusters or on kept ones that were green. All exit with 1 where something was not as
+promised.
 """
 
 from __future__ import annotations
@@ -13,17 +15,21 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 
-from fixtures.settings import CLUSTERS, PROJECT
+from fixtures.settings import CLUSTERS
 from fixtures.waiting import Condition, Look, WaitError, wait_for
 from supply import catalogue, host
+from tests import chart_faults
+from tests.fault_runs import Bench, faults, good_charts
+from tests.machine_load import LoadError, Slowed, busy_core, cores_allowed
+from tests.runs import PREFIX, RUNNING, Result, Run, seconds_table
 
-PREFIX = "reliability-"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 # What a run has just printed when it is ended; the whole of it is some 70 s on two cores.
 POINTS = (
@@ -39,14 +45,12 @@ POINTS = (
     "client Job",
 )
 ENGINES_OWN = "/usr/lib/podman/"  # its name service is started with the first container, and inherits what that had
-ENDING = 120.0  # seconds that a run may take to end once it is told to
 KILLED = 15.0  # seconds in which the programs of a run that was killed must have ended
-RUNNING = 600.0
 
 
 @dataclass(frozen=True)
 class Left:
-    """What of this tool's runs is on the machine: containers, volumes, networks, and programs that talk to its clusters."""
+    """What of this tool's runs is on the machine: containers, volumes, networks, programs that talk to its clusters."""
 
     containers: frozenset[str]
     volumes: frozenset[str]
@@ -66,7 +70,7 @@ class Left:
 
 
 def _programs() -> Iterator[str]:
-    """Programs whose KUBECONFIG is one of this tool's clusters, and Kind's own at work on them; not the engine's, which stay."""
+    """Programs whose KUBECONFIG is one of this tool's clusters, and Kind's at work on them; the engine's stay."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             environment = (process / "environ").read_bytes().split(b"\0")
@@ -76,58 +80,6 @@ def _programs() -> Iterator[str]:
         kubeconfig = next((each for each in environment if each.startswith(b"KUBECONFIG=")), b"")
         if f"/{PREFIX}".encode() in kubeconfig and command and not command.startswith(ENGINES_OWN):
             yield f"{process.name} {command[:120]}"
-
-
-class Run:
-    """A run of the suite in the background, its output in a file."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.log = folder / "output.log"
-        command = [sys.executable, "-m", "pytest", "-c", str(PROJECT / "pyproject.toml"), "-m", "federation"]
-        command += ["--supply=local", f"--cluster-prefix={PREFIX}", f"--run-folder={folder}", *options]
-        with self.log.open("w") as log:
-            self._process = subprocess.Popen(
-                command, cwd=PROJECT, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
-            )
-        self._began = time.monotonic()
-
-    def reached(self, point: str) -> Condition[bool]:
-        """The run has come to a point: it has ended a phase of this name, or has been running for so many seconds."""
-
-        def look() -> Look[bool]:
-            kind, _, number = point.partition(" ")
-            if kind == "seconds":
-                there = time.monotonic() - self._began >= float(number)
-            else:
-                there = any("✓" in line and point in line for line in self.log.read_text().splitlines())
-            return Look(True if there or self.has_ended else None, self.last_line)
-
-        return Condition(f"a run at the point {point!r}", look)
-
-    def send(self, sent: signal.Signals) -> float:
-        """Send a signal and wait for the end; the value is the seconds that it took. Raises `WaitError`."""
-        began = time.monotonic()
-        self._process.send_signal(sent)
-        self.wait(ENDING)
-        return time.monotonic() - began
-
-    def wait(self, timeout: float = RUNNING) -> int:
-        """Wait for the end, and return the exit code. Raises `WaitError`."""
-        ended = Condition(
-            "the end of a run", lambda: Look(None if self._process.poll() is None else True, self.last_line)
-        )
-        wait_for(ended, timeout)
-        return int(self._process.returncode)
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether it runs no more."""
-        return self._process.poll() is not None
-
-    @property
-    def last_line(self) -> str:
-        """The last line printed so far."""
-        return (self.log.read_text().strip().splitlines() or [""])[-1]
 
 
 def kills(engine: host.Engine, folder: Path) -> list[str]:
@@ -162,7 +114,7 @@ def kills(engine: host.Engine, folder: Path) -> list[str]:
 
 
 def _look_after(engine: host.Engine, before: Left, sent: signal.Signals) -> list[str]:
-    """What a run left that it should not have: programs never, and clusters only when it could not do anything any more."""
+    """What a run left that it should not have: programs never, and clusters only where it could do nothing any more."""
 
     def look() -> Look[bool]:
         programs = sorted(_programs())
@@ -185,40 +137,103 @@ def _all(left: Left) -> frozenset[str]:
     return left.containers | left.volumes | left.networks | left.programs | {"kind"}
 
 
-def repeat(folder: Path, times: int) -> list[str]:
-    """Run the federation many times on kept clusters; returns the runs that were not green."""
-    wrong = []
-    for number in range(1, times + 1):
+def repeat(folder: Path, times: int, *, new: bool, slowed: Slowed, kind: str) -> list[str]:
+    """Run the federation many times, a line for each run and a table of all; returns the red ones.
+
+    On kept clusters a run that is not counted makes them.
+    """
+    wrong: list[str] = []
+
+    def once(number: int, label: str, *options: str) -> Result:
         place = folder / f"run-{number}"
         place.mkdir()
-        began = time.monotonic()
-        run = Run(place, *(["--keep-clusters"] if number < times else []))
-        code = run.wait()
-        verdict = "green" if code == 0 else f"RED ({code}): see {run.log}"
-        print(f"run {number:>3} of {times}: {verdict} after {time.monotonic() - began:.1f} s", flush=True)
-        wrong += [f"run {number}: {verdict}"] if code else []
+        result = Run(place, *options, slowed=slowed).result()
+        verdict = "green" if result.green else f"red: {result.verdict}"
+        print(f"{label}: {result.seconds:6.1f} s  {verdict}", flush=True)
+        wrong.extend([] if result.green else [f"{label}: {verdict}; see {result.folder}"])
+        return result
+
+    options = () if new else ("--keep-clusters",)
+    if not new:
+        once(0, "clusters made", *options)
+    results = [once(number, f"run {number:>3} of {times}", *options) for number in range(1, times + 1)]
+    print("\n".join(["", *seconds_table([(kind, results)]), ""]))
     return wrong
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one of the two, print a line for each run, and return the exit code."""
+    """Run one of the commands, print a line for each run, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
-    parser.add_argument("what", choices=("kills", "repeat"))
-    parser.add_argument("--times", type=int, default=20, help="with repeat: how many runs (default 20)")
-    parser.add_argument("--folder", type=Path, help="where the runs' folders go (default: a new one under /tmp)")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("kills", help="end runs at ten points, and look for what is left on the machine")
+    repeated = commands.add_parser("repeat", help="run the federation many times")
+    repeated.add_argument("--times", type=int, default=20, help="how many runs (default 20)")
+    repeated.add_argument(
+        "--busy", action="store_true", help="one core of this machine is kept busy by another program"
+    )
+    repeated.add_argument(
+        "--half-speed", action="store_true", help="the run's programs and its nodes have half of this machine's cores"
+    )
+    met = commands.add_parser("faults", help="meet every installation fault, and every healthy variant that is slow")
+    met.add_argument(
+        "-k", default="", dest="expression", metavar="EXPR", help="only those of these names (pytest's -k)"
+    )
+    met.add_argument(
+        "--charts", type=Path, metavar="DIR", help="other charts than this project's own: only their values are broken"
+    )
+    for command in (repeated, met):
+        chosen = command.add_mutually_exclusive_group()
+        chosen.add_argument("--new", action="store_true", help="every run makes its clusters and deletes them")
+        chosen.add_argument("--kept", action="store_false", dest="new", help="runs on kept clusters (default)")
+    for command in commands.choices.values():
+        command.add_argument("--folder", type=Path, help="where the runs' folders go (default: a new one under /tmp)")
     given = parser.parse_args(arguments)
     folder = (given.folder or Path(tempfile.mkdtemp(prefix="reliability-"))).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     made, engine = catalogue.make(), host.ensure_engine()
     os.environ.update(engine.environment)
     made.load_node_image(engine)
-    wrong = kills(engine, folder) if given.what == "kills" else repeat(folder, given.times)
-    for name in CLUSTERS:
-        subprocess.run([made.kind, "delete", "cluster", "--name", f"{PREFIX}{name}"], check=False, capture_output=True)
+    with ExitStack() as undo:
+        try:
+            wrong = _run(given, folder, made, engine, undo)
+        except (LoadError, ValueError, RuntimeError) as error:
+            print(f"reliability: {error}", file=sys.stderr)
+            return 2
     for each in wrong:
         print(each)
     print(f"{'as promised' if not wrong else f'{len(wrong)} broken promises'}; everything is in {folder}")
     return 1 if wrong else 0
+
+
+def _run(
+    given: argparse.Namespace, folder: Path, made: catalogue.Catalogue, engine: host.Engine, undo: ExitStack
+) -> list[str]:
+    """Run a command; `undo` gets what ends the load on the machine, and deletes the clusters before that."""
+    if given.command == "kills":
+        undo.callback(_delete_clusters, made)
+        return kills(engine, folder)
+    if given.command == "faults":
+        chosen = tuple(chart_faults.chosen(given.expression, kept=not given.new, own_chart=given.charts is None))
+        (folder / "charts").mkdir()
+        good = good_charts(made.charts, given.charts, folder / "charts" / "good")
+        undo.callback(_delete_clusters, made)
+        return faults(Bench(folder, engine, partial(_delete_clusters, made), good), chosen, kept=not given.new)
+    kind = "new clusters" if given.new else "kept clusters"
+    slowed = Slowed()
+    if given.busy:
+        print(f"core {undo.enter_context(busy_core())} is kept busy", flush=True)
+        kind += ", one core busy"
+    if given.half_speed:
+        cores = len(os.sched_getaffinity(0)) / 2
+        slowed = undo.enter_context(cores_allowed(cores, engine))
+        kind += f", {cores:g} cores"
+    undo.callback(_delete_clusters, made)
+    return repeat(folder, given.times, new=given.new, slowed=slowed, kind=kind)
+
+
+def _delete_clusters(made: catalogue.Catalogue) -> None:
+    for name in CLUSTERS:
+        subprocess.run([made.kind, "delete", "cluster", "--name", f"{PREFIX}{name}"], check=False, capture_output=True)
 
 
 if __name__ == "__main__":

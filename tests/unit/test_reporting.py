@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -250,11 +252,39 @@ def test_a_red_run_ends_with_its_verdict_and_what_broke_first_and_then_its_folde
     assert (project.path / "run" / "timings.txt").read_text().startswith("phase")
 
 
+def test_a_run_keeps_when_its_phases_began_and_when_its_first_failure_was_shown(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        """
+        import time
+
+        import pytest
+
+        from fixtures.reporting import REPORT
+
+        @pytest.fixture
+        def spires(pytestconfig):
+            with pytestconfig.stash[REPORT].phase("SPIRE", "client"):
+                raise RuntimeError("no agent")
+
+        def test_ready(spires): pass
+
+        def test_later(): time.sleep(0.5); assert False
+        """
+    )
+    began = time.time()
+    project.runpytest_inprocess()
+    kept = json.loads((project.path / "run" / "phases.json").read_text())
+    (phase,) = kept["phases"]
+    assert (phase["what"], phase["cluster"], phase["failed"]) == ("SPIRE", "client", True)
+    assert began <= phase["began"] <= phase["began"] + phase["seconds"] <= kept["red_at"] < time.time() - 0.5
+
+
 def test_a_green_run_ends_with_its_verdict_alone(project: pytest.Pytester) -> None:
     project.makepyfile("def test_fine(): pass")
     done = project.runpytest_inprocess()
     done.stdout.fnmatch_lines(["GREEN: 1 passed"])
     done.stdout.no_fnmatch_line("test_fine: *")
+    assert json.loads((project.path / "run" / "phases.json").read_text()) == {"red_at": None, "phases": []}
 
 
 def test_a_run_without_clusters_has_no_folder_no_verdict_and_no_timings(pytester: pytest.Pytester) -> None:
