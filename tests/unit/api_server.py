@@ -118,12 +118,12 @@ def serving() -> Iterator[ApiServer]:
         thread.join()
 
 
-def kubeconfig(port: int) -> str:
-    """A kubeconfig that leads to this port."""
+def kubeconfig(port: int, host: str = "127.0.0.1", **cluster: str) -> str:
+    """A kubeconfig that leads to this port; `cluster` is what it says of the cluster besides."""
     found: dict[str, Any] = {
         "current-context": "a",
         "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
-        "clusters": [{"name": "a", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+        "clusters": [{"name": "a", "cluster": {"server": f"http://{host}:{port}", **cluster}}],
         "users": [{"name": "a", "user": {"token": "t"}}],
     }
     return yaml.safe_dump(found)

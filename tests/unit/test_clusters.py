@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,113 @@ def test_a_cluster_that_was_kept_and_is_stopped_is_made_anew(
     stopped.create()
     assert stopped.created_here
     assert (tmp_path / "said").read_text().count("delete cluster") == created(tmp_path) == 1
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port to which nobody can connect."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        yield closed.getsockname()[1]
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("adopted", [False, True])
+def test_no_proxy_is_between_this_process_and_a_cluster_on_this_machine(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    api_server: ApiServer,
+    closed_port: int,
+    variable: str,
+    adopted: bool,
+) -> None:
+    monkeypatch.setenv(variable, f"http://127.0.0.1:{closed_port}")
+    made = cluster(tmp_path, monkeypatch, 0, "")
+    made.adopted = adopted
+    made.kubeconfig_path.write_text(api_server.kubeconfig())
+    assert [node.metadata.name for node in made.core.list_node().items] == ["node"]
+    # The WebSocket's library has rules of its own. The answer is the API server's: it knows of no such pod.
+    with pytest.raises(ClusterError, match="Handshake status 404"):
+        made.execute("demo", "server", "server", "ls")
+
+
+@pytest.mark.parametrize(
+    ("adopted", "host", "proxied"),
+    [(True, "192.0.2.7", True), (True, "api.example", True), (True, "::1", False), (False, "192.0.2.7", False)],
+)
+def test_a_cluster_elsewhere_keeps_the_proxy_that_leads_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, adopted: bool, host: str, proxied: bool
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "elsewhere.example")
+    made = cluster(tmp_path, monkeypatch, 0, "")
+    made.adopted = adopted
+    made.kubeconfig_path.write_text(kubeconfig(6443, f"[{host}]" if ":" in host else host))
+    configuration = made.client.configuration
+    assert configuration.proxy == "http://proxy.example:3128"
+    assert configuration.no_proxy.split(",") == ["elsewhere.example", *([] if proxied else [host])]
+
+
+def kept_cluster(folder: Path, monkeypatch: pytest.MonkeyPatch, exported: str) -> Cluster:
+    """A cluster that an earlier run kept, whose kubeconfig leads where this one does."""
+    (folder / "existing").write_text("t-server\n")
+    (folder / "exported").write_text(exported)
+    kept = cluster(folder, monkeypatch, 0, "")
+    (kept.path / clusters.OWNER).touch()
+    kept.kubeconfig_path.write_text(exported)
+    return kept
+
+
+def test_a_kept_cluster_that_a_proxy_hides_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer, closed_port: int
+) -> None:
+    hidden = kubeconfig(api_server.server_port, **{"proxy-url": f"http://127.0.0.1:{closed_port}"})
+    kept = kept_cluster(tmp_path, monkeypatch, hidden)
+    with pytest.raises(
+        ClusterError,
+        match=r"^server: the API server of t-server cannot be reached from this process, and a proxy is between, ",
+    ) as caught:
+        kept.create()
+    assert "\n" not in str(caught.value)
+    kept.delete_if_ours()
+    assert "delete" not in (tmp_path / "said").read_text()
+
+
+@pytest.mark.parametrize("owned", [True, False])
+def test_a_kept_cluster_that_another_program_reaches_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_port: int, owned: bool
+) -> None:
+    kept = kept_cluster(tmp_path, monkeypatch, kubeconfig(closed_port))
+    if not owned:
+        (kept.path / clusters.OWNER).unlink()
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    (tmp_path / "kubectl").write_text(
+        '#!/bin/sh\ntest "$*$HTTPS_PROXY" != "get --raw /readyz --request-timeout=5s" || echo ok\n'
+    )
+    with pytest.raises(ClusterError, match=r"cannot be reached from this process, and kubectl reaches it, "):
+        kept.create()
+    kept.delete_if_ours()
+    assert "delete" not in (tmp_path / "said").read_text()
+
+
+def test_variables_that_lead_helm_elsewhere_are_not_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = (
+        "KUBECONTEXT",
+        "KUBEAPISERVER",
+        "KUBETOKEN",
+        "KUBEASUSER",
+        "KUBECAFILE",
+        "NAMESPACE",
+        "DRIVER",
+        "DEBUG",
+    )
+    for name in (*elsewhere, "REPOSITORY_CONFIG", "CACHE_HOME"):
+        monkeypatch.setenv(f"HELM_{name}", "x")
+    monkeypatch.setenv("KUBECONFIG", "somebody's")
+    made = cluster(tmp_path, monkeypatch, 0, "")
+    kept = {name for name in made.environment if name.startswith("HELM_")}
+    assert kept == {"HELM_REPOSITORY_CONFIG", "HELM_CACHE_HOME"}
+    assert made.environment["KUBECONFIG"] == str(made.kubeconfig_path)
 
 
 def test_a_cluster_of_somebody_elses_is_neither_taken_nor_deleted(
