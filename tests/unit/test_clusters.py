@@ -90,7 +90,7 @@ def test_a_cluster_that_was_kept_is_taken_if_it_is_of_the_same_node_image(
         assert ("delete cluster --name t-server" in said.read_text()) is made_anew
     else:
         assert not said.exists(), "Kind need not be asked for a cluster that answers"
-    # Though what was remembered of it is lost, it is deleted in the end.
+    # Though what was recorded of it is lost, it is deleted in the end.
     kept.delete_if_ours()
     assert said.read_text().count("delete cluster") == 1 + made_anew
 
@@ -208,6 +208,92 @@ def test_a_kept_cluster_that_another_program_reaches_is_left_as_it_is(
         kept.create()
     kept.delete_if_ours()
     assert "delete" not in (tmp_path / "said").read_text()
+
+
+KUBECTL = """#!/bin/sh
+case "$1" in
+config) echo "$KUBECONFIG $@" >> {folder}/asked; cat {folder}/exported ;;
+*) echo "$@" >> {folder}/asked; test ! -f {folder}/refusing || {{ echo refused >&2; exit 1; }} ;;
+esac
+"""
+
+
+def adopted_cluster(folder: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer) -> Cluster:
+    """A cluster that exists already, in the context `theirs` of the second of two kubeconfigs."""
+    monkeypatch.setenv("TMPDIR", str(folder / "scratch"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    (folder / "scratch").mkdir()
+    (folder / "exported").write_text(api_server.kubeconfig())
+    made = cluster(folder, monkeypatch, 0, "")
+    (folder / "kubectl").write_text(KUBECTL.format(folder=folder))
+    made.adopt([Path("first"), Path("second")], "theirs")
+    return made
+
+
+def test_the_credentials_of_a_cluster_that_is_not_ours_are_only_this_users_and_gone_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    theirs = adopted_cluster(tmp_path, monkeypatch, api_server)
+    (asked,) = (tmp_path / "asked").read_text().splitlines()
+    assert asked == "first:second config view --context theirs --minify --flatten --raw"
+    (folder,) = (tmp_path / "scratch").iterdir()
+    assert theirs.kubeconfig_path.parent == folder
+    assert (folder.stat().st_mode & 0o777, theirs.kubeconfig_path.stat().st_mode & 0o777) == (0o700, 0o600)
+    assert [node.metadata.name for node in theirs.core.list_node().items] == ["node"]
+    assert theirs.leave(restore=True) == []
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert list((tmp_path / ".pytest-kind").rglob("*kubeconfig*")) == []
+
+
+def config_map(name: str, namespace: str, **data: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}, "data": data}
+
+
+def test_what_a_run_made_in_a_cluster_that_is_not_ours_is_removed_and_what_it_changed_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    theirs = adopted_cluster(tmp_path, monkeypatch, api_server)
+    ours = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}},
+        config_map("a", "demo"),
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "theirs"}},
+        config_map("a", "theirs"),
+        config_map("there", "theirs", whose="the suite's"),
+    ]
+    theirs.record_before(*ours)
+    theirs.apply(*ours)
+    theirs.record_before(*ours)  # what is there by now is the suite's own, and not what was there before
+    before = len(api_server.asked)
+    assert theirs.leave(restore=True) == []
+    deleted = [line for line in (tmp_path / "asked").read_text().splitlines() if line.startswith("delete")]
+    assert deleted == [
+        "delete ConfigMap a -n theirs --ignore-not-found",
+        "delete Namespace demo --ignore-not-found",
+    ]
+    restored = [path.removeprefix("/api/v1/namespaces/") for _, path, _ in api_server.asked[before:]]
+    assert restored == ["theirs/configmaps/there", "theirs"]
+    there = api_server.applied["/api/v1/namespaces/theirs/configmaps/there"]
+    assert there == config_map("there", "theirs", whose="somebody's")
+
+
+def test_what_cannot_be_put_back_is_said_and_the_credentials_go_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    theirs = adopted_cluster(tmp_path, monkeypatch, api_server)
+    theirs.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
+    (tmp_path / "refusing").touch()
+    (left,) = theirs.leave(restore=True)
+    assert left.startswith("server: `kubectl delete Namespace demo --ignore-not-found` ended with 1")
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_what_is_to_be_kept_is_not_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    theirs = adopted_cluster(tmp_path, monkeypatch, api_server)
+    theirs.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
+    assert theirs.leave(restore=False) == []
+    assert "delete" not in (tmp_path / "asked").read_text()
 
 
 def test_variables_that_lead_helm_elsewhere_are_not_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

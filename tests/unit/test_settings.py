@@ -283,7 +283,19 @@ def test_contexts_are_read_for_the_clusters_that_they_name(
     found = settings.read(
         configured(f"--kubeconfig={kubeconfig}", "--context=server=kind-a", "--context=client=kind-b")
     )
-    assert (found.contexts, found.kubeconfig) == ({"server": "kind-a", "client": "kind-b"}, kubeconfig)
+    assert (found.contexts, found.kubeconfigs) == ({"server": "kind-a", "client": "kind-b"}, (kubeconfig,))
+
+
+def test_contexts_may_be_in_any_of_several_kubeconfigs_as_for_kubectl(
+    configured: Callable[..., pytest.Config], kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, missing = tmp_path / "other", tmp_path / "missing"
+    other.write_text(yaml.safe_dump({"contexts": [{"name": "eks-c"}]}))
+    monkeypatch.setenv("KUBECONFIG", f"{missing}:{other}::{kubeconfig}")
+    found = settings.read(configured("--context=server=kind-a", "--context=client=eks-c"))
+    assert found.kubeconfigs == (missing, other, kubeconfig)
+    with pytest.raises(ValueError, match=r"missing, .*/other, .*/kubeconfig has no context x; it has eks-c, kind-a"):
+        settings.read(configured("--context=server=x"))
 
 
 @pytest.mark.parametrize("given", ["kind-a", "other=kind-a", "server=", "=kind-a"])
