@@ -7,7 +7,6 @@ half made, and the next one goes on with the steps that are missing.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import inspect
 import os
@@ -20,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
+
+from supply.locking import locked
 
 TAIL = 20
 
@@ -125,12 +126,11 @@ def folders(steps: Sequence[Step], cache: Path) -> dict[str, Path]:
 def _lock(cache: Path, say: Callable[[str], None]) -> Iterator[None]:
     """One build at a time for each cache; a second one waits for the first."""
     cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("supply: another build is using this cache: waiting for it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
+
+    def busy(owner: str) -> None:
+        say(f"supply: another build ({owner}) is using this cache: waiting for it")
+
+    with locked(cache / "lock", f"process {os.getpid()}", busy):
         yield
 
 
