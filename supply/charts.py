@@ -200,14 +200,22 @@ def _inside(chart: Path) -> dict[str, Path]:
     }
 
 
+def helm_environment(kept: Collection[str] = ()) -> dict[str, str]:
+    """This process's environment; of the variables that Helm reads itself (`HELM_…`), only those named are kept.
+
+    Others lead it to another cluster, namespace or user than it is asked for (see `helm help`, Environment variables).
+    """
+    return {name: value for name, value in os.environ.items() if name in kept or not name.startswith("HELM_")}
+
+
 def _helm(helm: Path, *arguments: str) -> str:
     """Run Helm with a home of its own, so that neither its user's repositories nor a proxy's mood matter. Raises `ChartError`."""
     with tempfile.TemporaryDirectory() as home:
         places = {f"HELM_{name}_HOME": f"{home}/{name.lower()}" for name in ("CACHE", "CONFIG", "DATA")}
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("HELM_")}
+        environment = helm_environment() | places
         try:
             done = subprocess.run(
-                [helm, *arguments], env=kept | places, capture_output=True, text=True, timeout=PATIENCE, check=False
+                [helm, *arguments], env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
             )
         except subprocess.TimeoutExpired:
             raise ChartError(f"`helm {' '.join(arguments)}` did not end in {PATIENCE:g} s") from None

@@ -7,7 +7,6 @@ half made, and the next one goes on with the steps that are missing.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import inspect
 import os
@@ -20,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
+
+from supply.locking import locked
 
 TAIL = 20
 
@@ -128,14 +129,13 @@ def lock(cache: Path, say: Callable[[str], None] | None = None) -> Iterator[None
     Raises `BuildError`.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if say is None:
-                raise BuildError(f"a build is using {cache}: try again when it has ended") from None
-            say("supply: another build is using this cache: waiting for it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
+
+    def busy(owner: str) -> None:
+        if say is None:
+            raise BuildError(f"a build ({owner}) is using {cache}: try again when it has ended")
+        say(f"supply: another build ({owner}) is using this cache: waiting for it")
+
+    with locked(cache / "lock", f"process {os.getpid()}", busy):
         yield
 
 

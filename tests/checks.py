@@ -48,7 +48,9 @@ def components_are_ready(spires: Iterable[Spire], soon: float = SOON) -> None:
         nodes = wait_for(cluster.nodes_ready, soon)
 
         def ready(condition: Condition[int], namespace: str, name: str, cluster: Cluster = cluster) -> int:
-            return wait_for(condition, soon, fails_if=lambda: failures.unrecoverable(cluster, (namespace,), prefix=name))
+            return wait_for(
+                condition, soon, fails_if=lambda: failures.unrecoverable(cluster, (namespace,), prefix=name)
+            )
 
         server = pods.stateful_set_ready(cluster, SERVER_NAMESPACE, "spire-server")
         count = ready(server, SERVER_NAMESPACE, "spire-server")

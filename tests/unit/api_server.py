@@ -1,7 +1,8 @@
 """An API server that says that nodes are ready, and that this suite made the cluster of the image `node:1`.
 
-It serves ConfigMaps. How it takes one goes by its name: `refused` (as for a field that is not in the schema), `elsewhere` (it answers for
-something else), `forbidden`, `invalid`; any other is applied, and is there already. Its words are recorded.
+It serves namespaces (there is `theirs`) and ConfigMaps (there is `theirs/there`). How it takes one goes by its name: `refused` (as
+for a field that is not in the schema), `elsewhere` (it answers for something else), `forbidden`, `invalid`; any other is applied,
+and is there already. Its words are recorded.
 """
 
 from __future__ import annotations
@@ -38,13 +39,24 @@ WITHOUT_NETWORK = {
 WITHOUT_CSI_NODE = {"status": "False", "reason": "KubeletNotReady", "message": "CSINode is not yet initialized"}
 KINDS = {
     "kind": "APIResourceList",
-    "resources": [{"name": "configmaps", "namespaced": True, "kind": "ConfigMap", "verbs": ["create", "patch"]}],
+    "resources": [
+        {"name": "configmaps", "namespaced": True, "kind": "ConfigMap", "verbs": ["create", "get", "patch"]},
+        {"name": "namespaces", "namespaced": False, "kind": "Namespace", "verbs": ["create", "get", "patch"]},
+    ],
+}
+THERE = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "there", "namespace": "theirs", "uid": "1", "resourceVersion": "2"},
+    "data": {"whose": "somebody's"},
 }
 MADE_OF = f"/api/v1/namespaces/kube-system/configmaps/{clusters.OWNER}"
 ANSWERS = {
     "/version": {"gitVersion": "v1.36.3"},
     "/apis": {"kind": "APIGroupList", "groups": []},
     "/api/v1": KINDS,
+    "/api/v1/namespaces/theirs": {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "theirs"}},
+    "/api/v1/namespaces/theirs/configmaps/there": THERE,
     MADE_OF: {"data": {"image": "node:1"}},
 }
 UNDECLARED = (
@@ -80,12 +92,14 @@ class ApiServer(ThreadingHTTPServer):
     """The server; `asked` are the requests that change something or would, as method, path and query.
 
     `nodes` are its answers about the nodes, one after the other, the last one from then on.
+    `applied` are the objects that were, by their paths, in that order.
     """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[tuple[str, str, dict[str, list[str]]]] = []
         self.nodes = [nodes(READY)]
+        self.applied: dict[str, dict[str, Any]] = {}
 
     def kubeconfig(self) -> str:
         """A kubeconfig that leads here."""
@@ -101,25 +115,29 @@ class _Handler(BaseHTTPRequestHandler):
             more = len(self.server.nodes) > 1
             self._answer(200, json.dumps(self.server.nodes.pop(0) if more else self.server.nodes[0]))
             return
-        self._answer(200 if asked in ANSWERS else 404, json.dumps(ANSWERS.get(asked, {})))
+        found = self.server.applied.get(asked) or ANSWERS.get(asked)
+        self._answer(404 if found is None else 200, json.dumps(found or {}))
 
     def do_PATCH(self) -> None:
         assert self.headers["Content-Type"] == "application/apply-patch+yaml"
-        name, _ = self._asked()
-        self._answer(*{"refused": UNDECLARED, "forbidden": FORBIDDEN, "elsewhere": ELSEWHERE}.get(name, APPLIED))
+        manifest, _ = self._asked()
+        refusals = {"refused": UNDECLARED, "forbidden": FORBIDDEN, "elsewhere": ELSEWHERE}
+        answer = refusals.get(manifest["metadata"]["name"], APPLIED)
+        if answer is APPLIED:
+            self.server.applied[self.path.partition("?")[0]] = manifest
+        self._answer(*answer)
 
     def do_POST(self) -> None:
-        name, query = self._asked()
+        manifest, query = self._asked()
         answers = {"forbidden": FORBIDDEN, "elsewhere": ELSEWHERE, "invalid": INVALID}
         if query.get("fieldValidation") == ["Strict"]:
             answers["refused"] = UNKNOWN
-        self._answer(*answers.get(name, THERE_ALREADY))
+        self._answer(*answers.get(manifest["metadata"]["name"], THERE_ALREADY))
 
-    def _asked(self) -> tuple[str, dict[str, list[str]]]:
+    def _asked(self) -> tuple[dict[str, Any], dict[str, list[str]]]:
         path, _, query = self.path.partition("?")
         self.server.asked.append((self.command, path, parse_qs(query)))
-        manifest = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        return manifest["metadata"]["name"], parse_qs(query)
+        return json.loads(self.rfile.read(int(self.headers["Content-Length"]))), parse_qs(query)
 
     def _answer(self, status: int, body: str) -> None:
         self.send_response(status)
@@ -142,12 +160,12 @@ def serving() -> Iterator[ApiServer]:
         thread.join()
 
 
-def kubeconfig(port: int) -> str:
-    """A kubeconfig that leads to this port."""
+def kubeconfig(port: int, host: str = "127.0.0.1", **cluster: str) -> str:
+    """A kubeconfig that leads to this port; `cluster` is what it says of the cluster besides."""
     found: dict[str, Any] = {
         "current-context": "a",
         "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
-        "clusters": [{"name": "a", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+        "clusters": [{"name": "a", "cluster": {"server": f"http://{host}:{port}", **cluster}}],
         "users": [{"name": "a", "user": {"token": "t"}}],
     }
     return yaml.safe_dump(found)

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from fixtures.breaking import Thing, clean
+from fixtures.applying import clean
+from fixtures.breaking import Thing
 from fixtures.clusters import Cluster, ClusterError
 from fixtures.post_render import merge_patch
 

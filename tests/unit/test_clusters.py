@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def test_a_cluster_that_exists_is_taken_once_its_nodes_are_ready_and_refused_at_
     api_server.nodes = [nodes(WITHOUT_CSI_NODE), nodes(WITHOUT_CSI_NODE), nodes(READY)]
     made = cluster(tmp_path, monkeypatch, 0, "")
     made.kubectl_path.write_text(f"#!/bin/sh\ncat {tmp_path}/given\n")
-    made.adopt(tmp_path / "given", "a")
+    made.adopt([tmp_path / "given"], "a")
     made._forget_client()
     assert len(api_server.nodes) == 1, "its nodes were not waited for"
     with socket.socket() as closed:
@@ -104,7 +105,7 @@ def test_a_cluster_that_exists_is_taken_once_its_nodes_are_ready_and_refused_at_
         (tmp_path / "given").write_text(kubeconfig(closed.getsockname()[1]))
         began = time.monotonic()
         with pytest.raises(ClusterError, match="its API server does not answer"):
-            made.adopt(tmp_path / "given", "a")
+            made.adopt([tmp_path / "given"], "a")
         assert time.monotonic() - began < 10
 
 
@@ -145,7 +146,7 @@ def test_a_cluster_that_was_kept_is_taken_if_it_is_of_the_same_node_image(
         assert ("delete cluster --name t-server" in said.read_text()) is made_anew
     else:
         assert not said.exists(), "Kind need not be asked for a cluster that answers"
-    # Though what was remembered of it is lost, it is deleted in the end.
+    # Though what was recorded of it is lost, it is deleted in the end.
     kept.delete_if_ours()
     assert said.read_text().count("delete cluster") == 1 + made_anew
 
@@ -176,6 +177,199 @@ def test_a_cluster_that_was_kept_and_is_stopped_is_made_anew(
     stopped.create()
     assert stopped.created_here
     assert (tmp_path / "said").read_text().count("delete cluster") == created(tmp_path) == 1
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port to which nobody can connect."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        yield closed.getsockname()[1]
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("adopted", [False, True])
+def test_no_proxy_is_between_this_process_and_a_cluster_on_this_machine(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    api_server: ApiServer,
+    closed_port: int,
+    variable: str,
+    adopted: bool,
+) -> None:
+    monkeypatch.setenv(variable, f"http://127.0.0.1:{closed_port}")
+    made = cluster(tmp_path, monkeypatch, 0, "")
+    made.adopted = adopted
+    made.kubeconfig_path.write_text(api_server.kubeconfig())
+    assert [node.metadata.name for node in made.core.list_node().items] == ["node"]
+    # The WebSocket's library has rules of its own. The answer is the API server's: it knows of no such pod.
+    with pytest.raises(ClusterError, match="Handshake status 404"):
+        made.execute("demo", "server", "server", "ls")
+
+
+@pytest.mark.parametrize(
+    ("adopted", "host", "proxied"),
+    [(True, "192.0.2.7", True), (True, "api.example", True), (True, "::1", False), (False, "192.0.2.7", False)],
+)
+def test_a_cluster_elsewhere_keeps_the_proxy_that_leads_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, adopted: bool, host: str, proxied: bool
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "elsewhere.example")
+    made = cluster(tmp_path, monkeypatch, 0, "")
+    made.adopted = adopted
+    made.kubeconfig_path.write_text(kubeconfig(6443, f"[{host}]" if ":" in host else host))
+    configuration = made.client.configuration
+    assert configuration.proxy == "http://proxy.example:3128"
+    assert configuration.no_proxy.split(",") == ["elsewhere.example", *([] if proxied else [host])]
+
+
+def kept_cluster(folder: Path, monkeypatch: pytest.MonkeyPatch, exported: str) -> Cluster:
+    """A cluster that an earlier run kept, whose kubeconfig leads where this one does."""
+    (folder / "existing").write_text("t-server\n")
+    (folder / "exported").write_text(exported)
+    kept = cluster(folder, monkeypatch, 0, "")
+    (kept.path / clusters.OWNER).touch()
+    kept.kubeconfig_path.write_text(exported)
+    return kept
+
+
+def test_a_kept_cluster_that_a_proxy_hides_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer, closed_port: int
+) -> None:
+    hidden = kubeconfig(api_server.server_port, **{"proxy-url": f"http://127.0.0.1:{closed_port}"})
+    kept = kept_cluster(tmp_path, monkeypatch, hidden)
+    with pytest.raises(
+        ClusterError,
+        match=r"^server: the API server of t-server cannot be reached from this process, and a proxy is between, ",
+    ) as caught:
+        kept.create()
+    assert "\n" not in str(caught.value)
+    kept.delete_if_ours()
+    assert "delete" not in (tmp_path / "said").read_text()
+
+
+@pytest.mark.parametrize("owned", [True, False])
+def test_a_kept_cluster_that_another_program_reaches_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_port: int, owned: bool
+) -> None:
+    kept = kept_cluster(tmp_path, monkeypatch, kubeconfig(closed_port))
+    if not owned:
+        (kept.path / clusters.OWNER).unlink()
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    (tmp_path / "kubectl").write_text(
+        '#!/bin/sh\ntest "$*$HTTPS_PROXY" != "get --raw /readyz --request-timeout=5s" || echo ok\n'
+    )
+    with pytest.raises(ClusterError, match=r"cannot be reached from this process, and kubectl reaches it, "):
+        kept.create()
+    kept.delete_if_ours()
+    assert "delete" not in (tmp_path / "said").read_text()
+
+
+KUBECTL = """#!/bin/sh
+case "$1" in
+config) echo "$KUBECONFIG $@" >> {folder}/asked; cat {folder}/exported ;;
+*) echo "$@" >> {folder}/asked; test ! -f {folder}/refusing || {{ echo refused >&2; exit 1; }} ;;
+esac
+"""
+
+
+def adopted_cluster(folder: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer) -> Cluster:
+    """A cluster that exists already, in the context `theirs` of the second of two kubeconfigs."""
+    monkeypatch.setenv("TMPDIR", str(folder / "scratch"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    (folder / "scratch").mkdir()
+    (folder / "exported").write_text(api_server.kubeconfig())
+    made = cluster(folder, monkeypatch, 0, "")
+    (folder / "kubectl").write_text(KUBECTL.format(folder=folder))
+    made.adopt([Path("first"), Path("second")], "theirs")
+    return made
+
+
+def test_the_credentials_of_a_cluster_that_is_not_ours_are_only_this_users_and_gone_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    theirs = adopted_cluster(tmp_path, monkeypatch, api_server)
+    (asked,) = (tmp_path / "asked").read_text().splitlines()
+    assert asked == "first:second config view --context theirs --minify --flatten --raw"
+    (folder,) = (tmp_path / "scratch").iterdir()
+    assert theirs.kubeconfig_path.parent == folder
+    assert (folder.stat().st_mode & 0o777, theirs.kubeconfig_path.stat().st_mode & 0o777) == (0o700, 0o600)
+    assert [node.metadata.name for node in theirs.core.list_node().items] == ["node"]
+    assert theirs.leave(restore=True) == []
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert list((tmp_path / ".pytest-kind").rglob("*kubeconfig*")) == []
+
+
+def config_map(name: str, namespace: str, **data: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}, "data": data}
+
+
+def test_what_a_run_made_in_a_cluster_that_is_not_ours_is_removed_and_what_it_changed_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    theirs = adopted_cluster(tmp_path, monkeypatch, api_server)
+    ours = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}},
+        config_map("a", "demo"),
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "theirs"}},
+        config_map("a", "theirs"),
+        config_map("there", "theirs", whose="the suite's"),
+    ]
+    theirs.record_before(*ours)
+    theirs.apply(*ours)
+    theirs.record_before(*ours)  # what is there by now is the suite's own, and not what was there before
+    before = len(api_server.asked)
+    assert theirs.leave(restore=True) == []
+    deleted = [line for line in (tmp_path / "asked").read_text().splitlines() if line.startswith("delete")]
+    assert deleted == [
+        "delete ConfigMap a -n theirs --ignore-not-found",
+        "delete Namespace demo --ignore-not-found",
+    ]
+    restored = [path.removeprefix("/api/v1/namespaces/") for _, path, _ in api_server.asked[before:]]
+    assert restored == ["theirs/configmaps/there", "theirs"]
+    there = api_server.applied["/api/v1/namespaces/theirs/configmaps/there"]
+    assert there == config_map("there", "theirs", whose="somebody's")
+
+
+def test_what_cannot_be_put_back_is_said_and_the_credentials_go_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    theirs = adopted_cluster(tmp_path, monkeypatch, api_server)
+    theirs.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
+    (tmp_path / "refusing").touch()
+    (left,) = theirs.leave(restore=True)
+    assert left.startswith("server: `kubectl delete Namespace demo --ignore-not-found` ended with 1")
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_what_is_to_be_kept_is_not_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    theirs = adopted_cluster(tmp_path, monkeypatch, api_server)
+    theirs.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
+    assert theirs.leave(restore=False) == []
+    assert "delete" not in (tmp_path / "asked").read_text()
+
+
+def test_variables_that_lead_helm_elsewhere_are_not_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = (
+        "KUBECONTEXT",
+        "KUBEAPISERVER",
+        "KUBETOKEN",
+        "KUBEASUSER",
+        "KUBECAFILE",
+        "NAMESPACE",
+        "DRIVER",
+        "DEBUG",
+    )
+    for name in (*elsewhere, "REPOSITORY_CONFIG", "CACHE_HOME"):
+        monkeypatch.setenv(f"HELM_{name}", "x")
+    monkeypatch.setenv("KUBECONFIG", "somebody's")
+    made = cluster(tmp_path, monkeypatch, 0, "")
+    kept = {name for name in made.environment if name.startswith("HELM_")}
+    assert kept == {"HELM_REPOSITORY_CONFIG", "HELM_CACHE_HOME"}
+    assert made.environment["KUBECONFIG"] == str(made.kubeconfig_path)
 
 
 def test_a_cluster_of_somebody_elses_is_neither_taken_nor_deleted(

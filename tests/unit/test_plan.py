@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import sys
 import threading
@@ -252,7 +253,7 @@ def test_a_second_build_waits_for_the_first_and_makes_nothing_again(shop: Worksh
         second = pool.submit(plan.build, [step], shop.cache, say)
         assert first.result(timeout=20) == second.result(timeout=20)
     assert shop.made == ["base"]
-    assert "supply: another build is using this cache: waiting for it" in shop.said
+    assert f"supply: another build (process {os.getpid()}) is using this cache: waiting for it" in shop.said
 
 
 def test_a_commands_output_environment_folder_and_input_are_those_given(tmp_path: Path) -> None:

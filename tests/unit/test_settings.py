@@ -7,7 +7,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -283,7 +283,19 @@ def test_contexts_are_read_for_the_clusters_that_they_name(
     found = settings.read(
         configured(f"--kubeconfig={kubeconfig}", "--context=server=kind-a", "--context=client=kind-b")
     )
-    assert (found.contexts, found.kubeconfig) == ({"server": "kind-a", "client": "kind-b"}, kubeconfig)
+    assert (found.contexts, found.kubeconfigs) == ({"server": "kind-a", "client": "kind-b"}, (kubeconfig,))
+
+
+def test_contexts_may_be_in_any_of_several_kubeconfigs_as_for_kubectl(
+    configured: Callable[..., pytest.Config], kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, missing = tmp_path / "other", tmp_path / "missing"
+    other.write_text(yaml.safe_dump({"contexts": [{"name": "eks-c"}]}))
+    monkeypatch.setenv("KUBECONFIG", f"{missing}:{other}::{kubeconfig}")
+    found = settings.read(configured("--context=server=kind-a", "--context=client=eks-c"))
+    assert found.kubeconfigs == (missing, other, kubeconfig)
+    with pytest.raises(ValueError, match=r"missing, .*/other, .*/kubeconfig has no context x; it has eks-c, kind-a"):
+        settings.read(configured("--context=server=x"))
 
 
 @pytest.mark.parametrize("given", ["kind-a", "other=kind-a", "server=", "=kind-a"])
@@ -435,9 +447,9 @@ def run(tmp_path: Path) -> Run:
     return Run(tmp_path, {**kept, **places, "PYTHONDONTWRITEBYTECODE": "1"})
 
 
-def refusal(run: Run, *arguments: str) -> str:
+def refusal(run: Run, *arguments: str, chosen: Sequence[str] = ("-m", "federation")) -> str:
     """The one sentence with which the real project refuses a command line; nothing is started, nothing left behind."""
-    done = run("-m", "federation", *arguments)
+    done = run(*chosen, *arguments)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.stdout + done.stderr
     assert done.stdout.strip() == ""
     lines = done.stderr.strip().splitlines()
@@ -505,6 +517,34 @@ def test_a_run_with_equal_trust_domains_is_refused(run: Run, write: Write) -> No
 
 def test_a_run_with_a_kubeconfig_that_is_missing_is_refused(run: Run) -> None:
     assert refusal(run, f"--kubeconfig={run.folder}/none") == f"--kubeconfig {run.folder}/none: there is no such file"
+
+
+DISRUPTIVE = [
+    ["-m", "resilience"],
+    ["-m", "selftest"],
+    ["-m", "federation or selftest"],
+    ["tests/test_6_outage.py"],
+    ["tests/test_7_selftest.py::test_other_ports_are_no_fault"],
+]
+
+
+@pytest.mark.parametrize("chosen", DISRUPTIVE, ids=" ".join)
+def test_what_takes_things_away_is_refused_on_clusters_that_are_not_the_suites_own(
+    run: Run, kubeconfig: Path, chosen: list[str]
+) -> None:
+    said = refusal(run, f"--kubeconfig={kubeconfig}", "--context=server=kind-a", chosen=chosen)
+    assert said.startswith("--context: -m resilience and -m selftest take servers, agents and networks away")
+    assert said.endswith("give --allow-disruption where that may be")
+
+
+@pytest.mark.parametrize("chosen", [*DISRUPTIVE, ["-m", "federation"], ["-m", "upgrade"]], ids=" ".join)
+def test_what_takes_nothing_away_or_is_allowed_to_is_not_refused(
+    configured: Callable[..., pytest.Config], monkeypatch: pytest.MonkeyPatch, kubeconfig: Path, chosen: list[str]
+) -> None:
+    monkeypatch.chdir(PROJECT)
+    allowed = ["--allow-disruption"] if chosen in DISRUPTIVE else []
+    found = settings.read(configured(f"--kubeconfig={kubeconfig}", "--context=server=kind-a", *allowed, *chosen))
+    assert found.contexts == {"server": "kind-a"}
 
 
 def test_a_run_on_a_machine_without_an_engine_is_refused(run: Run) -> None:

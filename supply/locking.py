@@ -1,0 +1,40 @@
+"""One process at a time, by a lock of the kernel's (flock(2)), which is free again however the process that has it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+
+@contextmanager
+def locked(path: Path, owner: str, busy: Callable[[str], None]) -> Iterator[None]:
+    """Have the lock of a file while the block runs; `owner` is written there, for those who find it taken.
+
+    Where another process has it, `busy` is called with the owner that it wrote. Unless that raises, the lock is waited for.
+    No program that is started meanwhile inherits it (PEP 446). The file stays: who removed it could remove another's.
+    """
+    with _opened(path) as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            busy(handle.read().strip())
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        handle.seek(0)
+        handle.truncate()
+        handle.write(f"{owner}\n")
+        handle.flush()
+        yield
+
+
+def _opened(path: Path) -> IO[str]:
+    """The file, open to read and write; a new one is open to all users, whose runs may share this machine."""
+    try:
+        return path.open("r+")
+    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        os.fchmod(descriptor, 0o666)
+        return os.fdopen(descriptor, "r+")
