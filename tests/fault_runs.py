@@ -37,11 +37,11 @@ class Verdict:
 
     @property
     def named(self) -> bool:
-        """Whether the diagnosis names the link, on the cluster of the fault, for the reason that is expected."""
+        """Whether the diagnosis names the link that is expected, in the words that are expected."""
         if self.fault.link == REFUSED:
             return bool(re.search(self.fault.sentence, self.result.verdict))
-        link, told = self._broken_link
-        return link in self.fault.link.split("|") and bool(re.search(self.fault.sentence, told))
+        link, words = self._broken_link
+        return link in self.fault.link.split("|") and bool(re.search(self.fault.sentence, words))
 
     @property
     def right(self) -> bool:

@@ -21,7 +21,7 @@ from tests.machine_load import Slowed
 
 PREFIX = "reliability-"
 VERDICTS = ("RED:", "REFUSED:", "GREEN:")
-ENDING = 120.0  # seconds that a run may take to end once it is told to
+ENDING = 120.0  # seconds that a run may take to end after a signal
 RUNNING = 1200.0
 INTERRUPTED = 2  # pytest's exit code
 
@@ -117,8 +117,8 @@ class Result:
         starts = [number for number, line in enumerate(lines) if line.startswith(VERDICTS)]
         if not starts:
             return f"no verdict; last line: {next((line for line in reversed(lines) if line.strip()), '')}"
-        told = lines[starts[-1] :]
-        return " | ".join(line.strip() for line in told if line.strip() and line.strip() != str(self.folder))
+        last = lines[starts[-1] :]
+        return " | ".join(line.strip() for line in last if line.strip() and line.strip() != str(self.folder))
 
     @property
     def diagnosis(self) -> list[str]:

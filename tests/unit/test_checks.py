@@ -274,3 +274,25 @@ def test_a_call_that_is_about_to_be_let_in_is_waited_for_and_one_that_is_not_say
     answered(refused)
     with pytest.raises(WaitError, match=r"lets in did not come .*401 Invalid token"):
         wait_for(let_in(demo), TOO_SOON)
+
+
+@pytest.mark.parametrize("name", sorted({*checks.CHECKS} - {"demo server", "success"}))
+def test_a_check_waits_no_longer_than_it_may(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a federation that does not answer at all."""
+    monkeypatch.setattr(unknown_fields, "unknown_fields", OneAfterTheOther(GONE))
+    made = federated(tmp_path, GONE)
+    made.forwards["server.example"] = made.forwards["client.example"]
+    server = made.spires["server.example"]
+    probe = SimpleNamespace(spire=server, cluster=server.cluster, endpoint=OneAfterTheOther(REFUSED))
+    if name == "nodes ready":
+        silent = Condition("nodes", OneAfterTheOther(ClusterError("Read timed out.")))
+        monkeypatch.setattr(server.cluster, "nodes_ready", silent)
+    world: Any = SimpleNamespace(
+        stage=SimpleNamespace(clusters=[server.cluster], spires=[server]),
+        federation=made,
+        demo=SimpleNamespace(probes={"server.example": probe}, namespace="demo"),
+    )
+    began = time.monotonic()
+    with pytest.raises(WaitError):
+        checks.CHECKS[name](world, TOO_SOON)
+    assert time.monotonic() - began < 2.0

@@ -121,7 +121,7 @@ def test_the_table_has_totals_and_says_what_is_too_slow(tmp_path: Path) -> None:
 
 
 class Runs:
-    """Runs that end as they are told to, by the beginning of their folders' names; what was asked of them, in order."""
+    """Runs that end with these codes, by the beginning of their folders' names; `asked` is what was asked, in order."""
 
     def __init__(self, codes: dict[str, list[int]]) -> None:
         self.codes = codes
