@@ -131,7 +131,7 @@ def test_what_could_not_be_had_is_said_where_it_would_stand(tmp_path: Path) -> N
         raise ConnectionError("the API refuses connections")
 
     diagnostics._keep(tmp_path / "server" / "pods.txt", ask)
-    assert (tmp_path / "server" / "pods.txt").read_text() == "could not be had: the API refuses connections\n"
+    assert (tmp_path / "server" / "pods.txt").read_text() == "not available: the API refuses connections\n"
 
 
 def test_the_reason_for_which_something_could_not_be_had_has_its_secrets_removed_too(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_the_reason_for_which_something_could_not_be_had_has_its_secrets_removed
         raise RuntimeError(f"401 for Bearer {token}")
 
     diagnostics._keep(tmp_path / "pods.txt", ask)
-    assert (tmp_path / "pods.txt").read_text() == f"could not be had: 401 for Bearer {REDACTED}\n"
+    assert (tmp_path / "pods.txt").read_text() == f"not available: 401 for Bearer {REDACTED}\n"
 
 
 def test_what_is_gathered_has_no_secrets_among_its_objects() -> None:
