@@ -1,16 +1,22 @@
-"""Charts that are to be pulled: asked for in the right words, and refused in a sentence where they cannot be had."""
+"""Charts that are to be pulled: asked for in the right words, and refused in a sentence where they cannot be had.
+
+And releases: each is rendered once.
+"""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from packaging.version import Version
 
 from fixtures import sources, supply
+from fixtures.release import Release
 from fixtures.sources import Source
-from fixtures.supply import CHART_REPOSITORY, SupplyError
+from fixtures.supply import CHART_REPOSITORY, Supply, SupplyError
+from fixtures.workloads import DemoImages
 from supply import versions
 
 # Writes down how it was called, and pulls a chart of the version that was asked for, or 0.30.0.
@@ -19,6 +25,10 @@ import pathlib, sys
 given = sys.argv[1:]
 with open("{folder}/calls", "a") as calls:
     calls.write(" ".join(given) + "\\n")
+if given[0] == "template":
+    for kind, name in (("StatefulSet", "spire-server"), ("DaemonSet", "spire-agent")):
+        print("---\\nkind: " + kind + "\\nspec: {{template: {{spec: {{containers: [{{name: " + name + ", image: x/" + name + ":1}}]}}}}}}")
+    sys.exit()
 if "refused" in " ".join(given):
     sys.exit("level=warning msg=ignored\\nError: response status code 403: denied")
 name = given[1].rpartition("/")[2]
@@ -123,3 +133,32 @@ def test_a_helm_that_does_not_run_is_refused_in_a_sentence(monkeypatch: pytest.M
     monkeypatch.setattr(supply, "_on_path", lambda _: program)
     with pytest.raises(SupplyError, match="helm does not say its version: helm: exec format error"):
         supply._helm(tmp_path)
+
+
+def supplied(helm: Path, rendered: dict[str, str]) -> Supply:
+    demo = DemoImages("server", "client", "client")
+    return Supply("for a test", helm, helm, helm, None, (), {}, {}, demo, "", rendered)
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Release:
+    chart = tmp_path / "spire"
+    chart.mkdir()
+    (chart / "Chart.yaml").write_text("name: spire\nversion: 0.30.0\n")
+    return Release(chart, chart, {"a": 1})
+
+
+def test_a_release_is_rendered_once_and_one_with_other_values_by_itself(helm: Path, release: Release) -> None:
+    made = supplied(helm, {})
+    expected = {"spire-server": "x/spire-server:1", "spire-agent": "x/spire-agent:1"}
+    assert made.expected_images(release) == made.expected_images(release) == expected
+    assert [found["kind"] for found in made.manifests(release)] == ["StatefulSet", "DaemonSet"]
+    assert len(calls(helm)) == 1
+    made.manifests(replace(release, values={"a": 2}))
+    assert len(calls(helm)) == 2
+
+
+def test_manifests_that_are_known_already_are_not_rendered_again(helm: Path, release: Release) -> None:
+    made = supplied(helm, {release.mark: "kind: Known\n"})
+    assert made.manifests(release) == [{"kind": "Known"}]
+    assert not (helm.parent / "calls").exists()
