@@ -6,6 +6,7 @@ And releases: each is rendered once.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,8 @@ with open("{folder}/calls", "a") as calls:
     calls.write(" ".join(given) + "\\n")
 if given[0] == "template":
     for kind, name in (("StatefulSet", "spire-server"), ("DaemonSet", "spire-agent")):
-        print("---\\nkind: " + kind + "\\nspec: {{template: {{spec: {{containers: [{{name: " + name + ", image: x/" + name + ":1}}]}}}}}}")
+        container = "{{name: " + name + ", image: x/" + name + ":1}}"
+        print("---\\nkind: " + kind + "\\nspec: {{template: {{spec: {{containers: [" + container + "]}}}}}}")
     sys.exit()
 if "refused" in " ".join(given):
     sys.exit("level=warning msg=ignored\\nError: response status code 403: denied")
@@ -138,6 +140,23 @@ def test_a_helm_that_does_not_run_is_refused_in_a_sentence(monkeypatch: pytest.M
 def supplied(helm: Path, rendered: dict[str, str]) -> Supply:
     demo = DemoImages("server", "client", "client")
     return Supply("for a test", helm, helm, helm, None, (), {}, {}, demo, "", rendered)
+
+
+def test_lifetimes_that_do_not_fit_are_named_once_with_their_clusters_and_releases(
+    helm: Path, release: Release, recorded: Callable[[str], str]
+) -> None:
+    fitting = recorded("own-chart-manifests.yaml")
+    unfit = fitting.replace('"refresh_hint": "5m"', '"refresh_hint": "10h"')
+    releases = {name: replace(release, values={"cluster": name}) for name in ("server", "client")}
+    upgraded = {name: replace(release, values={"upgraded": name}) for name in ("server", "client")}
+    rendered = {each.mark: fitting for each in (*releases.values(), *upgraded.values())}
+    made = replace(supplied(helm, rendered), releases=releases, upgraded=upgraded)
+    assert made.unfit_lifetimes() == []
+    rendered[releases["client"].mark] = rendered[upgraded["server"].mark] = unfit
+    rendered[upgraded["client"].mark] = fitting.replace('"ca_ttl": "24h"', '"ca_ttl": "5h"')
+    polls, svids = made.unfit_lifetimes()
+    assert polls.startswith("client, server upgraded: peers poll the bundle every 2h30m ")
+    assert svids.startswith("client upgraded: default_x509_svid_ttl is 1h, ")
 
 
 @pytest.fixture
