@@ -60,12 +60,14 @@ class ChartPair:
 class Overrides:
     """Values that make a chart run built images, and how far they go.
 
-    `replaced` says what stands in for what is pulled; `unsupplied` are the references that are still pulled with these values.
+    `replaced` says what stands in for what is pulled; `unsupplied` are the references that are still pulled with these
+    values. `rendered` are the manifests with them, as `render` returns them.
     """
 
     values: dict[str, Any]
     replaced: dict[str, str]
     unsupplied: list[str]
+    rendered: str
 
     @property
     def other_versions(self) -> list[str]:
@@ -249,10 +251,15 @@ def render(
             ) from error
 
 
+def manifests(rendered: str) -> list[dict[str, Any]]:
+    """The objects of rendered manifests, in their order."""
+    return [found for found in yaml.load_all(rendered, Loader=_Loader) if found]
+
+
 def images(rendered: str) -> list[str]:
     """Every image that containers and init containers of rendered manifests run, in the order in which they first appear."""
     found: dict[str, None] = {}
-    for manifest in yaml.load_all(rendered, Loader=_Loader):
+    for manifest in manifests(rendered):
         found.update(dict.fromkeys(_images(manifest)))
     return list(found)
 
@@ -307,13 +314,14 @@ def overrides(
         name = "/".join(part for part in (image.get("registry"), image["repository"]) if part)
         if name in by_name:
             _put(overlay, path, _setting(by_name[name], image))
-    left = images(render(chart.spire, [values, overlay], helm, kubernetes=kubernetes))
+    rendered = render(chart.spire, [values, overlay], helm, kubernetes=kubernetes)
+    left = images(rendered)
     unsupplied = [reference for reference in left if reference not in built and reference not in handed]
     replaced = {reference: ours for reference, ours in chosen.items() if reference not in unsupplied}
     wrong = sorted(set(left) - set(unsupplied) - set(chosen.values()))
     if wrong:
         raise ChartError(f"chart {chart.version} runs {', '.join(wrong)} whatever its image values say")
-    return Overrides(overlay, replaced, unsupplied)
+    return Overrides(overlay, replaced, unsupplied, rendered)
 
 
 def _same(pulled: str, handed: Collection[str]) -> str | None:

@@ -8,12 +8,23 @@ from fixtures import pods
 from fixtures.calls import Calls
 from fixtures.clusters import Cluster
 from fixtures.release import SERVER_NAMESPACE
+from fixtures.settings import Settings
 from fixtures.spire import SERVER_POD, TORNJAK, Spire
 from fixtures.supply import Supply
 from fixtures.waiting import wait_for
 from tests import checks
 
 pytestmark = pytest.mark.federation
+
+
+@pytest.mark.upgrade
+@pytest.mark.resilience
+@pytest.mark.selftest
+@pytest.mark.dependency(name="lifetimes fit")
+def test_lifetimes_fit(unfit_lifetimes: list[str], settings: Settings) -> None:
+    # Read from the manifests before anything is installed; each is a warning of the run, strict or not.
+    if settings.strict and unfit_lifetimes:
+        pytest.fail("\n".join(unfit_lifetimes), pytrace=False)
 
 
 @pytest.mark.dependency(name="nodes ready")

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from packaging.version import Version
 
-from supply.charts import ChartError, ChartPair, find, images, overrides, prepare, print_images, split
+from supply.charts import ChartError, ChartPair, find, images, manifests, overrides, prepare, print_images, split
 from supply.images import PREFIX
 
 # Stands in for Helm: `template` gives one pod with the image at every image value, merged as Helm merges, or what `HELM-FAILS` says;
@@ -267,6 +267,11 @@ class TestOverrides:
             found.replaced["example.com/spiffe/spire-controller-manager:0.6.2"]
             == f"{PREFIX}/spire-controller-manager:0.7.0"
         )
+
+    def test_the_manifests_are_those_with_the_overriding_values(self, pair: ChartPair, helm: Path) -> None:
+        found = overrides(pair, {}, helm, BUILT)
+        assert set(images(found.rendered)) == set(found.replaced.values())
+        assert [manifest["kind"] for manifest in manifests(found.rendered)] == ["Pod"]
 
     def test_spire_keeps_the_charts_minor_version(self, pair: ChartPair, helm: Path) -> None:
         assert overrides(pair, {}, helm, BUILT).values["spire-server"]["image"]["tag"] == "1.14.12"

@@ -287,6 +287,23 @@ def test_a_green_run_ends_with_its_verdict_alone(project: pytest.Pytester) -> No
     assert json.loads((project.path / "run" / "phases.json").read_text()) == {"red_at": None, "phases": []}
 
 
+def test_a_warning_is_shown_at_once_and_again_at_the_end_and_stays_in_the_folder(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        """
+        from fixtures.reporting import REPORT
+
+        def test_fine(pytestconfig):
+            for text in ("server: too long", "client: too short"):
+                pytestconfig.stash[REPORT].warn(text)
+        """
+    )
+    done = project.runpytest_inprocess()
+    done.stdout.fnmatch_lines(["warnings", "server: too long", "client: too short", "GREEN: 1 passed"])
+    shown = [line.split("s  ", 1)[1] for line in (project.path / "terminal.txt").read_text().splitlines()[:-1]]
+    assert shown == ["warning: server: too long", "warning: client: too short"]
+    assert (project.path / "run" / "warnings.txt").read_text() == "server: too long\nclient: too short\n"
+
+
 def test_a_run_without_clusters_has_no_folder_no_verdict_and_no_timings(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\naddopts = -p fixtures.settings -p fixtures.reporting\n")
     pytester.makepyfile("def test_fine(): pass")

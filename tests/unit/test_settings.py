@@ -18,6 +18,7 @@ import yaml
 from fixtures import settings
 from fixtures.settings import BUNDLE_PORT, DEMO_PORT, FEDERATES_WITH, PROJECT
 from supply.host import Engine
+from tests import test_1_deployment
 
 pytest_plugins = ["pytester"]
 
@@ -410,6 +411,14 @@ def test_clusters_are_wanted_by_a_marker_or_by_one_of_their_files(
 ) -> None:
     monkeypatch.chdir(PROJECT)
     assert settings.wants_clusters(configured("--rootdir", str(PROJECT), *arguments)) is wanted
+
+
+def test_a_warning_is_red_with_strict_alone(configured: Callable[..., pytest.Config]) -> None:
+    lenient, strict = settings.read(configured()), settings.read(configured("--strict"))
+    test_1_deployment.test_lifetimes_fit(["server: too long"], lenient)
+    test_1_deployment.test_lifetimes_fit([], strict)
+    with pytest.raises(pytest.fail.Exception, match="server: too long"):
+        test_1_deployment.test_lifetimes_fit(["server: too long"], strict)
 
 
 @dataclass

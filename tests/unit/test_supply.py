@@ -1,8 +1,13 @@
-"""Charts that are to be pulled: asked for in the right words, and refused in a sentence where they cannot be had."""
+"""Charts that are to be pulled: asked for in the right words, and refused in a sentence where they cannot be had.
+
+And releases: each is rendered once.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,6 +20,7 @@ from fixtures.release import Release
 from fixtures.settings import Settings
 from fixtures.sources import Source
 from fixtures.supply import CHART_REPOSITORY, Supply, SupplyError
+from fixtures.workloads import DemoImages
 from supply import versions
 from tests.unit.test_sources import write_charts
 
@@ -24,6 +30,11 @@ import pathlib, sys
 given = sys.argv[1:]
 with open("{folder}/calls", "a") as calls:
     calls.write(" ".join(given) + "\\n")
+if given[0] == "template":
+    for kind, name in (("StatefulSet", "spire-server"), ("DaemonSet", "spire-agent")):
+        container = "{{name: " + name + ", image: x/" + name + ":1}}"
+        print("---\\nkind: " + kind + "\\nspec: {{template: {{spec: {{containers: [" + container + "]}}}}}}")
+    sys.exit()
 if "refused" in " ".join(given):
     sys.exit("level=warning msg=ignored\\nError: response status code 403: denied")
 name = given[1].rpartition("/")[2]
@@ -179,3 +190,49 @@ def test_a_helm_that_does_not_run_is_refused_in_a_sentence(monkeypatch: pytest.M
     monkeypatch.setattr(supply, "_on_path", lambda _: program)
     with pytest.raises(SupplyError, match="helm does not say its version: helm: exec format error"):
         supply._helm(tmp_path)
+
+
+def supplied(helm: Path, rendered: dict[str, str]) -> Supply:
+    demo = DemoImages("server", "client", "client")
+    return Supply("for a test", helm, helm, helm, None, (), {}, {}, demo, "", rendered)
+
+
+def test_lifetimes_that_do_not_fit_are_named_once_with_their_clusters_and_releases(
+    helm: Path, release: Release, recorded: Callable[[str], str]
+) -> None:
+    fitting = recorded("own-chart-manifests.yaml")
+    unfit = fitting.replace('"refresh_hint": "5m"', '"refresh_hint": "10h"')
+    releases = {name: replace(release, values={"cluster": name}) for name in ("server", "client")}
+    upgraded = {name: replace(release, values={"upgraded": name}) for name in ("server", "client")}
+    rendered = {each.mark: fitting for each in (*releases.values(), *upgraded.values())}
+    made = replace(supplied(helm, rendered), releases=releases, upgraded=upgraded)
+    assert made.unfit_lifetimes() == []
+    rendered[releases["client"].mark] = rendered[upgraded["server"].mark] = unfit
+    rendered[upgraded["client"].mark] = fitting.replace('"ca_ttl": "24h"', '"ca_ttl": "5h"')
+    polls, svids = made.unfit_lifetimes()
+    assert polls.startswith("client, server upgraded: peers poll the bundle every 2h30m ")
+    assert svids.startswith("client upgraded: default_x509_svid_ttl is 1h, ")
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Release:
+    chart = tmp_path / "spire"
+    chart.mkdir()
+    (chart / "Chart.yaml").write_text("name: spire\nversion: 0.30.0\n")
+    return Release(chart, chart, {"a": 1})
+
+
+def test_a_release_is_rendered_once_and_one_with_other_values_by_itself(helm: Path, release: Release) -> None:
+    made = supplied(helm, {})
+    expected = {"spire-server": "x/spire-server:1", "spire-agent": "x/spire-agent:1"}
+    assert made.expected_images(release) == made.expected_images(release) == expected
+    assert [found["kind"] for found in made.manifests(release)] == ["StatefulSet", "DaemonSet"]
+    assert len(calls(helm)) == 1
+    made.manifests(replace(release, values={"a": 2}))
+    assert len(calls(helm)) == 2
+
+
+def test_manifests_that_are_known_already_are_not_rendered_again(helm: Path, release: Release) -> None:
+    made = supplied(helm, {release.mark: "kind: Known\n"})
+    assert made.manifests(release) == [{"kind": "Known"}]
+    assert not (helm.parent / "calls").exists()
