@@ -204,6 +204,10 @@ def node(cluster: KubernetesObjects, name: str = "node", *taints: dict[str, Any]
     cluster.add("Node", name, "", spec={"taints": list(taints)}, status=status)
 
 
+def _has_started(status: dict[str, Any]) -> bool:
+    return bool(status["state"].keys() & {"running", "terminated"} or status["lastState"])
+
+
 def pod(
     cluster: KubernetesObjects,
     *containers: dict[str, Any],
@@ -214,6 +218,7 @@ def pod(
     probes: dict[str, Any] | None = None,
     volumes: Sequence[dict[str, Any]] = (),
     conditions: Sequence[dict[str, Any]] = (),
+    phase: str = "",
     **metadata: Any,
 ) -> Any:
     """Add a pod with containers of these statuses, all of which have `probes`; it is on a node unless a condition says that it is not."""
@@ -227,7 +232,7 @@ def pod(
     is_ready = bool(containers) and all(each["ready"] for each in containers)
     ready = {"type": "Ready", "status": str(is_ready), "lastTransitionTime": stamp(NOW - 60)}
     status = {
-        "phase": "Running" if any("running" in each["state"] for each in containers) else "Pending",
+        "phase": phase or ("Running" if any(map(_has_started, containers)) else "Pending"),
         "startTime": stamp(NOW - 120),
         "conditions": [ready, *conditions],
         # Without it where there is none, as the kubelet has it.

@@ -8,17 +8,19 @@ from typing import Any, cast
 
 import pytest
 
-from fixtures import chain, links
-from fixtures.chain import LINKS, Diagnosis, Stage, diagnose
+from fixtures import chain, links, waiting
+from fixtures.chain import LINKS, Diagnosis, Stage, diagnose, diagnose_settled
 from fixtures.clusters import Cluster
+from fixtures.federation import Federation
 from fixtures.links import Finding
 from fixtures.spire import Spire
+from fixtures.workloads import Demo
 
 Look = Callable[..., Iterator[Finding]]
 
 
-def finding(link: str, cluster: str = "client") -> Finding:
-    return Finding(link, cluster, f"{link} is broken", "somebody broke it", "raw words")
+def finding(link: str, cluster: str = "client", *, on_its_way: bool = False) -> Finding:
+    return Finding(link, cluster, f"{link} is broken", "somebody broke it", "raw words", on_its_way)
 
 
 @pytest.fixture
@@ -90,7 +92,7 @@ def test_fields_are_not_asked_for_where_something_is_broken_or_could_not_be_seen
     assert diagnose(stage).broken is None
 
 
-def test_a_link_that_cannot_be_looked_at_is_neither_whole_nor_broken(stage: Stage, looks: Callable[..., None]) -> None:
+def test_a_link_that_cannot_be_looked_at_neither_holds_nor_is_broken(stage: Stage, looks: Callable[..., None]) -> None:
     looks(agents=RuntimeError("no such pod"))
     found = diagnose(stage)
     assert found.broken is None
@@ -113,5 +115,105 @@ def test_long_evidence_is_cut_to_its_end() -> None:
     assert lines[-1] == "    line 99"
 
 
-def test_the_links_are_told_apart() -> None:
+def test_no_link_is_listed_twice() -> None:
     assert len(set(LINKS)) == len(LINKS)
+
+
+def test_of_one_link_what_is_broken_comes_before_what_may_be_on_its_way(
+    stage: Stage, looks: Callable[..., None]
+) -> None:
+    starting = finding("component ready", "server", on_its_way=True)
+    looks(components=[starting, finding("component ready", "client")])
+    found = diagnose(stage)
+    assert found.broken == finding("component ready", "client")
+    assert found.consequences == (starting,)
+
+
+def test_an_earlier_link_comes_first_though_it_may_be_on_its_way(stage: Stage, looks: Callable[..., None]) -> None:
+    starting = finding("component ready", "server", on_its_way=True)
+    looks(components=[starting], agents=[finding("agent attested", "client")])
+    assert diagnose(stage).broken == starting
+
+
+@pytest.mark.parametrize("on_its_way", [True, False])
+def test_a_diagnosis_says_where_what_is_broken_may_be_on_its_way(on_its_way: bool) -> None:
+    lines = Diagnosis(finding("TLS", on_its_way=on_its_way)).lines()
+    assert any("may be on its way" in line for line in lines) is on_its_way
+
+
+def test_all_findings_are_in_the_order_of_the_links() -> None:
+    first, second = finding("component ready"), finding("TLS")
+    assert Diagnosis(first, (second,)).findings == (first, second)
+    assert Diagnosis(None).findings == ()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds slept so far: none takes any time."""
+    slept: list[float] = []
+    time = SimpleNamespace(monotonic=lambda: sum(slept), sleep=slept.append)
+    monkeypatch.setattr(waiting, "time", time)
+    return slept
+
+
+def diagnoses(monkeypatch: pytest.MonkeyPatch, *found: Finding | None) -> list[Stage]:
+    """Lets walks find these in turn, the last one always; returns what was walked."""
+    walked: list[Stage] = []
+
+    def diagnose(stage: Stage) -> Diagnosis:
+        walked.append(stage)
+        return Diagnosis(found[min(len(walked), len(found)) - 1])
+
+    monkeypatch.setattr(chain, "diagnose", diagnose)
+    return walked
+
+
+BROKEN, STARTING = finding("TLS"), finding("TLS", on_its_way=True)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "walks"),
+    [
+        ([BROKEN], BROKEN, 1),
+        ([None], None, 1),
+        ([STARTING, STARTING, BROKEN], BROKEN, 3),
+        ([STARTING, None], None, 2),
+    ],
+    ids=["broken", "not broken", "turns out to be broken", "comes"],
+)
+@pytest.mark.usefixtures("clock")
+def test_a_chain_is_walked_again_only_while_what_is_broken_may_be_on_its_way(
+    stage: Stage,
+    monkeypatch: pytest.MonkeyPatch,
+    found: list[Finding | None],
+    expected: Finding | None,
+    walks: int,
+) -> None:
+    walked = diagnoses(monkeypatch, *found)
+    assert diagnose_settled(stage) == Diagnosis(expected)
+    assert walked == [stage] * walks
+
+
+def test_what_stays_on_its_way_is_named_as_it_is_when_time_is_up(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, clock: list[float]
+) -> None:
+    walked = diagnoses(monkeypatch, STARTING)
+    assert diagnose_settled(stage) == Diagnosis(STARTING)
+    assert sum(clock) == chain.SETTLING
+    assert len(walked) > 2
+
+
+def forward(port: int, state: str) -> Any:
+    return SimpleNamespace(address="10.89.0.1", port=port, state=state)
+
+
+def test_what_the_suite_has_up_is_listed(stage: Stage) -> None:
+    assert Stage().lines() == ["what the suite had up:", "  SPIRE is installed by this run on no cluster"]
+    stage.federation = cast(Federation, SimpleNamespace(forwards={"server.example": forward(8440, "closed")}))
+    stage.demo = cast(Demo, SimpleNamespace(forward=forward(10001, "listening")))
+    assert stage.lines() == [
+        "what the suite had up:",
+        "  SPIRE is installed by this run on server, client",
+        "  forward to server.example's bundle endpoint at 10.89.0.1:8440: closed",
+        "  forward to the demo's server at 10.89.0.1:10001: listening",
+    ]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -92,6 +95,67 @@ def test_a_forward_that_is_opened_while_it_is_open_has_one_program(forward: Forw
     first, second = started(tmp_path)
     assert not Path(f"/proc/{first}/cwd").exists()
     assert Path(f"/proc/{second}/cwd").exists()
+
+
+# Fails until there is a file that says it may work.
+FAILS_AT_FIRST = """#!/bin/sh
+echo $$ >> {folder}/started
+if ! test -e {folder}/repaired; then echo "error: services \\"spire-server\\" not found"; exit 1; fi
+echo "Forwarding from 127.0.0.1:8440 -> 8443"
+exec sleep 60
+"""
+
+
+def is_down(forward: Forward) -> Condition[bool]:
+    return Condition("a forward that is down", lambda: Look(forward.is_opening or None, forward.state))
+
+
+def test_a_forward_is_closed_until_it_is_opened_and_after_it_is_closed(forward: Forward) -> None:
+    assert (forward.state, forward.is_opening) == ("closed", False)
+    forward.open()
+    assert (forward.state, forward.is_opening) == ("listening", False)
+    assert forward.words == "Forwarding from 127.0.0.1:8440 -> 8443"
+    forward.close()
+    assert (forward.state, forward.is_opening) == ("closed", False)
+
+
+@pytest.mark.parametrize("forward", [FAILS_AT_FIRST], indirect=True)
+def test_a_forward_that_cannot_listen_is_being_opened_with_kubectls_words(forward: Forward, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        opened = pool.submit(forward.open)
+        wait_for(times_started(tmp_path, 2), SOON)
+        assert (forward.state, forward.is_opening) == ("being opened", True)
+        assert forward.words == 'error: services "spire-server" not found'
+        before = forward.opening_for
+        assert 0.0 < before < SOON
+        wait_for(times_started(tmp_path, len(started(tmp_path)) + 2), SOON)
+        # It has been down since it was to be opened, however often it was tried again.
+        assert forward.opening_for > before
+        (tmp_path / "repaired").touch()
+        opened.result(SOON)
+    assert (forward.state, forward.is_opening) == ("listening", False)
+
+
+def test_a_forward_that_ends_is_being_opened_from_then_on(forward: Forward, tmp_path: Path) -> None:
+    forward.open()
+    (tmp_path / "kubectl").write_text(FAILS_AT_FIRST.format(folder=tmp_path))
+    wait_for(Condition("an age", lambda: Look(forward.opening_for > 0.5 or None, "")), SOON)
+    ended = time.monotonic()
+    forward.interrupt()
+    assert (forward.state, forward.is_opening) == ("being opened", True)
+    wait_for(times_started(tmp_path, 2), SOON)
+    assert forward.opening_for <= time.monotonic() - ended
+
+
+def test_a_forward_whose_kubectl_dies_is_being_opened(forward: Forward, tmp_path: Path) -> None:
+    forward.open()
+    (tmp_path / "kubectl").write_text(FAILS_AT_FIRST.format(folder=tmp_path))
+    (first,) = started(tmp_path)
+    died = time.monotonic()
+    os.kill(first, signal.SIGKILL)
+    wait_for(is_down(forward), SOON, interval=0.01)
+    wait_for(times_started(tmp_path, 2), SOON)
+    assert forward.opening_for <= time.monotonic() - died
 
 
 def test_a_copy_of_a_forward_is_one_of_its_own(forward: Forward) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -37,7 +36,7 @@ def test_the_tutorials_alternate_audience_breaks_tls(recorded: Read) -> None:
     assert "bad certificate" in evidence, "both sides' words are shown"
 
 
-def test_a_wrong_audience_is_told_with_both(recorded: Read) -> None:
+def test_a_wrong_audience_is_named_with_both(recorded: Read) -> None:
     refused = next(line for line in recorded("demo-server.log").splitlines() if "Invalid token" in line)
     link, sentence, _, _ = failed(recorded("job-client-client-wrong-audience.log"), refused)
     assert link == "audience"
@@ -119,24 +118,88 @@ def test_an_entry_that_does_not_federate_is_put_down_to_the_objects_that_make_it
     assert len(reasons.described(ids).splitlines()) == len(ids)
 
 
+# What the scheduler (1.34 and later) ends its words with, also for a pod without claims.
+PREEMPTION = (
+    "no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+)
+
+
 @pytest.mark.parametrize(
-    ("doomed", "item", "words"),
+    ("problem", "words"),
     [
-        ("container a of b has no image: ErrImagePull", {}, "name or tag is wrong"),
-        ("container a of b crashes (exit code 1)", {}, "configuration is refused"),
-        ("StatefulSet a may not create its pods: forbidden", {}, "admission rule"),
-        ("", {"desired": 0}, "node selector"),
-        ("", {"replicas": 0}, "scaled down"),
-        ("", {}, "still starting"),
+        ("container a of b has no image: ErrImagePull", "name or tag is wrong"),
+        ("has failed 2 times", "a hook of the chart fails"),
+        ("container a of b crashes (exit code 1)", "configuration is refused"),
+        ("container a of b crashes (exit code 1): the token claim has failed", "configuration is refused"),
+        ("StatefulSet a may not create its pods: forbidden", "admission rule"),
+        ("its pods cannot be created: exceeded quota", "admission rule"),
+        ("pod a waits for its claim b: no event yet", "no provisioner serves the claim"),
+        (f"pod a is not scheduled: 0/1 nodes are available: 1 Insufficient cpu. {PREEMPTION}", "no node can run the pod"),
+        ("its node selector, affinity or tolerations leave out 1 of 2 nodes", "leave nodes out"),
+        ("its pods are of the old revision: the update strategy is OnDelete, so delete them", "nobody deletes the old pods"),
+        ('pod a waits for a volume: MountVolume.SetUp failed for volume "v" : configmap "c" not found', "has another name"),
+        ('container a of pod b cannot be started: secret "s" not found', "has another name"),
+        ("container a of pod b runs and is not ready: Readiness probe failed: HTTP probe failed with statuscode: 500", "another port or path"),
+        ("container a of pod b was killed for its liveness probe: Liveness probe failed", "another port or path"),
+        ("container a of pod b runs and is not ready; it logs: unable to get kubelet client", "ask the kubelet"),
+        ("container a of pod b runs and is not ready; it logs: dial tcp: lookup db: no such host", "does not answer"),
+        ("container a of pod b runs and is not ready; it logs: x509: certificate signed by unknown authority", "bundle of another server"),
+        ("container a of pod b runs and is not ready; it logs: nodes is forbidden: cannot list resource", "lacks a right"),
+        ("container a of pod b runs and is not ready; it logs: Rotation has failed", "its own log line says why"),
+        ("it was scaled down to nothing", "scaled down to nothing"),
+        ("its controller has made no pod yet", "still starting"),
+        ("", "still starting"),
+    ],
+)  # fmt: skip
+def test_a_component_that_is_not_ready_has_a_usual_cause(problem: str, words: str) -> None:
+    assert words in reasons.why_unready(problem)
+
+
+RETRIED = "Failed to retrieve attestation result"
+RECEIVED = f"{RETRIED}: failed to receive attestation response: rpc error: code"
+HANDSHAKE = (
+    f"{RETRIED}: could not open attestation stream to SPIRE server: rpc error: code = Unavailable desc = connection error: desc = "
+    '"transport: authentication handshake failed'
+)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        f'{RECEIVED} = InvalidArgument desc = nodeattestor(k8s_psat): not configured for cluster "other"',
+        f'Agent crashed: {RECEIVED} = PermissionDenied desc = nodeattestor(k8s_psat): token not authenticated according to TokenReview API for cluster "a"',
+        f'{RECEIVED} = PermissionDenied desc = "default:default" is not an allowed service account for cluster "a"',
+        f"{RECEIVED} = PermissionDenied desc = failed to attest: agent is banned",
+        f'{HANDSHAKE}: x509svid: could not verify leaf certificate: x509: certificate signed by unknown authority"',
+        f'{HANDSHAKE}: unexpected ID \\"spiffe://other.example/spire/server\\""',
+        f'{HANDSHAKE}: unexpected trust domain \\"other.example\\""',
     ],
 )
-def test_a_component_that_is_not_ready_has_a_usual_cause(doomed: str, item: dict[str, int], words: str) -> None:
-    status = SimpleNamespace(desired_number_scheduled=item.get("desired"))
-    controller = SimpleNamespace(status=status, spec=SimpleNamespace(replicas=item.get("replicas", 1)))
-    assert words in reasons.why_unready(doomed, controller, 1)
+def test_an_agent_that_its_server_refuses_or_that_does_not_trust_its_server_is_refused(error: str) -> None:
+    assert reasons.refuses_attestation(error)
 
 
-def test_bundles_that_differ_are_told_by_what_is_lacking_and_what_is_left() -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        "",
+        "Failed to sign: upstream is away",
+        # The server is not there, is being started or has too much to do.
+        f'{RETRIED}: rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial tcp 10.96.0.1:443: connect: connection refused"',
+        f"{RETRIED}: rpc error: code = Unavailable desc = name resolver error: produced zero addresses",
+        f"{RETRIED}: create attestation client: failed to dial dns:///spire-server.spire-server:443: context deadline exceeded",
+        f"{RETRIED}: rpc error: code = Unavailable desc = dns: A record lookup error: lookup spire-server: no such host",
+        f"{RETRIED}: dial tcp 10.96.0.1:443: i/o timeout",
+        f'{HANDSHAKE}: EOF"',
+        f'{HANDSHAKE}: context deadline exceeded"',
+        f'{HANDSHAKE}: read tcp 10.244.0.6:40112->10.96.0.1:443: read: connection reset by peer"',
+    ],
+)
+def test_an_agent_that_does_not_reach_its_server_is_not_refused(error: str) -> None:
+    assert not reasons.refuses_attestation(error)
+
+
+def test_bundles_that_differ_are_described_by_what_is_lacking_and_what_is_left() -> None:
     old = Bundle(frozenset({"a" * 64}), frozenset({"key-1"}), 1, 60)
     new = Bundle(frozenset({"b" * 64}), frozenset({"key-1", "key-2"}), 2, 60)
     assert reasons.difference(old, new) == f"it lacks {'b' * 12}, key-2; it still has {'a' * 12}"

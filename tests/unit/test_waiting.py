@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from fixtures import waiting
-from fixtures.waiting import Condition, Hopeless, Look, WaitError, wait_for
+from fixtures.waiting import STALL_AFTER, Condition, Hopeless, Look, WaitError, ask_when_stalled, wait_for
 
 
 class Clock:
@@ -35,7 +36,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def counting(*looks: Look[str] | Exception) -> tuple[Condition[str], list[int]]:
-    """A condition that shows these looks in turn, the last one for ever, and how often it was looked at."""
+    """A condition that shows these looks in turn, the last one always, and how often it was looked at."""
     seen: list[int] = []
 
     def look() -> Look[str]:
@@ -175,7 +176,7 @@ def test_words_that_must_be_asked_for_are_asked_for_once_and_only_in_vain(clock:
     assert clock.slept
 
 
-def test_words_that_cannot_be_had_do_not_hide_what_did_not_come(clock: Clock) -> None:
+def test_words_that_cannot_be_found_do_not_hide_what_did_not_come(clock: Clock) -> None:
     def words() -> str:
         raise ConnectionError("refused")
 
@@ -183,3 +184,88 @@ def test_words_that_cannot_be_had_do_not_hide_what_did_not_come(clock: Clock) ->
     with pytest.raises(WaitError, match=r"the bundle did not come in 1 s .*last seen: ConnectionError: refused$"):
         wait_for(condition, 1.0)
     assert clock.slept
+
+
+class Asked:
+    """What is asked for what holds up a wait: notes when, and answers as it is to."""
+
+    def __init__(self, clock: Clock, answer: Callable[[], str | None] = lambda: None) -> None:
+        self.clock, self.answer = clock, answer
+        self.times: list[float] = []
+
+    def __call__(self) -> str | None:
+        self.times.append(self.clock.now - 1000.0)
+        return self.answer()
+
+
+def test_a_wait_that_has_stalled_asks_what_holds_it_up_once_a_second(clock: Clock) -> None:
+    why = Asked(clock)
+    condition, _ = counting(Look(None, "0 of 1 ready"))
+    with ask_when_stalled(why), pytest.raises(WaitError, match="did not come in 18 s"):
+        wait_for(condition, 18.0)
+    assert why.times == [STALL_AFTER, STALL_AFTER + 1, STALL_AFTER + 2, STALL_AFTER + 3]
+
+
+def test_a_wait_that_is_over_before_it_stalls_asks_nobody(clock: Clock) -> None:
+    why = Asked(clock)
+    with ask_when_stalled(why):
+        condition, _ = counting(*[Look[str](None, "not yet")] * 59, Look("here", "seen"))
+        assert wait_for(condition, 60.0) == "here"
+        condition, _ = counting(Look(None, "0 of 1 ready"))
+        with pytest.raises(WaitError):
+            wait_for(condition, STALL_AFTER - 0.1)
+    assert why.times == []
+
+
+def test_a_stalled_wait_ends_with_what_holds_it_up(clock: Clock) -> None:
+    why = Asked(clock, lambda: "component ready (server): 0 of 1 ready" if clock.now >= 1020.0 else None)
+    condition, _ = counting(Look(None, "0 of 1 ready"))
+    expected = r"^the bundle cannot come after 20\.0 s: component ready \(server\): 0 of 1 ready$"
+    with ask_when_stalled(why), pytest.raises(Hopeless, match=expected):
+        wait_for(condition, 3600.0)
+
+
+def test_a_waits_own_reason_comes_before_what_holds_it_up(clock: Clock) -> None:
+    why = Asked(clock, lambda: "a link is broken")
+    condition, _ = counting(Look(None, "0 of 1 ready"))
+    with ask_when_stalled(why), pytest.raises(Hopeless, match="it crashes"):
+        wait_for(condition, 3600.0, fails_if=lambda: "it crashes" if clock.now >= 1000.0 + STALL_AFTER else None)
+    assert why.times == []
+
+
+@pytest.mark.parametrize("answer", [lambda: None, lambda: ""])
+def test_of_several_that_are_asked_the_first_that_knows_ends_the_wait(
+    clock: Clock, answer: Callable[[], str | None]
+) -> None:
+    def fail() -> str | None:
+        raise ConnectionError("the API refuses connections")
+
+    condition, _ = counting(Look(None, "0 of 1 ready"))
+    with (
+        ask_when_stalled(fail),
+        ask_when_stalled(answer),
+        ask_when_stalled(lambda: "first"),
+        ask_when_stalled(lambda: "second"),
+        pytest.raises(Hopeless, match=r": first$"),
+    ):
+        wait_for(condition, 3600.0)
+    assert clock.slept
+
+
+def test_after_the_block_nobody_is_asked_even_if_it_ended_in_an_error(clock: Clock) -> None:
+    why = Asked(clock, lambda: "a link is broken")
+    with pytest.raises(ValueError, match="in the block"), ask_when_stalled(why):
+        raise ValueError("in the block")
+    condition, _ = counting(Look(None, "0 of 1 ready"))
+    with pytest.raises(WaitError) as caught:
+        wait_for(condition, 2 * STALL_AFTER)
+    assert not isinstance(caught.value, Hopeless)
+    assert why.times == []
+
+
+def test_waits_in_other_threads_ask_too(clock: Clock) -> None:
+    condition, _ = counting(Look(None, "0 of 1 ready"))
+    with ask_when_stalled(lambda: "a link is broken"), ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(wait_for, condition, 3600.0).exception()
+    assert isinstance(ended, Hopeless)
+    assert sum(clock.slept) == pytest.approx(STALL_AFTER)
