@@ -71,7 +71,7 @@ def test_a_container_that_runs_or_may_yet_run_is_recoverable(objects: Kubernetes
 
 
 def test_a_pod_without_a_status_is_recoverable(objects: KubernetesObjects) -> None:
-    objects.add("Pod", "fresh", status={})
+    objects.add("Pod", "fresh", spec={"containers": [{"name": "main"}]}, status={})
     pod(objects, container())
     assert unrecoverable(objects) is None
 
@@ -454,5 +454,5 @@ def test_of_several_crashes_only_the_last_is_known_and_the_first_is_no_earlier_t
 
 def test_a_pod_that_is_older_or_not_started_has_not_crashed_since(objects: KubernetesObjects) -> None:
     pod(objects, container("main", 1, {"terminated": exited(1, NOW - 60)}, **CRASHED))
-    objects.add("Pod", "fresh", status={})
+    objects.add("Pod", "fresh", spec={"containers": [{"name": "main"}]}, status={})
     assert first_crash(objects, since=NOW - 119) is None

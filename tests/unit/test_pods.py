@@ -37,7 +37,7 @@ def test_statuses_are_in_the_order_in_which_containers_are_started(objects: Kube
 
 def test_a_pod_without_statuses_has_none(objects: KubernetesObjects) -> None:
     assert pods.statuses(pod(objects)) == []
-    assert pods.statuses(model("Pod", objects.add("Pod", status={}))) == []
+    assert pods.statuses(model("Pod", objects.add("Pod", spec={"containers": [{"name": "main"}]}, status={}))) == []
 
 
 @pytest.mark.parametrize(
