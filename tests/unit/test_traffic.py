@@ -17,6 +17,7 @@ URL, SERVER_ID = "https://10.89.0.1:10001", "spiffe://server.example/ns/demo/sa/
 def pod(uid: str, *, restarts: int = 0) -> Any:
     return SimpleNamespace(
         metadata=SimpleNamespace(name="traffic-kept-5d8f7-x", uid=uid),
+        spec=SimpleNamespace(init_containers=None, containers=[SimpleNamespace(name="client")]),
         status=SimpleNamespace(
             init_container_statuses=None,
             container_statuses=[SimpleNamespace(name="client", restart_count=restarts, state=None)],
