@@ -24,7 +24,7 @@ from tests.unit.kubernetes_objects import (
     waits,
 )
 
-CRASHED = {"waiting": waits("CrashLoopBackOff", "back-off 10s restarting failed container")}
+CRASHED: dict[str, Any] = {"waiting": waits("CrashLoopBackOff", "back-off 10s restarting failed container")}
 NOT_FOUND = (
     'rpc error: code = NotFound desc = failed to pull and unpack image "localhost/main:v1": failed to resolve reference '
     '"localhost/main:v1": localhost/main:v1: not found'
@@ -315,10 +315,13 @@ def test_while_a_kubelet_only_says_that_it_backs_off_the_event_has_the_registrys
 
 def test_what_failed_of_another_pod_or_container_and_not_in_a_pull_does_not_count(objects: KubernetesObjects) -> None:
     failed_pull(objects, waits("ErrImagePull", SLOW_REGISTRY), NOW - 5)
-    refused, since = f"Failed to pull image: {NOT_FOUND}", {"first": NOW - 90}
-    event(objects, "Pod", "spire-server-1", "Failed", refused, container="main", **since)
-    event(objects, "Pod", "spire-server-0", "Failed", refused, container="main-2", **since)
-    event(objects, "Pod", "spire-server-0", "Failed", 'Error: configmap "x" not found', container="main", **since)
+    refused = f"Failed to pull image: {NOT_FOUND}"
+    for name, of, message in (
+        ("spire-server-1", "main", refused),
+        ("spire-server-0", "main-2", refused),
+        ("spire-server-0", "main", 'Error: configmap "x" not found'),
+    ):
+        event(objects, "Pod", name, "Failed", message, first=NOW - 90, container=of)
     assert unrecoverable(objects) is None
 
 

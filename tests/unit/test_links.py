@@ -52,7 +52,7 @@ class Objects(KubernetesObjects):
     def __init__(self, recorded: Read) -> None:
         super().__init__()
         (agent,) = spiffe.agents(recorded("agent-list.json"))
-        self.attested = replace(agent, expires=NOW + 3600)
+        self.attested = replace(agent, expires=int(NOW) + 3600)
         self.agents: list[spiffe.Agent] | None = [self.attested]
         self.status, self.failed, self.server_log = "deployed", "", ""
 
@@ -183,7 +183,7 @@ def test_an_agent_that_does_not_reach_its_server_is_not_refused(objects: Objects
 
 
 def test_a_ready_agent_that_is_not_attested_is_broken(objects: Objects) -> None:
-    objects.agents = [replace(objects.attested, expires=NOW - 1)]
+    objects.agents = [replace(objects.attested, expires=int(NOW) - 1)]
     objects.of_agent(container(AGENT, running=running()))
     (found,) = links.agents(objects.with_spire())
     assert (found.sentence, found.on_its_way) == ("0 of 1 agents are attested", False)

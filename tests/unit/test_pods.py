@@ -175,9 +175,9 @@ def test_a_job_has_ended_once_it_is_complete_or_failed_whatever_other_conditions
 
 def test_a_job_that_goes_on_is_reported_with_its_counts_and_what_its_pods_wait_for(objects: KubernetesObjects) -> None:
     objects.add("Job", "client", "demo", status={"active": 1})
-    creating = {"waiting": waits("ContainerCreating")}
-    pod(objects, container("client", **creating), name="client-x", namespace="demo", owner=("Job", "client"))
-    pod(objects, container("server", **creating), name="server-y", namespace="demo", owner=("ReplicaSet", "server-1"))
+    client, server = (container(name, waiting=waits("ContainerCreating")) for name in ("client", "server"))
+    pod(objects, client, name="client-x", namespace="demo", owner=("Job", "client"))
+    pod(objects, server, name="server-y", namespace="demo", owner=("ReplicaSet", "server-1"))
     condition = pods.job_finished(objects.cluster, "demo", "client")
     assert condition.name == "server: the end of Job demo/client"
     assert condition.look().seen == "active 1, succeeded 0, failed 0 (client-x/client: ContainerCreating)"
@@ -190,8 +190,8 @@ def test_a_job_is_as_good_as_over_once_its_own_pod_has_ended(
     earlier = container("client", terminated=exited(1))
     pod(objects, earlier, name="client-x", namespace="demo", labels={"controller-uid": "1"})
     for code in codes:
-        state = {"running": running()} if code is None else {"terminated": exited(code)}
-        status = container("client", **state)
+        runs = code is None
+        status = container("client", running=running()) if runs else container("client", terminated=exited(code or 0))
         pod(objects, status, name="client-y", namespace="demo", labels={"controller-uid": "2"})
     condition = pods.job_pod_finished(objects.cluster, "demo", "client", "controller-uid=2")
     assert condition.look().value == value
