@@ -294,7 +294,7 @@ AGENT_FAULTS = (
     ChartFault(
         "agent-with-a-token-for-somebody-else",
         "component ready|agent attested",
-        r"(?i)not authenticated",
+        r"(?i)not authenticated|token audiences",
         (Edit(AGENT, "audience: spire-server", "audience: vault"),),
     ),
     ChartFault(
