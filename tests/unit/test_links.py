@@ -86,6 +86,7 @@ class Objects(KubernetesObjects):
             trust_domain="server.example",
             federates_with=("client.example",),
         )
+        found.refusals = lambda since: Spire.refusals(cast(Spire, found), since)
         return cast(Spire, found)
 
 

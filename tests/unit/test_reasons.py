@@ -10,7 +10,7 @@ import pytest
 from fixtures import reasons
 from fixtures.chain import LINKS
 from fixtures.spiffe import Bundle
-from fixtures.spire import CLASS_NAME
+from fixtures.spire import CLASS_NAME, refuses_attestation
 
 URL = "https://10.89.0.1:10001"
 SERVER_ID = "spiffe://server.example/ns/demo/sa/default"
@@ -176,7 +176,7 @@ HANDSHAKE = (
     ],
 )
 def test_an_agent_that_its_server_refuses_or_that_does_not_trust_its_server_is_refused(error: str) -> None:
-    assert reasons.refuses_attestation(error)
+    assert refuses_attestation(error)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_an_agent_that_its_server_refuses_or_that_does_not_trust_its_server_is_r
     ],
 )
 def test_an_agent_that_does_not_reach_its_server_is_not_refused(error: str) -> None:
-    assert not reasons.refuses_attestation(error)
+    assert not refuses_attestation(error)
 
 
 def test_bundles_that_differ_are_described_by_what_is_lacking_and_what_is_left() -> None:
