@@ -20,6 +20,16 @@ from supply.images import PREFIX
 
 PATIENCE = 120.0  # seconds for one run of Helm
 RELEASE, NAMESPACE = "spire", "spire-mgmt"
+# Of the variables that Helm reads: where its caches, registries, repositories and plugins are. Others lead it to other clusters.
+HELM_PLACES = (
+    "HELM_CACHE_HOME",
+    "HELM_CONFIG_HOME",
+    "HELM_DATA_HOME",
+    "HELM_PLUGINS",
+    "HELM_REGISTRY_CONFIG",
+    "HELM_REPOSITORY_CACHE",
+    "HELM_REPOSITORY_CONFIG",
+)
 
 # What built image stands in for what is pulled, by the last part of the repository's name. Others stand in for their own name.
 STANDS_IN = {"bash": "shell", "busybox": "shell"}

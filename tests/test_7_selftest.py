@@ -13,6 +13,7 @@ from fixtures.breaking import World
 from fixtures.chain import diagnose
 from fixtures.federation import Federation
 from fixtures.parallel import side_by_side
+from fixtures.redaction import write
 from fixtures.release import Release
 from fixtures.reporting import Report
 from fixtures.settings import Settings
@@ -44,7 +45,7 @@ def figures(report: Report) -> Iterator[Figures]:
     yield made
     lines = made.table()
     report.table("selftest", lines)
-    (report.folder / "selftest.txt").write_text("\n".join(lines) + "\n")
+    write(report.folder / "selftest.txt", "\n".join(lines) + "\n")
 
 
 @pytest.mark.dependency(name="baseline")
@@ -67,7 +68,7 @@ def test_the_fault_is_caught_and_named(world: World, fault: Fault, figures: Figu
     caught, named = verdict.caught(fault.reason), verdict.named(fault.link, fault.sentence)
     figures.verdicts.append((verdict, caught, named))
     (world.folder / "faults").mkdir(exist_ok=True)
-    (world.folder / "faults" / f"{fault.name}.txt").write_text(verdict.text() + "\n")
+    write(world.folder / "faults" / f"{fault.name}.txt", verdict.text() + "\n")
     assert caught, f"missed, or caught for another reason than {fault.reason!r}:\n{verdict.text()}"
     crash = verdict.seconds_from_crash
     assert crash is None or crash <= FAST, f"red only {crash:.1f} s after the first crash:\n{verdict.text()}"

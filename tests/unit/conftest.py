@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures import redaction
 from tests.unit.api_server import ApiServer, serving
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -18,6 +19,12 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_kept_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test hides what another one's run had as secrets."""
+    monkeypatch.setattr(redaction, "_kept", set())
 
 
 @pytest.fixture

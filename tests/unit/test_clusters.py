@@ -13,6 +13,7 @@ import yaml
 
 from fixtures import clusters
 from fixtures.clusters import Cluster, ClusterError, kind_config
+from fixtures.redaction import keep_secret
 from fixtures.waiting import WaitError
 from tests.unit.api_server import READY, WITHOUT_CSI_NODE, WITHOUT_NETWORK, ApiServer, kubeconfig, nodes
 
@@ -264,6 +265,17 @@ def test_a_kept_cluster_that_another_program_reaches_is_left_as_it_is(
         kept.create()
     kept.delete_if_ours()
     assert "delete" not in (tmp_path / "said").read_text()
+
+
+def test_what_programs_say_is_remembered_and_told_without_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_secret("hunter2secret")
+    made = cluster(tmp_path, monkeypatch, 0, "")
+    (tmp_path / "kubectl").write_text("#!/bin/sh\necho refused: hunter2secret >&2; exit 1\n")
+    with pytest.raises(ClusterError, match="ended with 1: refused: <redacted>"):
+        made.kubectl("patch", "-p", '{"a": "hunter2secret"}')
+    assert (tmp_path / "log").read_text() == '$ kubectl patch -p {"a": "<redacted>"}\nrefused: <redacted>\n'
 
 
 KUBECTL = """#!/bin/sh

@@ -2,65 +2,40 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import hashes, serialization
+import yaml
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from fixtures import diagnostics
-from fixtures.harmless import REDACTED, redact
+from fixtures.redaction import REDACTED, redact
+from tests.unit.secret_examples import PKCS8, TRADITIONAL, jwt, pem
 
 Read = Callable[[str], str]
-PASSPHRASE = serialization.BestAvailableEncryption(b"passphrase")
-PKCS8 = serialization.PrivateFormat.PKCS8
-OPENSSL = serialization.PrivateFormat.TraditionalOpenSSL
-KEYS: dict[str, Callable[[], bytes]] = {
+KEYS: dict[str, Callable[[], str]] = {
     "PRIVATE KEY": lambda: pem(ec.generate_private_key(ec.SECP256R1()), PKCS8),
-    "EC PRIVATE KEY": lambda: pem(ec.generate_private_key(ec.SECP256R1()), OPENSSL),
-    "RSA PRIVATE KEY": lambda: pem(rsa.generate_private_key(65537, 2048), OPENSSL),
-    "ENCRYPTED PRIVATE KEY": lambda: pem(ec.generate_private_key(ec.SECP256R1()), PKCS8, PASSPHRASE),
+    "EC PRIVATE KEY": lambda: pem(ec.generate_private_key(ec.SECP256R1()), TRADITIONAL),
+    "RSA PRIVATE KEY": lambda: pem(rsa.generate_private_key(65537, 2048), TRADITIONAL),
+    "ENCRYPTED PRIVATE KEY": lambda: pem(ec.generate_private_key(ec.SECP256R1()), PKCS8, b"passphrase"),
 }
-
-
-def pem(
-    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
-    form: serialization.PrivateFormat,
-    encryption: serialization.KeySerializationEncryption | None = None,
-) -> bytes:
-    return key.private_bytes(serialization.Encoding.PEM, form, encryption or serialization.NoEncryption())
-
-
-def encoded(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
-
-
-def jwt() -> str:
-    """A JWT-SVID as SPIRE issues it."""
-    header = {"alg": "ES256", "kid": "7hbXGNCN4EUdSf7CfAH6NgKGkJiPbhIi", "typ": "JWT"}
-    claims = {
-        "aud": ["spiffe://server.example/ns/demo/sa/default"],
-        "exp": 1795496171,
-        "sub": "spiffe://client.example/a",
-    }
-    signed = f"{encoded(json.dumps(header).encode())}.{encoded(json.dumps(claims).encode())}"
-    signature = ec.generate_private_key(ec.SECP256R1()).sign(signed.encode(), ec.ECDSA(hashes.SHA256()))
-    return f"{signed}.{encoded(signature)}"
 
 
 @pytest.mark.parametrize("kind", KEYS)
 def test_a_private_key_is_removed_and_what_stands_around_it_is_not(kind: str) -> None:
-    key = KEYS[kind]().decode()
+    key = KEYS[kind]()
     assert key.startswith(f"-----BEGIN {kind}-----")
     assert redact(f"before\n{key}after\n") == f"before\n{REDACTED}\nafter\n"
 
 
 def test_a_private_key_inside_json_is_removed_and_the_rest_is_json_still() -> None:
-    key = KEYS["PRIVATE KEY"]().decode()
+    key = KEYS["PRIVATE KEY"]()
     assert json.loads(redact(json.dumps({"tls.key": key, "other": "kept"}))) == {
         "tls.key": f"{REDACTED}\\n".encode().decode("unicode_escape"),
         "other": "kept",
@@ -68,13 +43,13 @@ def test_a_private_key_inside_json_is_removed_and_the_rest_is_json_still() -> No
 
 
 def test_a_private_key_whose_end_was_cut_off_is_removed_to_the_end_of_the_text() -> None:
-    key = KEYS["PRIVATE KEY"]().decode()
+    key = KEYS["PRIVATE KEY"]()
     assert redact(f"before\n{key[:120]}") == f"before\n{REDACTED}"
 
 
 def test_every_private_key_is_removed_and_a_certificate_between_two_stays() -> None:
     certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
-    keys = [KEYS[kind]().decode() for kind in ("PRIVATE KEY", "EC PRIVATE KEY")]
+    keys = [KEYS[kind]() for kind in ("PRIVATE KEY", "EC PRIVATE KEY")]
     assert redact(f"{keys[0]}{certificate}{keys[1]}") == f"{REDACTED}\n{certificate}{REDACTED}\n"
 
 
@@ -142,6 +117,19 @@ def test_the_reason_for_which_something_could_not_be_had_has_its_secrets_removed
 
     diagnostics._keep(tmp_path / "pods.txt", ask)
     assert (tmp_path / "pods.txt").read_text() == f"not available: 401 for Bearer {REDACTED}\n"
+
+
+def test_the_values_of_a_release_are_kept_without_secrets(tmp_path: Path) -> None:
+    password = f"hunter{uuid.uuid4().int}"
+
+    def helm(*arguments: str) -> str:
+        assert arguments == ("get", "values", "-n", "spire-mgmt", "spire", "--all", "-o", "yaml")
+        return f"spire-server:\n  key: value\n  vault:\n    password:\n      db: {password}\n"
+
+    spire: Any = SimpleNamespace(helm=helm)
+    diagnostics._keep(tmp_path / "helm-values.yaml", lambda: diagnostics._helm_values(spire))
+    shown = {"spire-server": {"key": "value", "vault": {"password": {"db": REDACTED}}}}
+    assert yaml.safe_load((tmp_path / "helm-values.yaml").read_text()) == shown
 
 
 def test_what_is_gathered_has_no_secrets_among_its_objects() -> None:

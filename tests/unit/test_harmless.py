@@ -25,6 +25,6 @@ def test_long_values_are_cut_with_a_hash_that_tells_them_apart() -> None:
 def test_a_long_blob_takes_no_time() -> None:
     # An expression that is tried from each of its characters takes minutes for this.
     old, new = (thing("Service", spec={"caBundle": letter * 200_000}) for letter in "ab")
-    began = time.monotonic()
+    began = time.process_time()
     assert len(only(old, new, "other")) == 1
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5

@@ -68,36 +68,42 @@ def helm(tmp_path: Path) -> Path:
     program = tmp_path / "helm"
     program.write_text(
         f"#!{sys.executable}\n"
-        "import sys\n"
-        "if 'fail' in open(sys.argv[sys.argv.index('--values') + 1]).read():\n"
+        "import os, sys\n"
+        "given = sys.stdin.read()\n"
+        "if 'fail' in given:\n"
         "    sys.exit('Error: values do not meet the schema\\n  - password: hush')\n"
         "print('\\n'.join(sys.argv[1:]))\n"
+        "print(given, sorted(name for name in os.environ if name.startswith('HELM_')))\n"
     )
     program.chmod(0o755)
     return program
 
 
-def test_a_chart_is_rendered_as_the_upgrade_that_it_will_be(helm: Path, tmp_path: Path) -> None:
-    values = tmp_path / "values.yaml"
-    values.write_text("a: 1\n")
-    given = rendered(helm, tmp_path / "chart", values, "1.36.3", "spire-mgmt", "--set", "x=1").splitlines()
+def test_a_chart_is_rendered_as_the_upgrade_that_it_will_be(
+    helm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HELM_DEBUG", "true")
+    monkeypatch.setenv("HELM_CACHE_HOME", str(tmp_path))
+    *given, values, environment = rendered(
+        helm, tmp_path / "chart", {"a": "hush"}, "1.36.3", "spire-mgmt", "--set", "x=1"
+    ).splitlines()
+    assert (values, environment) == ("a: hush", " ['HELM_CACHE_HOME']")
+    assert "hush" not in " ".join(given)
     assert given[:3] == ["template", "spire", str(tmp_path / "chart")]
     assert {"--include-crds", "--is-upgrade", "--skip-tests"} <= set(given)
     assert "--no-hooks" not in given
     pairs = dict(pairwise(given))
     assert (pairs["--kube-version"], pairs["--values"], pairs["--namespace"], pairs["--set"]) == (
         "1.36.3",
-        str(values),
+        "-",
         "spire-mgmt",
         "x=1",
     )
 
 
 def test_a_chart_that_does_not_render_is_told_in_helms_words_without_secrets(helm: Path, tmp_path: Path) -> None:
-    values = tmp_path / "values.yaml"
-    values.write_text("fail: true\n")
     with pytest.raises(ReleaseError, match="does not render: Error: values do not meet the schema") as caught:
-        rendered(helm, tmp_path / "chart", values, "1.36.3")
+        rendered(helm, tmp_path / "chart", {"fail": True}, "1.36.3")
     assert "hush" not in str(caught.value)
 
 

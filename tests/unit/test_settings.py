@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
-from fixtures import settings
+from fixtures import redaction, settings
+from fixtures.redaction import redact, without_secrets
 from fixtures.settings import BUNDLE_PORT, DEMO_PORT, FEDERATES_WITH, PROJECT
+from fixtures.values import at
 from supply.host import Engine
 from tests import test_1_deployment
 
@@ -251,6 +253,19 @@ def test_the_command_line_is_read_as_it_stands(
     assert found.run_folder == tmp_path / "run"
     assert not (tmp_path / "run").exists()
     assert [cluster.name for cluster in found.clusters] == ["server", "client"]
+
+
+def test_a_secret_among_the_values_is_hidden_from_then_on(configured: Callable[..., pytest.Config]) -> None:
+    found = settings.read(configured("--set=spire-server.dataStore.sql.password=hunter2secret"))
+    assert at(found.clusters[0].values, "spire-server.dataStore.sql.password") == "hunter2secret"
+    assert redact("dialling as hunter2secret") == "dialling as <redacted>"
+    assert "hunter2secret" not in repr(found)
+
+
+def test_no_value_of_the_suites_own_is_taken_for_a_secret(configured: Callable[..., pytest.Config]) -> None:
+    for cluster in settings.read(configured()).clusters:
+        assert without_secrets(cluster.values) == cluster.values
+    assert redaction._kept == set()
 
 
 def test_an_empty_command_line_has_the_defaults(configured: Callable[..., pytest.Config]) -> None:

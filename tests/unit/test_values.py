@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fixtures.values import merge, set_argument
+from fixtures.values import load, merge, set_argument
 
 
 class TestMerge:
@@ -40,7 +41,15 @@ class TestSetArgument:
     def test_it_means_what_helm_means(self, argument: str, meaning: dict[str, Any]) -> None:
         assert set_argument(argument) == meaning
 
-    @pytest.mark.parametrize("argument", ["a", "=1", "a..b=1", "a[0]=1", "a=1,b"])
-    def test_anything_else_is_refused(self, argument: str) -> None:
-        with pytest.raises(ValueError, match=r"--set .* is not of the form"):
+    @pytest.mark.parametrize("argument", ["a", "=1", "a..b=1", "a[0]=1", "a=1,b", "a.password=hush,hush", "a[0]=hush"])
+    def test_anything_else_is_refused_without_the_value_which_may_be_a_secret(self, argument: str) -> None:
+        with pytest.raises(ValueError, match=r"--set .* is not of the form") as caught:
             set_argument(argument)
+        assert "hush" not in str(caught.value)
+
+
+def test_a_values_file_that_is_no_yaml_is_refused_without_its_line_which_may_have_a_secret(tmp_path: Path) -> None:
+    path = tmp_path / "values.yaml"
+    path.write_text("spire-server:\n  password: hush: hush\n")
+    with pytest.raises(ValueError, match=rf"{path} is not YAML: line 2: mapping values are not allowed here$"):
+        load(path)
