@@ -178,7 +178,11 @@ def status(name: str, *, ready: bool) -> Any:
 
 def server_pod(**ready: bool) -> Any:
     found = [status(name.replace("_", "-"), ready=is_ready) for name, is_ready in ready.items()]
-    return k8s.V1Pod(metadata=k8s.V1ObjectMeta(name="spire-server-0"), status=k8s.V1PodStatus(container_statuses=found))
+    return k8s.V1Pod(
+        metadata=k8s.V1ObjectMeta(name="spire-server-0"),
+        spec=k8s.V1PodSpec(containers=[k8s.V1Container(name=each.name) for each in found]),
+        status=k8s.V1PodStatus(container_statuses=found),
+    )
 
 
 def ready(*answers: Any) -> Condition[bool]:

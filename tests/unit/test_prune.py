@@ -104,7 +104,7 @@ def test_sizes_are_those_of_all_files_below(cache: Path) -> None:
 
 
 def test_nothing_is_touched_while_a_build_uses_the_cache(cache: Path, tmp_path: Path) -> None:
-    with plan.lock(cache), pytest.raises(BuildError, match=r"a build is using .*cache"):
+    with plan.lock(cache), pytest.raises(BuildError, match=r"a build \(process \d+\) is using .*cache"):
         prune(cache, engine(tmp_path, cache), print)
     assert (cache / f"program-kind-{OLD_KEY}").is_dir()
     assert not (tmp_path / "asked").exists()
@@ -152,5 +152,5 @@ def test_the_command_uses_the_cache_and_the_engine_that_there_are(
     assert capsys.readouterr().out.endswith("3 superseded, 1.0 MiB\n")
     with plan.lock(cache):
         assert main(["prune"]) == 1
-    assert "a build is using" in capsys.readouterr().err
+    assert f"a build (process {os.getpid()}) is using" in capsys.readouterr().err
     assert os.access(cache / f"program-kind-{OLD_KEY}", os.R_OK)
