@@ -1,9 +1,9 @@
 """The plugin list; what each one is for stands at its top."""
 
 pytest_plugins = [
-    "fixtures.settings",
-    "fixtures.reporting",
-    "fixtures.ordering",
-    "fixtures.session",
-    "fixtures.resilience",
+    "fixtures.config.settings",
+    "fixtures.report.terminal",
+    "fixtures.plugins.prerequisites",
+    "fixtures.plugins.session",
+    "fixtures.plugins.resilience",
 ]

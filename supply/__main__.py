@@ -7,7 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from supply import catalogue, charts, host, plan, programs, prune, versions
+from fixtures.helm import charts
+from supply import catalogue, host, plan, programs, prune, versions
 from supply.images import PREFIX
 
 

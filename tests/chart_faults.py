@@ -1,7 +1,7 @@
 """Installation faults, as data: what is wrong with a chart or its values, and which link must be named for it.
 
 A fault is met by the installation itself, as a person meets it: a run of `-m federation` with a broken copy of this
-project's chart, or with values that break any chart. `python -m tests.reliability faults` makes those runs; healthy
+project's chart, or with values that break any chart. `python -m tests.tools.reliability faults` makes those runs; healthy
 variants, which are only slow or unusual, are in the list too, and must stay green.
 """
 
@@ -16,10 +16,11 @@ from typing import Any
 import yaml
 from _pytest.mark.expression import Expression, ExpressionMatcher
 
-from fixtures.ignored_keys import ignored_keys
-from fixtures.settings import read_clusters
-from fixtures.values import load, merge
-from supply import charts, versions
+from fixtures.config.settings import read_clusters
+from fixtures.helm import charts
+from fixtures.helm.values import load, merge
+from fixtures.helm.values_check.ignored_keys import ignored_keys
+from supply import versions
 from supply.images import PREFIX
 
 # The version that a copy of the project's own chart gets: the suite takes its values as they are, as of the newest

@@ -10,23 +10,24 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 
-from fixtures import failures, pods, values
-from fixtures.breaking import World
-from fixtures.clusters import Cluster
-from fixtures.federation import Federation
-from fixtures.holding import agents_attested, endpoint_of
-from fixtures.live import Live, Stretch
-from fixtures.parallel import side_by_side, together
-from fixtures.probe import SUCCESS, Endpoint, Identity
-from fixtures.release import SERVER_NAMESPACE, SYSTEM_NAMESPACE
-from fixtures.spiffe import Bundle, bundle
-from fixtures.spire import AGENT, CSI_DRIVER, OIDC_PROVIDER, SERVER_POD, Spire
-from fixtures.summaries import table
-from fixtures.traffic import KINDS
-from fixtures.unknown_fields import fields_looked_at
-from fixtures.upgrading import State
-from fixtures.waiting import Condition, Look, wait_for
-from fixtures.workloads import CLIENT_LINES, Demo, Outcome
+from fixtures.core.concurrency import side_by_side, together
+from fixtures.core.waiting import Condition, Look, wait_for
+from fixtures.diagnosis.unknown_fields import fields_looked_at
+from fixtures.helm import values
+from fixtures.k8s import failures, pods
+from fixtures.k8s.cluster import Cluster
+from fixtures.resilience.disruptions import World
+from fixtures.spire.api_types import Bundle, bundle
+from fixtures.spire.cleanup import SERVER_NAMESPACE, SYSTEM_NAMESPACE
+from fixtures.spire.federation import Federation
+from fixtures.spire.installation import AGENT, CSI_DRIVER, OIDC_PROVIDER, SERVER_POD, Spire
+from fixtures.traffic.continuous import Live, Stretch
+from fixtures.traffic.generator import KINDS
+from fixtures.traffic.summary import table
+from fixtures.upgrade.upgrade import State
+from fixtures.workloads.demo import CLIENT_LINES, Demo, Outcome
+from fixtures.workloads.identity_conditions import agents_attested, endpoint_of
+from fixtures.workloads.probe import SUCCESS, Endpoint, Identity
 
 SOON = 30.0  # seconds
 # Seconds that a new pod's identity may take: entry, cache and synchronisation a few; a controller manager that was just

@@ -13,11 +13,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from fixtures.authorities import Authorities
-from fixtures.breaking import Thing, World, applied, closed, led_astray, paused, released, unrouted
-from fixtures.federation import RESOURCE, object_name
-from fixtures.release import SERVER_NAMESPACE, SYSTEM_NAMESPACE
-from fixtures.spire import AGENT, CLASS_NAME, CSI_DRIVER, OIDC_PROVIDER, Spire
+from fixtures.resilience.disruptions import Thing, World, applied, closed, led_astray, paused, released, unrouted
+from fixtures.spire.authorities import Authorities
+from fixtures.spire.cleanup import SERVER_NAMESPACE, SYSTEM_NAMESPACE
+from fixtures.spire.federation import RESOURCE, object_name
+from fixtures.spire.installation import AGENT, CLASS_NAME, CSI_DRIVER, OIDC_PROVIDER, Spire
 
 Inject = Callable[[World, ExitStack], None]
 CLUSTER_SPIFFE_IDS = "clusterspiffeids.spire.spiffe.io"

@@ -1,4 +1,4 @@
-"""Secrets in a run's folder, found by what they are: not by the expressions of what removes them (`fixtures.redaction`).
+"""Secrets in a run's folder, found by what they are: not by the expressions of what removes them (`fixtures.core.redaction`).
 
 What is looked for is known (the Secrets of the run's clusters, the kubeconfigs' credentials), or loads as a private key, or as a token.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from fixtures.clusters import Cluster
+from fixtures.k8s.cluster import Cluster
 
 SECRET_TYPES = ("Opaque", "kubernetes.io/tls", "kubernetes.io/service-account-token")
 PUBLIC = ("ca.crt", "tls.crt", "namespace")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures import pods
-from fixtures.calls import Calls
-from fixtures.clusters import Cluster
-from fixtures.release import SERVER_NAMESPACE
-from fixtures.settings import Settings
-from fixtures.spire import SERVER_POD, TORNJAK, Spire
-from fixtures.supply import Supply
-from fixtures.waiting import wait_for
+from fixtures.artifacts.supply import Supply
+from fixtures.config.settings import Settings
+from fixtures.core.waiting import wait_for
+from fixtures.k8s import pods
+from fixtures.k8s.cluster import Cluster
+from fixtures.spire.cleanup import SERVER_NAMESPACE
+from fixtures.spire.installation import SERVER_POD, TORNJAK, Spire
+from fixtures.workloads.tutorial_calls import Calls
 from tests import checks
 
 pytestmark = pytest.mark.federation

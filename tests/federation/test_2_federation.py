@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.calls import Calls
-from fixtures.federation import Federation
-from fixtures.waiting import wait_for
+from fixtures.core.waiting import wait_for
+from fixtures.spire.federation import Federation
+from fixtures.workloads.tutorial_calls import Calls
 from tests import checks
 
 pytestmark = pytest.mark.federation

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.calls import Calls
-from fixtures.waiting import wait_for
-from fixtures.workloads import LOGGED, NO_BEARER, Demo
+from fixtures.core.waiting import wait_for
+from fixtures.workloads.demo import LOGGED, NO_BEARER, Demo
+from fixtures.workloads.tutorial_calls import Calls
 from tests import checks
 
 pytestmark = pytest.mark.federation

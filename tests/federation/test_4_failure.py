@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.calls import Calls
-from fixtures.waiting import wait_for
-from fixtures.workloads import CLIENT_LINES, LOGGED, Demo, rejected_audience, unexpected_id
+from fixtures.core.waiting import wait_for
+from fixtures.workloads.demo import CLIENT_LINES, LOGGED, Demo, rejected_audience, unexpected_id
+from fixtures.workloads.tutorial_calls import Calls
 
 pytestmark = pytest.mark.federation
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fixtures import diagnostics
-from fixtures.breaking import World
-from fixtures.clusters import Cluster
-from fixtures.parallel import side_by_side
+from fixtures.core.concurrency import side_by_side
+from fixtures.diagnosis import evidence
+from fixtures.k8s.cluster import Cluster
+from fixtures.resilience.disruptions import World
 from tests import known_secrets
 
 
@@ -31,7 +31,7 @@ def test_no_artefact_of_the_run_has_a_secret_of_its_clusters_in_it(
 @pytest.mark.resilience
 @pytest.mark.selftest
 def test_nothing_that_is_gathered_of_a_red_run_has_a_secret_in_it(world: World, run_folder: Path) -> None:
-    diagnostics.gather(run_folder / "evidence-of-all", world.stage)
+    evidence.gather(run_folder / "evidence-of-all", world.stage)
     assert list((run_folder / "evidence-of-all").rglob("*.log"))
     assert known_secrets.keys_and_tokens(run_folder) == []
     _reveals_nothing(run_folder, world.stage.clusters)

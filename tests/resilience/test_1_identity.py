@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from fixtures.attempts import REFUSED_IN_TLS, attempt, let_in
-from fixtures.breaking import World, applied, stored
-from fixtures.heard import agent_says
-from fixtures.holding import AUDIENCE, identified
-from fixtures.minting import mint_jwt
-from fixtures.probe import Answer, ProbeError
-from fixtures.resilience import NEWCOMERS, Newcomer
-from fixtures.spire import CLASS_NAME
-from fixtures.tokens import SigningKey, with_key
-from fixtures.waiting import Condition, Look, WaitError, wait_for
-from fixtures.workloads import Demo, log_lines, namespace_object, unexpected_id
+from fixtures.core.waiting import Condition, Look, WaitError, wait_for
+from fixtures.plugins.resilience import NEWCOMERS, Newcomer
+from fixtures.resilience.disruptions import World, applied, stored
+from fixtures.resilience.jwt_signing import SigningKey, with_key
+from fixtures.spire.installation import CLASS_NAME
+from fixtures.spire.logs import agent_says
+from fixtures.spire.server_cli import mint_jwt
+from fixtures.workloads.demo import Demo, log_lines, namespace_object, unexpected_id
+from fixtures.workloads.identity_conditions import AUDIENCE, identified
+from fixtures.workloads.observed_call import REFUSED_IN_TLS, attempt, let_in
+from fixtures.workloads.probe import Answer, ProbeError
 from tests.checks import SOON
 from tests.faults import default_cluster_spiffe_id
 

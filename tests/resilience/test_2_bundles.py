@@ -14,19 +14,19 @@ from typing import Any
 
 import pytest
 
-from fixtures.attempts import let_in
-from fixtures.authorities import Authorities
-from fixtures.breaking import Thing, World, closed
-from fixtures.clusters import ClusterError
-from fixtures.heard import HEARD, NO_LONGER_MANAGED, POLL, server_says, update_fails
-from fixtures.holding import AUDIENCE, identified, presented_by
-from fixtures.live import Live
-from fixtures.measured import RECOVERY, Measured
-from fixtures.probe import ProbeError
-from fixtures.resilience import Newcomer
-from fixtures.spiffe import Bundle
-from fixtures.spire import Spire
-from fixtures.waiting import Condition, Look, wait_for
+from fixtures.core.waiting import Condition, Look, wait_for
+from fixtures.k8s.cluster import ClusterError
+from fixtures.plugins.resilience import Newcomer
+from fixtures.resilience.disruptions import Thing, World, closed
+from fixtures.resilience.recovery_times import RECOVERY, Measured
+from fixtures.spire.api_types import Bundle
+from fixtures.spire.authorities import Authorities
+from fixtures.spire.installation import Spire
+from fixtures.spire.logs import HEARD, NO_LONGER_MANAGED, POLL, server_says, update_fails
+from fixtures.traffic.continuous import Live
+from fixtures.workloads.identity_conditions import AUDIENCE, identified, presented_by
+from fixtures.workloads.observed_call import let_in
+from fixtures.workloads.probe import ProbeError
 from tests.checks import SOON, agreement, relationships_are_exact, traffic_failed_at, traffic_was_unharmed
 from tests.faults import federation_object
 

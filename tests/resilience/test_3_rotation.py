@@ -10,15 +10,15 @@ from contextlib import ExitStack
 
 import pytest
 
-from fixtures.authorities import KINDS, Authorities
-from fixtures.breaking import World
-from fixtures.credentials import Credential, credential
-from fixtures.heard import POLL, agent_says
-from fixtures.holding import AUDIENCE, agents_renewed, expiries, presented_by, signed_by, trusted
-from fixtures.live import Live
-from fixtures.measured import Measured
-from fixtures.spire import Spire
-from fixtures.waiting import wait_for
+from fixtures.core.waiting import wait_for
+from fixtures.resilience.disruptions import World
+from fixtures.resilience.recovery_times import Measured
+from fixtures.resilience.svid_acceptance import Credential, credential
+from fixtures.spire.authorities import KINDS, Authorities
+from fixtures.spire.installation import Spire
+from fixtures.spire.logs import POLL, agent_says
+from fixtures.traffic.continuous import Live
+from fixtures.workloads.identity_conditions import AUDIENCE, agents_renewed, expiries, presented_by, signed_by, trusted
 from tests.checks import SOON, traffic_was_unharmed
 
 pytestmark = pytest.mark.resilience

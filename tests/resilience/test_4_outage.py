@@ -11,17 +11,27 @@ from contextlib import ExitStack
 
 import pytest
 
-from fixtures.attempts import attempt, let_in
-from fixtures.authorities import Authorities
-from fixtures.breaking import World, closed, cut, killed, lossy, node_addresses, slowed, without, without_server
-from fixtures.heard import HEARD, POLL, agent_says, update_fails
-from fixtures.holding import AUDIENCE, identified
-from fixtures.live import Live
-from fixtures.measured import RECOVERY, Measured
-from fixtures.probe import ProbeError
-from fixtures.resilience import NEWCOMERS, Newcomer
-from fixtures.spire import AGENT, CSI_DRIVER, Spire
-from fixtures.waiting import Condition, Look, wait_for
+from fixtures.core.waiting import Condition, Look, wait_for
+from fixtures.plugins.resilience import NEWCOMERS, Newcomer
+from fixtures.resilience.disruptions import (
+    World,
+    closed,
+    cut,
+    killed,
+    lossy,
+    node_addresses,
+    slowed,
+    without,
+    without_server,
+)
+from fixtures.resilience.recovery_times import RECOVERY, Measured
+from fixtures.spire.authorities import Authorities
+from fixtures.spire.installation import AGENT, CSI_DRIVER, Spire
+from fixtures.spire.logs import HEARD, POLL, agent_says, update_fails
+from fixtures.traffic.continuous import Live
+from fixtures.workloads.identity_conditions import AUDIENCE, identified
+from fixtures.workloads.observed_call import attempt, let_in
+from fixtures.workloads.probe import ProbeError
 from tests.checks import SOON, agreement, components_are_ready, traffic_failed_at, traffic_was_unharmed
 
 pytestmark = pytest.mark.resilience

@@ -9,21 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.breaking import World
-from fixtures.chain import diagnose
-from fixtures.federation import Federation
-from fixtures.parallel import side_by_side
-from fixtures.redaction import write
-from fixtures.release import Release
-from fixtures.reporting import Report
-from fixtures.settings import Settings
-from fixtures.sources import Source
-from fixtures.spire import Spire
-from fixtures.supply import Supply, choose
-from fixtures.trial import Figures, put_on_trial, works
-from fixtures.values import other_trust_domain
-from fixtures.waiting import WaitError, wait_for
-from fixtures.workloads import Demo
+from fixtures.artifacts.supply import Supply, choose
+from fixtures.config.chart_source import Source
+from fixtures.config.settings import Settings
+from fixtures.core.concurrency import side_by_side
+from fixtures.core.redaction import write
+from fixtures.core.waiting import WaitError, wait_for
+from fixtures.diagnosis.chain import diagnose
+from fixtures.helm.values import other_trust_domain
+from fixtures.report.terminal import Report
+from fixtures.resilience.disruptions import World
+from fixtures.resilience.fault_trial import Figures, put_on_trial, works
+from fixtures.spire.cleanup import Release
+from fixtures.spire.federation import Federation
+from fixtures.spire.installation import Spire
+from fixtures.workloads.demo import Demo
 from supply import versions
 from supply.host import Engine
 from tests.checks import CHECKS, SOON

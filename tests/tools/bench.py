@@ -21,12 +21,12 @@ from pathlib import Path
 
 import yaml
 
-from fixtures.clusters import host_address, kind_config
-from fixtures.federation import federated_trust_domain
-from fixtures.manifests import manifests, with_image_and_environment
-from fixtures.parallel import side_by_side
-from fixtures.settings import CHARTS_VALUES, PROJECT, read_clusters
-from fixtures.spire import Spire
+from fixtures.config.settings import CHARTS_VALUES, PROJECT, read_clusters
+from fixtures.core.concurrency import side_by_side
+from fixtures.k8s.cluster import host_address, kind_config
+from fixtures.spire.federation import federated_trust_domain
+from fixtures.spire.installation import Spire
+from fixtures.workloads.manifests import manifests, with_image_and_environment
 from supply import catalogue, host
 
 PREFIX = "bench-"
@@ -258,7 +258,7 @@ def _gib(text: str) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print the table; returns 0 (a goal that is missed is shown, not failed: machines differ)."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.tools.bench", description=__doc__)
     parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         tutorial = Tutorial(Path(folder))

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import yaml
 
-from fixtures.reporting import BROKEN_LINK
+from fixtures.report.terminal import BROKEN_LINK
 from supply.host import Engine
 from tests.chart_faults import REFUSED, ChartFault, broken, copy_of_own_chart
-from tests.machine_load import Slowed, cores_allowed
-from tests.runs import Result, Run
+from tests.tools.machine_load import Slowed, cores_allowed
+from tests.tools.runs import Result, Run
 
 MEDIAN_GOAL = 30.0  # seconds from Helm's start until the run is red
 LONGEST_GOAL = 75.0

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fixtures.processes import bound
+from fixtures.core.subprocesses import bound
 from supply.host import CGROUP2, Engine
 
 CGROUPS = Path("/sys/fs/cgroup")

@@ -22,13 +22,13 @@ from functools import partial
 from itertools import cycle
 from pathlib import Path
 
-from fixtures.settings import CLUSTERS
-from fixtures.waiting import Condition, Look, WaitError, wait_for
+from fixtures.config.settings import CLUSTERS
+from fixtures.core.waiting import Condition, Look, WaitError, wait_for
 from supply import catalogue, host
 from tests import chart_faults
-from tests.fault_runs import Bench, faults, good_charts
-from tests.machine_load import LoadError, Slowed, busy_core, cores_allowed
-from tests.runs import PREFIX, RUNNING, Result, Run, seconds_table
+from tests.tools.fault_runs import Bench, faults, good_charts
+from tests.tools.machine_load import LoadError, Slowed, busy_core, cores_allowed
+from tests.tools.runs import PREFIX, RUNNING, Result, Run, seconds_table
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 # What a run has just printed when it is ended; the whole of it is some 70 s on two cores.
@@ -163,7 +163,7 @@ def repeat(folder: Path, times: int, *, new: bool, slowed: Slowed, kind: str) ->
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one of the commands, print a line for each run, and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.tools.reliability", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("kills", help="end runs at ten points, and look for what is left on the machine")
     repeated = commands.add_parser("repeat", help="run the federation many times")

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fixtures.processes import bound
-from fixtures.settings import PROJECT
-from fixtures.waiting import Condition, Look, WaitError, wait_for
-from tests.machine_load import Slowed
+from fixtures.config.settings import PROJECT
+from fixtures.core.subprocesses import bound
+from fixtures.core.waiting import Condition, Look, WaitError, wait_for
+from tests.tools.machine_load import Slowed
 
 PREFIX = "reliability-"
 VERDICTS = ("RED:", "REFUSED:", "GREEN:")

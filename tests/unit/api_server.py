@@ -17,7 +17,7 @@ from urllib.parse import parse_qs
 
 import yaml
 
-from fixtures import clusters
+from fixtures.k8s import cluster as clusters
 
 
 def nodes(*conditions: dict[str, str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any, cast
 from kubernetes import client as k8s
 from kubernetes.client.exceptions import ApiException, NotFoundException
 
-from fixtures.clusters import Cluster
+from fixtures.k8s.cluster import Cluster
 
 NOW = 1795428000.0  # Unix seconds, 2026-11-23T10:00:00Z
 NAMESPACE = "spire-server"

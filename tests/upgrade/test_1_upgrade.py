@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from fixtures.federation import Federation
-from fixtures.parallel import side_by_side, together
-from fixtures.settings import Settings
-from fixtures.spire import CLASS_NAME, Spire
-from fixtures.summaries import table
-from fixtures.supply import Supply
-from fixtures.traffic import KINDS
-from fixtures.upgrading import State, Upgrading, identities_kept, images_running, object_accepted, object_refused
-from fixtures.waiting import wait_for
-from fixtures.workloads import Demo
+from fixtures.artifacts.supply import Supply
+from fixtures.config.settings import Settings
+from fixtures.core.concurrency import side_by_side, together
+from fixtures.core.waiting import wait_for
+from fixtures.spire.federation import Federation
+from fixtures.spire.installation import CLASS_NAME, Spire
+from fixtures.traffic.generator import KINDS
+from fixtures.traffic.summary import table
+from fixtures.upgrade.upgrade import State, Upgrading, identities_kept, images_running, object_accepted, object_refused
+from fixtures.workloads.demo import Demo
 from tests import checks
 
 pytestmark = pytest.mark.upgrade

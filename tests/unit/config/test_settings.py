@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 import yaml
 
-from fixtures import redaction, settings
-from fixtures.redaction import redact, without_secrets
-from fixtures.settings import BUNDLE_PORT, DEMO_PORT, FEDERATES_WITH, PROJECT
-from fixtures.values import at
+from fixtures.config import settings
+from fixtures.config.settings import BUNDLE_PORT, DEMO_PORT, FEDERATES_WITH, PROJECT
+from fixtures.core import redaction
+from fixtures.core.redaction import redact, without_secrets
+from fixtures.helm.values import at
 from supply.host import Engine
-from tests import test_1_deployment
+from tests.federation import test_1_deployment
 
 pytest_plugins = ["pytester"]
 
@@ -75,8 +76,8 @@ def free() -> int:
 @pytest.fixture
 def configured(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pytest.Config]:
     """Parses a command line with the suite's options; the machine has an engine."""
-    monkeypatch.setattr("fixtures.settings.host.engine", lambda: Engine("docker"))
-    return lambda *arguments: pytester.parseconfig("-p", "fixtures.settings", *arguments)
+    monkeypatch.setattr("fixtures.config.settings.host.engine", lambda: Engine("docker"))
+    return lambda *arguments: pytester.parseconfig("-p", "fixtures.config.settings", *arguments)
 
 
 def test_without_values_of_ones_own_there_are_two_clusters_that_federate_with_each_other() -> None:
@@ -365,9 +366,9 @@ def test_a_machine_with_no_engine_is_refused_unless_one_can_be_installed(
     refused: bool,
 ) -> None:
     config = configured()
-    monkeypatch.setattr("fixtures.settings.host.engine", lambda: None)
-    monkeypatch.setattr("fixtures.settings.os.geteuid", lambda: user)
-    monkeypatch.setattr("fixtures.settings.shutil.which", lambda _: installer)
+    monkeypatch.setattr("fixtures.config.settings.host.engine", lambda: None)
+    monkeypatch.setattr("fixtures.config.settings.os.geteuid", lambda: user)
+    monkeypatch.setattr("fixtures.config.settings.shutil.which", lambda _: installer)
     if not refused:
         assert settings.read(config)
         return
@@ -378,7 +379,7 @@ def test_a_machine_with_no_engine_is_refused_unless_one_can_be_installed(
 def test_an_engine_that_answers_is_enough_for_somebody_who_may_install_nothing(
     configured: Callable[..., pytest.Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fixtures.settings.os.geteuid", lambda: 1000)
+    monkeypatch.setattr("fixtures.config.settings.os.geteuid", lambda: 1000)
     assert settings.read(configured())
 
 
@@ -411,12 +412,16 @@ def test_a_marker_expression_is_understood_as_pytest_does(expression: str, marke
         (["-m", "upgrade"], True),
         (["-m", "not federation and not upgrade and not resilience and not selftest"], False),
         (["-m", "slow"], False),
-        (["tests/test_1_deployment.py"], True),
-        (["tests/test_1_deployment.py::test_every_node_is_ready"], True),
-        (["tests/unit/test_settings.py"], False),
+        (["tests/federation/test_1_deployment.py"], True),
+        (["tests/federation/test_1_deployment.py::test_every_node_is_ready"], True),
+        (["tests/unit/config/test_settings.py"], False),
         (["tests"], False),
         (
-            ["tests/test_1_deployment.py", "-m", "not federation and not upgrade and not resilience and not selftest"],
+            [
+                "tests/federation/test_1_deployment.py",
+                "-m",
+                "not federation and not upgrade and not resilience and not selftest",
+            ],
             False,
         ),
     ],
@@ -547,8 +552,8 @@ DISRUPTIVE = [
     ["-m", "resilience"],
     ["-m", "selftest"],
     ["-m", "federation or selftest"],
-    ["tests/test_6_outage.py"],
-    ["tests/test_7_selftest.py::test_other_ports_are_no_fault"],
+    ["tests/resilience/test_4_outage.py"],
+    ["tests/selftest/test_1_faults.py::test_other_ports_are_no_fault"],
 ]
 
 

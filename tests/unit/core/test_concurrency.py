@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fixtures.parallel import side_by_side, together
+from fixtures.core.concurrency import side_by_side, together
 
 
 def test_results_are_in_the_order_of_the_items() -> None:

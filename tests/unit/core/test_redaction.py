@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from fixtures import redaction
-from fixtures.redaction import REDACTED, keep_secret, redact, without_secrets
+from fixtures.core import redaction
+from fixtures.core.redaction import REDACTED, keep_secret, redact, without_secrets
 from tests import known_secrets
 from tests.unit.secret_examples import EXAMPLES, Example, password
 
@@ -226,8 +226,8 @@ import pathlib
 
 import pytest
 
-from fixtures.redaction import keep_secret
-from fixtures.reporting import REPORT, Report
+from fixtures.core.redaction import keep_secret
+from fixtures.report.terminal import REPORT, Report
 
 SECRET = pathlib.Path("secret").read_text()
 
@@ -311,7 +311,9 @@ def test_a_secret_stands_neither_in_junit_xml_nor_on_the_terminal_nor_in_any_oth
     secret = password()
     (pytester.path / "secret").write_text(secret)
     pytester.makeconftest(CONFTEST)
-    pytester.makeini("[pytest]\naddopts = -ra -p fixtures.settings -p fixtures.reporting\njunit_logging = all\n")
+    pytester.makeini(
+        "[pytest]\naddopts = -ra -p fixtures.config.settings -p fixtures.report.terminal\njunit_logging = all\n"
+    )
     pytester.makepyfile(TESTS)
     pytester.makepyfile(test_collected="import pathlib\nraise RuntimeError(pathlib.Path('secret').read_text())\n")
     done = pytester.runpytest_inprocess("--continue-on-collection-errors", *options)
@@ -341,7 +343,7 @@ def test_an_error_in_a_plugin_is_shown_without_secrets(pytester: pytest.Pytester
     pytester.makeconftest(
         CONFTEST + "\n\ndef pytest_runtest_protocol(item):\n    raise RuntimeError(f'plugin {SECRET}')\n"
     )
-    pytester.makeini("[pytest]\naddopts = -p fixtures.settings -p fixtures.reporting\n")
+    pytester.makeini("[pytest]\naddopts = -p fixtures.config.settings -p fixtures.report.terminal\n")
     pytester.makepyfile("def test_one(): pass")
     done = pytester.runpytest_inprocess()
     assert done.ret == pytest.ExitCode.INTERNAL_ERROR

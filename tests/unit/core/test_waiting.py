@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fixtures import waiting
-from fixtures.waiting import STALL_AFTER, Condition, Hopeless, Look, WaitError, ask_when_stalled, wait_for
+from fixtures.core import waiting
+from fixtures.core.waiting import STALL_AFTER, Condition, Hopeless, Look, WaitError, ask_when_stalled, wait_for
 
 
 class Clock:

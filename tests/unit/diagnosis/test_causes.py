@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from fixtures import reasons
-from fixtures.chain import LINKS
-from fixtures.spiffe import Bundle
-from fixtures.spire import CLASS_NAME, refuses_attestation
+from fixtures.diagnosis import causes
+from fixtures.diagnosis.chain import LINKS
+from fixtures.spire.api_types import Bundle
+from fixtures.spire.installation import CLASS_NAME, refuses_attestation
 
 URL = "https://10.89.0.1:10001"
 SERVER_ID = "spiffe://server.example/ns/demo/sa/default"
@@ -18,13 +18,13 @@ Read = Callable[[str], str]
 
 
 def failed(text: str, *server_log: str) -> tuple[str, str, str, str]:
-    found = reasons.failed_call(URL, SERVER_ID, text, server_log)
+    found = causes.failed_call(URL, SERVER_ID, text, server_log)
     assert found[0] in LINKS
     return found
 
 
 def test_the_tutorials_alternate_audience_breaks_tls(recorded: Read) -> None:
-    link, sentence, _, evidence = reasons.failed_call(
+    link, sentence, _, evidence = causes.failed_call(
         URL,
         f"{SERVER_ID}-alternate",
         recorded("job-client-client-fail.log"),
@@ -74,7 +74,7 @@ def test_a_failed_call_breaks_the_link_that_its_words_are_about(
     ],
 )  # fmt: skip
 def test_a_failed_fetch_breaks_the_link_that_its_words_are_about(error: str, link: str) -> None:
-    assert reasons.failed_fetch(error)[0] == link
+    assert causes.failed_fetch(error)[0] == link
 
 
 def federation_object(**spec: str) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def federation_object(**spec: str) -> dict[str, Any]:
     ],
 )
 def test_a_relationship_that_is_not_there_is_put_down_to_its_object(made: Any, words: str) -> None:
-    sentence, cause, _ = reasons.no_relationship("client.example", made)
+    sentence, cause, _ = causes.no_relationship("client.example", made)
     assert words in sentence
     assert cause
 
@@ -114,8 +114,8 @@ DEFAULT = cluster_spiffe_id("default", federatesWith=["client.example"], fallbac
     ],
 )
 def test_an_entry_that_does_not_federate_is_put_down_to_the_objects_that_make_it(ids: Any, words: str) -> None:
-    assert words in reasons.why_no_entry(ids, ["client.example"])
-    assert len(reasons.described(ids).splitlines()) == len(ids)
+    assert words in causes.why_no_entry(ids, ["client.example"])
+    assert len(causes.described(ids).splitlines()) == len(ids)
 
 
 # What the scheduler (1.34 and later) ends its words with, also for a pod without claims.
@@ -152,7 +152,7 @@ PREEMPTION = (
     ],
 )  # fmt: skip
 def test_a_component_that_is_not_ready_has_a_usual_cause(problem: str, words: str) -> None:
-    assert words in reasons.why_unready(problem)
+    assert words in causes.why_unready(problem)
 
 
 RETRIED = "Failed to retrieve attestation result"
@@ -202,5 +202,5 @@ def test_an_agent_that_does_not_reach_its_server_is_not_refused(error: str) -> N
 def test_bundles_that_differ_are_described_by_what_is_lacking_and_what_is_left() -> None:
     old = Bundle(frozenset({"a" * 64}), frozenset({"key-1"}), 1, 60)
     new = Bundle(frozenset({"b" * 64}), frozenset({"key-1", "key-2"}), 2, 60)
-    assert reasons.difference(old, new) == f"it lacks {'b' * 12}, key-2; it still has {'a' * 12}"
-    assert reasons.difference(old, old) == ""
+    assert causes.difference(old, new) == f"it lacks {'b' * 12}, key-2; it still has {'a' * 12}"
+    assert causes.difference(old, old) == ""

@@ -8,13 +8,14 @@ from typing import Any, cast
 
 import pytest
 
-from fixtures import chain, links, waiting
-from fixtures.chain import LINKS, Diagnosis, Stage, diagnose, diagnose_settled
-from fixtures.clusters import Cluster
-from fixtures.federation import Federation
-from fixtures.links import Finding
-from fixtures.spire import Spire
-from fixtures.workloads import Demo
+from fixtures.core import waiting
+from fixtures.diagnosis import chain, spire_links
+from fixtures.diagnosis.chain import LINKS, Diagnosis, Stage, diagnose, diagnose_settled
+from fixtures.diagnosis.spire_links import Finding
+from fixtures.k8s.cluster import Cluster
+from fixtures.spire.federation import Federation
+from fixtures.spire.installation import Spire
+from fixtures.workloads.demo import Demo
 
 Look = Callable[..., Iterator[Finding]]
 
@@ -36,7 +37,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def set_looks(**found: Any) -> None:
         for name in ("cluster", "components", "agents", "fields"):
-            monkeypatch.setattr(links, name, _look(found.get(name, [])))
+            monkeypatch.setattr(spire_links, name, _look(found.get(name, [])))
 
     return set_looks
 

@@ -14,8 +14,8 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from fixtures import diagnostics
-from fixtures.redaction import REDACTED, redact
+from fixtures.core.redaction import REDACTED, redact
+from fixtures.diagnosis import evidence
 from tests.unit.secret_examples import PKCS8, TRADITIONAL, jwt, pem
 
 Read = Callable[[str], str]
@@ -97,7 +97,7 @@ def test_certificates_and_public_keys_are_left_as_they_are(recorded: Read) -> No
 
 def test_what_is_kept_has_its_secrets_removed_before_it_is_written(tmp_path: Path) -> None:
     path = tmp_path / "server" / "logs" / "agent.log"
-    diagnostics._keep(path, lambda: f"fetched {jwt()}\n")
+    evidence._keep(path, lambda: f"fetched {jwt()}\n")
     assert path.read_text() == f"fetched {REDACTED}\n"
 
 
@@ -105,7 +105,7 @@ def test_what_could_not_be_had_is_said_where_it_would_stand(tmp_path: Path) -> N
     def ask() -> str:
         raise ConnectionError("the API refuses connections")
 
-    diagnostics._keep(tmp_path / "server" / "pods.txt", ask)
+    evidence._keep(tmp_path / "server" / "pods.txt", ask)
     assert (tmp_path / "server" / "pods.txt").read_text() == "not available: the API refuses connections\n"
 
 
@@ -115,7 +115,7 @@ def test_the_reason_for_which_something_could_not_be_had_has_its_secrets_removed
     def ask() -> str:
         raise RuntimeError(f"401 for Bearer {token}")
 
-    diagnostics._keep(tmp_path / "pods.txt", ask)
+    evidence._keep(tmp_path / "pods.txt", ask)
     assert (tmp_path / "pods.txt").read_text() == f"not available: 401 for Bearer {REDACTED}\n"
 
 
@@ -127,11 +127,11 @@ def test_the_values_of_a_release_are_kept_without_secrets(tmp_path: Path) -> Non
         return f"spire-server:\n  key: value\n  vault:\n    password:\n      db: {password}\n"
 
     spire: Any = SimpleNamespace(helm=helm)
-    diagnostics._keep(tmp_path / "helm-values.yaml", lambda: diagnostics._helm_values(spire))
+    evidence._keep(tmp_path / "helm-values.yaml", lambda: evidence._helm_values(spire))
     shown = {"spire-server": {"key": "value", "vault": {"password": {"db": REDACTED}}}}
     assert yaml.safe_load((tmp_path / "helm-values.yaml").read_text()) == shown
 
 
 def test_what_is_gathered_has_no_secrets_among_its_objects() -> None:
-    kinds = {kind for listed in (diagnostics.OBJECTS, diagnostics.CUSTOM) for kind in listed.split(",")}
+    kinds = {kind for listed in (evidence.OBJECTS, evidence.CUSTOM) for kind in listed.split(",")}
     assert not {kind for kind in kinds if "secret" in kind}

@@ -9,11 +9,11 @@ from itertools import pairwise
 
 import pytest
 
-from fixtures import stalls
-from fixtures.chain import Diagnosis
-from fixtures.links import Finding
-from fixtures.stalls import BROKEN_FOR, ON_ITS_WAY_FOR, StallWatch
-from fixtures.waiting import Condition, Look, wait_for
+from fixtures.core.waiting import Condition, Look, wait_for
+from fixtures.diagnosis import stalls
+from fixtures.diagnosis.chain import Diagnosis
+from fixtures.diagnosis.spire_links import Finding
+from fixtures.diagnosis.stalls import BROKEN_FOR, ON_ITS_WAY_FOR, StallWatch
 
 SOON = 10.0  # seconds, at the most, for what a thread does at once
 NEVER = 0.2  # seconds in which a thread does not do what it should not

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from packaging.version import Version
 
-from supply.charts import ChartError, ChartPair, find, images, manifests, overrides, prepare, print_images, split
+from fixtures.helm.charts import ChartError, ChartPair, find, images, manifests, overrides, prepare, print_images, split
 from supply.images import PREFIX
 
 # Stands in for Helm: `template` gives one pod with the image at every image value, merged as Helm merges, or what `HELM-FAILS` says;

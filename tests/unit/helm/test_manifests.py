@@ -9,9 +9,9 @@ from typing import cast
 
 import pytest
 
-from fixtures.release_diff import difference
-from fixtures.release_diff.manifests import MANIFESTS, Key, ReleaseError, installed, objects, rendered
-from fixtures.spire import Spire
+from fixtures.helm.manifests import MANIFESTS, Key, ReleaseError, installed, objects, rendered
+from fixtures.spire.installation import Spire
+from fixtures.upgrade.diff import difference
 from tests.unit.release_examples import text, thing
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from fixtures import post_render
-from fixtures.post_render import change, merge_patch
+from fixtures.helm import post_renderer
+from fixtures.helm.post_renderer import change, merge_patch
 
 CONFIG = {"server": {"trust_domain": "a.example", "federation": {"bundle_endpoint": {"port": 8443}}}}
 CONFIG_MAP = {"kind": "ConfigMap", "metadata": {"name": "spire-server"}, "data": {"server.conf": json.dumps(CONFIG)}}
@@ -65,7 +65,7 @@ def test_as_helm_runs_it(tmp_path: Path) -> None:
         yaml.safe_dump([{"kind": "StatefulSet", "name": "spire-server", "merge": {"spec": {"replicas": 2}}}])
     )
     given = yaml.safe_dump_all([CONFIG_MAP, STATEFUL_SET])
-    command = [sys.executable, post_render.__file__, str(file)]
+    command = [sys.executable, post_renderer.__file__, str(file)]
     printed = subprocess.run(command, input=given, capture_output=True, text=True, check=True).stdout
     assert [item["kind"] for item in yaml.safe_load_all(printed)] == ["ConfigMap", "StatefulSet"]
     assert list(yaml.safe_load_all(printed))[1]["spec"] == {"replicas": 2}

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from fixtures.helm import HelmError, Upgrade
-from fixtures.redaction import keep_secret
-from fixtures.waiting import Condition, Look, wait_for
+from fixtures.core.redaction import keep_secret
+from fixtures.core.waiting import Condition, Look, wait_for
+from fixtures.helm.upgrade import HelmError, Upgrade
 
 SECRET = "hunter2secret"  # noqa: S105 - made up
 # Notes what it is given, prints all of it, and ends with the code that the values name.

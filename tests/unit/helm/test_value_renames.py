@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-from fixtures.translation import load_rules, translate
-from fixtures.values import at, load, set_argument
+from fixtures.helm.value_renames import load_rules, translate
+from fixtures.helm.values import at, load, set_argument
 
-CHARTS_VALUES = Path(__file__).parents[2] / "charts-values"
+CHARTS_VALUES = Path(__file__).parents[3] / "charts-values"
 RULES = load_rules(CHARTS_VALUES / "versions.yaml")
 
 

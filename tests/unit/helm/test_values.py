@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.values import load, merge, set_argument
+from fixtures.helm.values import load, merge, set_argument
 
 
 class TestMerge:

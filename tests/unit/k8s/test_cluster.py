@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from fixtures import clusters
-from fixtures.clusters import Cluster, ClusterError, kind_config
-from fixtures.redaction import keep_secret
-from fixtures.waiting import WaitError
+from fixtures.core.redaction import keep_secret
+from fixtures.core.waiting import WaitError
+from fixtures.k8s import cluster as clusters
+from fixtures.k8s.cluster import Cluster, ClusterError, kind_config
 from tests.unit.api_server import READY, WITHOUT_CSI_NODE, WITHOUT_NETWORK, ApiServer, kubeconfig, nodes
 
 KIND = """#!/bin/sh

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from kubernetes.client import ApiException
 
-from fixtures.executing import ExecutionError, _said, exit_code
+from fixtures.k8s.exec import ExecutionError, _said, exit_code
 
 # Recorded, Kubernetes 1.36.3; the last one is shortened.
 SUCCEEDED = '{"metadata":{},"status":"Success"}'

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from fixtures import failures
-from fixtures.failures import ENOUGH_CRASHES, LAST_LINES, PULL_RETRIES, START_ORDER_GRACE
+from fixtures.k8s import failures
+from fixtures.k8s.failures import ENOUGH_CRASHES, LAST_LINES, PULL_RETRIES, START_ORDER_GRACE
 from tests.unit.kubernetes_objects import (
     NAMESPACE,
     NOW,

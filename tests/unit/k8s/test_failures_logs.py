@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures import failures
-from fixtures.failures import ERROR_LINE, LONGEST, LoggedError
+from fixtures.k8s import failures
+from fixtures.k8s.failures import ERROR_LINE, LONGEST, LoggedError
 from tests.unit.kubernetes_objects import NOW, KubernetesObjects, container, pod, running
 
 Read = Callable[[str], str]

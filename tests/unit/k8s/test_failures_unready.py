@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from fixtures import failures
-from fixtures.failures import (
+from fixtures.k8s import failures
+from fixtures.k8s.failures import (
     ENOUGH_CRASHES,
     LONG_ATTEMPT,
     PROBE_GRACE,

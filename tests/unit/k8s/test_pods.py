@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fixtures import pods
+from fixtures.k8s import pods
 from tests.unit.kubernetes_objects import (
     KubernetesObjects,
     container,

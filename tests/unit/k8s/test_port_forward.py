@@ -15,9 +15,9 @@ from typing import Any, cast
 
 import pytest
 
-from fixtures.clusters import Cluster
-from fixtures.forwards import Forward, free_port, port_is_free
-from fixtures.waiting import Condition, Look, WaitError, wait_for
+from fixtures.core.waiting import Condition, Look, WaitError, wait_for
+from fixtures.k8s.cluster import Cluster
+from fixtures.k8s.port_forward import Forward, free_port, port_is_free
 
 SOON = 10.0
 LISTENS = """#!/bin/sh

@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 from kubernetes import client as k8s
 
-from fixtures.clusters import Cluster
-from fixtures.revisions import NUMBER, REVISION, is_outdated
+from fixtures.k8s.cluster import Cluster
+from fixtures.k8s.rollouts import NUMBER, REVISION, is_outdated
 
 
 def reference(kind: str, name: str = "owner", controller: bool = True) -> Any:

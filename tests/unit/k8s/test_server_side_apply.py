@@ -9,7 +9,7 @@ from typing import Any
 import kubernetes
 import pytest
 
-from fixtures.applying import FIELD_MANAGER, Applier, ApplyingError
+from fixtures.k8s.server_side_apply import FIELD_MANAGER, Applier, ApplyingError
 from tests.unit.api_server import ApiServer
 
 PATH = "/api/v1/namespaces/demo/configmaps"

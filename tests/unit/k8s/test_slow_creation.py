@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.clusters import Cluster
-from fixtures.slow_creation import SLOWER, keep_slow_creation
+from fixtures.k8s.cluster import Cluster
+from fixtures.k8s.slow_creation import SLOWER, keep_slow_creation
 from supply.host import Engine
 
 # `ps` names one node of the cluster that it is asked for; one node has no logs yet.

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from fixtures.settings import PROJECT
+from fixtures.config.settings import PROJECT
 
 pytest_plugins = ["pytester"]
 
@@ -38,7 +38,7 @@ def test_success(): pass
 @pytest.fixture
 def suite(pytester: pytest.Pytester) -> pytest.Pytester:
     """Two files of tests that depend on one another, run with the plugin."""
-    pytester.makeini("[pytest]\nmarkers =\n    last: the last one\naddopts = -p fixtures.ordering\n")
+    pytester.makeini("[pytest]\nmarkers =\n    last: the last one\naddopts = -p fixtures.plugins.prerequisites\n")
     pytester.makepyfile(test_1_first=FIRST, test_2_second=SECOND)
     return pytester
 
@@ -141,4 +141,4 @@ def test_the_last_chapter_of_this_project_brings_the_chapters_before_it() -> Non
     assert "wrong_jwt_audience" in lines[-1]
     assert len(lines) > 1
     assert files == sorted(files)
-    assert files[0] == "tests/test_1_deployment.py"
+    assert files[0] == "tests/federation/test_1_deployment.py"

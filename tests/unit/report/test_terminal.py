@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from fixtures import reporting
-from fixtures.reporting import Phase, Report, discard_folder, new_folder
-from fixtures.waiting import Condition, Look, wait_for
+from fixtures.core.waiting import Condition, Look, wait_for
+from fixtures.report import terminal as reporting
+from fixtures.report.terminal import Phase, Report, discard_folder, new_folder
 
 pytest_plugins = ["pytester"]
 
@@ -24,7 +24,7 @@ import pathlib
 
 import pytest
 
-from fixtures.reporting import REPORT, Report
+from fixtures.report.terminal import REPORT, Report
 
 
 def pytest_configure(config):
@@ -146,7 +146,7 @@ def test_on_a_terminal_one_line_is_written_anew_cut_to_its_width_and_cleared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reporting, "REDRAW", 0.01)
-    monkeypatch.setattr("fixtures.reporting.os.get_terminal_size", lambda _: os.terminal_size((40, 25)))
+    monkeypatch.setattr("fixtures.report.terminal.os.get_terminal_size", lambda _: os.terminal_size((40, 25)))
     terminal = Terminal()
     report = Report(tmp_path, terminal)
     with report.phase("a phase with quite a long name", "server") as phase:
@@ -217,7 +217,7 @@ def test_latest_is_a_relative_link_so_that_the_runs_may_be_moved(tmp_path: Path)
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
     """A project whose run has a report; what it writes beside pytest's output goes to `terminal.txt`."""
     pytester.makeconftest(PROJECTS_CONFTEST)
-    pytester.makeini("[pytest]\naddopts = -p fixtures.settings -p fixtures.reporting\n")
+    pytester.makeini("[pytest]\naddopts = -p fixtures.config.settings -p fixtures.report.terminal\n")
     return pytester
 
 
@@ -259,7 +259,7 @@ def test_a_run_keeps_when_its_phases_began_and_when_its_first_failure_was_shown(
 
         import pytest
 
-        from fixtures.reporting import REPORT
+        from fixtures.report.terminal import REPORT
 
         @pytest.fixture
         def spires(pytestconfig):
@@ -290,7 +290,7 @@ def test_a_green_run_ends_with_its_verdict_alone(project: pytest.Pytester) -> No
 def test_a_warning_is_shown_at_once_and_again_at_the_end_and_stays_in_the_folder(project: pytest.Pytester) -> None:
     project.makepyfile(
         """
-        from fixtures.reporting import REPORT
+        from fixtures.report.terminal import REPORT
 
         def test_fine(pytestconfig):
             for text in ("server: too long", "client: too short"):
@@ -305,7 +305,7 @@ def test_a_warning_is_shown_at_once_and_again_at_the_end_and_stays_in_the_folder
 
 
 def test_a_run_without_clusters_has_no_folder_no_verdict_and_no_timings(pytester: pytest.Pytester) -> None:
-    pytester.makeini("[pytest]\naddopts = -p fixtures.settings -p fixtures.reporting\n")
+    pytester.makeini("[pytest]\naddopts = -p fixtures.config.settings -p fixtures.report.terminal\n")
     pytester.makepyfile("def test_fine(): pass")
     done = pytester.runpytest_inprocess()
     assert done.ret == pytest.ExitCode.OK

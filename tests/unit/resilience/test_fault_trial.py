@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.chain import Diagnosis
-from fixtures.links import Finding
-from fixtures.trial import Figures, Verdict
+from fixtures.diagnosis.chain import Diagnosis
+from fixtures.diagnosis.spire_links import Finding
+from fixtures.resilience.fault_trial import Figures, Verdict
 
 FINDING = Finding(
     "endpoint reachable", "client", "its endpoint https://10.89.0.1:8440 refuses connections", "the forward is gone"

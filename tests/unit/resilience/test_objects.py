@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from fixtures.applying import clean
-from fixtures.breaking import Thing
-from fixtures.clusters import Cluster, ClusterError
-from fixtures.post_render import merge_patch
+from fixtures.helm.post_renderer import merge_patch
+from fixtures.k8s.cluster import Cluster, ClusterError
+from fixtures.k8s.server_side_apply import clean
+from fixtures.resilience.disruptions import Thing
 
 DEPLOYMENT: dict[str, Any] = {
     "apiVersion": "apps/v1",

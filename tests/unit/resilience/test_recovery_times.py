@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from fixtures.measured import Measured, Moment
-from fixtures.waiting import Condition, Look
+from fixtures.core.waiting import Condition, Look
+from fixtures.resilience.recovery_times import Measured, Moment
 
 
 def at_once(value: float) -> Condition[float]:

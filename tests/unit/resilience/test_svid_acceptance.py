@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from fixtures import authorities, minting, spiffe
-from fixtures.minting import X509SVID
-from fixtures.relay import Relay
-from fixtures.stand_in import StandIn
-from fixtures.tokens import SigningKey, with_key
+from fixtures.resilience.jwt_signing import SigningKey, with_key
+from fixtures.resilience.slow_link import Relay
+from fixtures.resilience.svid_server import StandIn
+from fixtures.spire import api_types, authorities, server_cli
+from fixtures.spire.server_cli import X509SVID
 
 Read = Callable[[str], str]
 SPIFFE_ID = "spiffe://server.example/credential"
@@ -63,7 +63,7 @@ def test_what_shows_no_authority_raises(text: str) -> None:
 
 
 def test_a_minted_x509_svid_is_its_chain_and_its_key_and_keeps_the_key_to_itself() -> None:
-    svid = minting.x509_svid(minted())
+    svid = server_cli.x509_svid(minted())
     assert x509.load_pem_x509_certificate(svid.chain.encode()).serial_number == 7
     assert serialization.load_pem_private_key(svid.key.encode(), None)
     assert "PRIVATE KEY" not in repr(svid)
@@ -76,7 +76,7 @@ def test_a_token_is_signed_by_the_key_that_the_bundle_has_then(recorded: Read) -
     assert json.loads(decoded(claims)) == {"sub": SPIFFE_ID, "aud": ["a"]}, "what is None is left out"
 
     document = with_key(recorded("bundle-show.json"), key)
-    before, after = spiffe.bundle(recorded("bundle-show.json")), spiffe.bundle(document)
+    before, after = api_types.bundle(recorded("bundle-show.json")), api_types.bundle(document)
     assert after.jwt_authorities - before.jwt_authorities == {"of-the-test"}
     assert after.x509_authorities == before.x509_authorities
     jwk = next(each for each in json.loads(document)["keys"] if each.get("kid") == "of-the-test")
@@ -89,7 +89,7 @@ def test_a_token_is_signed_by_the_key_that_the_bundle_has_then(recorded: Read) -
 
 @pytest.fixture
 def svid() -> X509SVID:
-    return minting.x509_svid(minted())
+    return server_cli.x509_svid(minted())
 
 
 def test_a_stand_in_shows_its_svid_and_answers_as_the_demos_server_does(svid: X509SVID) -> None:

@@ -14,24 +14,24 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from fixtures import spiffe
-from fixtures.spiffe import Agent, Entry, Relationship
+from fixtures.spire import api_types
+from fixtures.spire.api_types import Agent, Entry, Relationship
 
 Read = Callable[[str], str]
 AGENT_ID = "spiffe://server.example/spire/agent/k8s_psat/server/b25cdbdd-71b4-4f35-b92a-dc7d9c803210"
 
 
 def test_an_attested_agent_is_read_with_its_id_attestor_and_expiry(recorded: Read) -> None:
-    assert spiffe.agents(recorded("agent-list.json")) == [Agent(AGENT_ID, "k8s_psat", False, 1795496171)]
+    assert api_types.agents(recorded("agent-list.json")) == [Agent(AGENT_ID, "k8s_psat", False, 1795496171)]
 
 
 def test_a_banned_agent_is_told_from_one_that_is_not(recorded: Read) -> None:
     listed = json.loads(recorded("agent-list.json"))
     listed["agents"].append({**listed["agents"][0], "banned": True})
-    assert [agent.banned for agent in spiffe.agents(json.dumps(listed))] == [False, True]
+    assert [agent.banned for agent in api_types.agents(json.dumps(listed))] == [False, True]
 
 
-@pytest.mark.parametrize("parse", [spiffe.agents, spiffe.entries, spiffe.relationships])
+@pytest.mark.parametrize("parse", [api_types.agents, api_types.entries, api_types.relationships])
 @pytest.mark.parametrize("text", ["", "{}", "Error: rpc error: code = Unavailable"])
 def test_what_is_no_answer_of_spires_raises_instead_of_counting_as_none(parse: Callable[[str], Any], text: str) -> None:
     with pytest.raises((ValueError, KeyError)):
@@ -39,7 +39,7 @@ def test_what_is_no_answer_of_spires_raises_instead_of_counting_as_none(parse: C
 
 
 def test_entries_are_read_with_selectors_and_the_trust_domains_they_federate_with(recorded: Read) -> None:
-    entries = spiffe.entries(recorded("entry-show.json"))
+    entries = api_types.entries(recorded("entry-show.json"))
     assert entries[0] == Entry(
         id="9cf8ac41-da84-4bef-85ab-c645784fe020",
         spiffe_id="spiffe://server.example/ns/demo/sa/default",
@@ -52,13 +52,13 @@ def test_entries_are_read_with_selectors_and_the_trust_domains_they_federate_wit
 
 
 def test_an_entry_that_federates_with_nobody_says_so(recorded: Read) -> None:
-    by_id = {entry.spiffe_id: entry.federates_with for entry in spiffe.entries(recorded("entry-show.json"))}
+    by_id = {entry.spiffe_id: entry.federates_with for entry in api_types.entries(recorded("entry-show.json"))}
     assert by_id["spiffe://server.example/ns/spire-server/sa/spire-spiffe-oidc-discovery-provider"] == ()
     assert by_id["spiffe://server.example/ns/local-path-storage/sa/local-path-provisioner"] == ("client.example",)
 
 
 def test_an_https_spiffe_relationship_carries_its_endpoints_id(recorded: Read) -> None:
-    assert spiffe.relationships(recorded("federation-list.json")) == [
+    assert api_types.relationships(recorded("federation-list.json")) == [
         Relationship(
             "client.example", "https://10.89.0.1:8441", "https_spiffe", "spiffe://client.example/spire/server"
         ),
@@ -69,7 +69,7 @@ def test_an_https_web_relationship_has_no_endpoint_id(recorded: Read) -> None:
     listed = json.loads(recorded("federation-list.json"))
     del listed["federation_relationships"][0]["https_spiffe"]
     listed["federation_relationships"][0]["https_web"] = {}
-    assert spiffe.relationships(json.dumps(listed)) == [
+    assert api_types.relationships(json.dumps(listed)) == [
         Relationship("client.example", "https://10.89.0.1:8441", "https_web", "")
     ]
 
@@ -77,19 +77,19 @@ def test_an_https_web_relationship_has_no_endpoint_id(recorded: Read) -> None:
 def test_a_relationship_of_a_profile_that_is_not_known_is_not_taken_for_a_known_one(recorded: Read) -> None:
     listed = json.loads(recorded("federation-list.json"))
     del listed["federation_relationships"][0]["https_spiffe"]
-    assert [found.profile for found in spiffe.relationships(json.dumps(listed))] == [""]
+    assert [found.profile for found in api_types.relationships(json.dumps(listed))] == [""]
 
 
 def test_a_bundles_x509_authority_is_the_fingerprint_of_its_certificate(recorded: Read) -> None:
     document = recorded("bundle-show.json")
     der = base64.b64decode(json.loads(document)["keys"][0]["x5c"][0])
-    (authority,) = spiffe.bundle(document).x509_authorities
+    (authority,) = api_types.bundle(document).x509_authorities
     assert authority == x509.load_der_x509_certificate(der).fingerprint(hashes.SHA256()).hex()
     assert authority == hashlib.sha256(der).hexdigest()
 
 
 def test_a_shown_bundle_has_a_sequence_and_a_listed_one_a_refresh_hint(recorded: Read) -> None:
-    shown, listed = spiffe.bundle(recorded("bundle-show.json")), spiffe.bundle(recorded("bundle-list.txt"))
+    shown, listed = api_types.bundle(recorded("bundle-show.json")), api_types.bundle(recorded("bundle-list.txt"))
     assert shown.jwt_authorities == {"7hbXGNCN4EUdSf7CfAH6NgKGkJiPbhIi"}
     assert (shown.sequence, shown.refresh_hint) == (1, None)
     assert listed.jwt_authorities == {"SooMGAsT9csYMpNtHyHAIkWcW0qe2XrH"}
@@ -98,11 +98,11 @@ def test_a_shown_bundle_has_a_sequence_and_a_listed_one_a_refresh_hint(recorded:
 
 def test_a_bundle_is_the_same_from_its_text_and_from_its_parsed_document(recorded: Read) -> None:
     text = recorded("bundle-show.json")
-    assert spiffe.bundle(text) == spiffe.bundle(json.loads(text))
+    assert api_types.bundle(text) == api_types.bundle(json.loads(text))
 
 
 def test_keys_are_the_same_whatever_the_sequence_and_the_refresh_hint(recorded: Read) -> None:
-    bundle = spiffe.bundle(recorded("bundle-show.json"))
+    bundle = api_types.bundle(recorded("bundle-show.json"))
     other = replace(bundle, sequence=7, refresh_hint=60)
     assert bundle.same_keys(other)
     assert bundle != other
@@ -113,7 +113,7 @@ def test_keys_are_the_same_whatever_the_sequence_and_the_refresh_hint(recorded: 
 def test_keys_are_not_the_same_when_an_authority_is_missing_or_replaced(
     recorded: Read, kind: str, authorities: frozenset[str]
 ) -> None:
-    bundle = spiffe.bundle(recorded("bundle-show.json"))
+    bundle = api_types.bundle(recorded("bundle-show.json"))
     other = (
         replace(bundle, x509_authorities=authorities)
         if kind == "x509_authorities"
@@ -124,24 +124,24 @@ def test_keys_are_not_the_same_when_an_authority_is_missing_or_replaced(
 
 
 def test_two_trust_domains_do_not_have_the_same_keys(recorded: Read) -> None:
-    assert not spiffe.bundle(recorded("bundle-show.json")).same_keys(spiffe.bundle(recorded("bundle-list.txt")))
+    assert not api_types.bundle(recorded("bundle-show.json")).same_keys(api_types.bundle(recorded("bundle-list.txt")))
 
 
 def test_keys_of_another_use_belong_to_neither_kind_of_authority(recorded: Read) -> None:
     document = json.loads(recorded("bundle-show.json"))
     extended = {**document, "keys": [*document["keys"], {"use": "wit-svid", "kty": "EC", "kid": "another"}]}
-    assert spiffe.bundle(extended) == spiffe.bundle(document)
+    assert api_types.bundle(extended) == api_types.bundle(document)
 
 
 def test_a_bundle_in_words_names_its_keys_sequence_and_hint(recorded: Read) -> None:
-    bundle = spiffe.bundle(recorded("bundle-show.json"))
+    bundle = api_types.bundle(recorded("bundle-show.json"))
     (authority,) = bundle.x509_authorities
     for part in (authority[:12], "7hbXGNCN4EUdSf7CfAH6NgKGkJiPbhIi", "sequence 1", "refresh hint None"):
         assert part in str(bundle)
 
 
 def test_the_servers_log_is_read_with_its_times_levels_and_messages(recorded: Read) -> None:
-    lines = spiffe.log_lines(recorded("spire-server.log"))
+    lines = api_types.log_lines(recorded("spire-server.log"))
     assert [line.message for line in lines] == [
         "Starting Server APIs",
         "Starting Server APIs",
@@ -156,7 +156,7 @@ def test_the_servers_log_is_read_with_its_times_levels_and_messages(recorded: Re
 
 
 def test_a_log_field_is_read_whether_quoted_or_not_and_when_empty(recorded: Read) -> None:
-    attestation = spiffe.log_lines(recorded("spire-server.log"))[2].fields
+    attestation = api_types.log_lines(recorded("spire-server.log"))[2].fields
     assert attestation["agent_id"] == AGENT_ID
     assert attestation["address"] == "10.244.0.10:46346"
     assert attestation["authorized_as"] == "nobody"
@@ -167,7 +167,7 @@ def test_a_log_field_is_read_whether_quoted_or_not_and_when_empty(recorded: Read
 
 def test_escapes_in_a_quoted_log_field_are_undone() -> None:
     line = r'time="2026-11-24T03:56:09Z" level=error msg="Failed" error="no \"key\"=value in C:\\tmp\n\tgiven" next=1'
-    (found,) = spiffe.log_lines(line)
+    (found,) = api_types.log_lines(line)
     assert found.fields == {"error": 'no "key"=value in C:\\tmp\n\tgiven', "next": "1"}
 
 
@@ -175,7 +175,7 @@ def test_escapes_that_go_knows_and_json_does_not_leave_the_rest_of_the_log_reada
     # Go quotes what is not printable as \x1b, \a, \v or \U0010ffff, which JSON has no words for.
     odd = r'time="2026-11-24T03:56:09Z" level=error msg="Failed" error="\x1b[31mred\a"'
     plain = 'time="2026-11-24T03:56:10Z" level=info msg="Bundle refreshed"'
-    assert [line.message for line in spiffe.log_lines(f"{odd}\n{plain}")][-1] == "Bundle refreshed"
+    assert [line.message for line in api_types.log_lines(f"{odd}\n{plain}")][-1] == "Bundle refreshed"
 
 
 def test_a_log_in_json_gives_the_same_line_as_one_in_text() -> None:
@@ -187,11 +187,11 @@ def test_a_log_in_json_gives_the_same_line_as_one_in_text() -> None:
         "subsystem_name": "bundle_client",
         "trust_domain": "client.example",
     }
-    assert spiffe.log_lines(json.dumps(data)) == spiffe.log_lines(text)
+    assert api_types.log_lines(json.dumps(data)) == api_types.log_lines(text)
 
 
 def test_a_json_log_field_that_is_no_text_is_kept_as_json() -> None:
-    (line,) = spiffe.log_lines('{"time":"2026-11-24T03:56:37+01:00","msg":"m","count":3,"banned":true,"ids":["a"]}')
+    (line,) = api_types.log_lines('{"time":"2026-11-24T03:56:37+01:00","msg":"m","count":3,"banned":true,"ids":["a"]}')
     assert line.fields == {"count": "3", "banned": "true", "ids": '["a"]'}
     assert line.level == ""
     assert line.at == datetime(2026, 11, 24, 2, 56, 37, tzinfo=UTC).timestamp()
@@ -213,4 +213,4 @@ def test_a_json_log_field_that_is_no_text_is_kept_as_json() -> None:
 )
 def test_lines_of_other_shapes_are_passed_over(line: str) -> None:
     good = 'time="2026-11-24T03:56:10Z" level=info msg="Bundle refreshed"'
-    assert [found.message for found in spiffe.log_lines(f"{line}\n{good}")] == ["Bundle refreshed"]
+    assert [found.message for found in api_types.log_lines(f"{line}\n{good}")] == ["Bundle refreshed"]

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from fixtures import release as releases
-from fixtures.release import MARK, Release, Revision, SpireError, marked, unfit
-from fixtures.spire import Spire
-from fixtures.waiting import WaitError
+from fixtures.core.waiting import WaitError
+from fixtures.spire import cleanup as releases
+from fixtures.spire.cleanup import MARK, Release, Revision, SpireError, marked, unfit
+from fixtures.spire.installation import Spire
 
 
 class Cluster:

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from fixtures.federation import RESOURCE, Federation, federated_trust_domain
+from fixtures.spire.federation import RESOURCE, Federation, federated_trust_domain
 
 
 class Recorder:

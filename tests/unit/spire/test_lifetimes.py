@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from fixtures import lifetimes
-from fixtures.lifetimes import RULES, Lifetimes, duration, lifetime_warnings, shown
-from fixtures.settings import BREAKING_OVERLAY, OVERLAYS, read_clusters
-from supply import charts
+from fixtures.config.settings import BREAKING_OVERLAY, OVERLAYS, read_clusters
+from fixtures.helm import charts
+from fixtures.spire import lifetimes
+from fixtures.spire.lifetimes import RULES, Lifetimes, duration, lifetime_warnings, shown
 from supply.chart import CHART
 
 Change = dict[str, Any]

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
-from fixtures import sources
-from fixtures.chain import LINKS
-from fixtures.ignored_keys import ignored_keys
-from fixtures.release_diff import difference
-from fixtures.settings import CLUSTERS, read_clusters
-from fixtures.values import merge
-from supply import catalogue, charts, plan, programs, versions
+from fixtures.config import chart_source
+from fixtures.config.settings import CLUSTERS, read_clusters
+from fixtures.diagnosis.chain import LINKS
+from fixtures.helm import charts
+from fixtures.helm.values import merge
+from fixtures.helm.values_check.ignored_keys import ignored_keys
+from fixtures.upgrade.diff import difference
+from supply import catalogue, plan, programs, versions
 from supply.chart import CHART
 from tests.chart_faults import FAULTS, HEALTHY, REFUSED, ChartFault, Edit, broken, chosen, copy_of_own_chart
 
@@ -187,7 +188,7 @@ def test_a_healthy_variant_is_to_be_named_by_nothing(fault: ChartFault) -> None:
 
 
 def test_the_copy_of_this_projects_chart_is_one_that_the_suite_takes(good: Path) -> None:
-    assert sources.charts_folder("--charts", str(good)) == good
+    assert chart_source.charts_folder("--charts", str(good)) == good
     for cluster in read_clusters([], []):
         assert ignored_keys(cluster.values, good / "spire") == []
         assert ignored_keys(cluster.values, CHART / "spire"), "the copy need not take more than the chart itself"

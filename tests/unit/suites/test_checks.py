@@ -12,16 +12,17 @@ from typing import Any, cast
 import pytest
 from kubernetes import client as k8s
 
-from fixtures import attempts, unknown_fields
-from fixtures.attempts import let_in
-from fixtures.clusters import Cluster, ClusterError
-from fixtures.federation import Federation
-from fixtures.holding import endpoint_of
-from fixtures.pods import containers_ready
-from fixtures.probe import SUCCESS, Answer, Endpoint, Probe, ProbeError
-from fixtures.spire import Spire
-from fixtures.waiting import Condition, Look, WaitError, wait_for
-from fixtures.workloads import CLIENT_LINES, Demo, Outcome
+from fixtures.core.waiting import Condition, Look, WaitError, wait_for
+from fixtures.diagnosis import unknown_fields
+from fixtures.k8s.cluster import Cluster, ClusterError
+from fixtures.k8s.pods import containers_ready
+from fixtures.spire.federation import Federation
+from fixtures.spire.installation import Spire
+from fixtures.workloads import observed_call
+from fixtures.workloads.demo import CLIENT_LINES, Demo, Outcome
+from fixtures.workloads.identity_conditions import endpoint_of
+from fixtures.workloads.observed_call import let_in
+from fixtures.workloads.probe import SUCCESS, Answer, Endpoint, Probe, ProbeError
 from tests import checks
 
 Read = Callable[[str], str]
@@ -271,7 +272,7 @@ def test_a_call_that_is_about_to_be_let_in_is_waited_for_and_one_that_is_not_say
 
     def answered(*answers: Answer) -> None:
         answer = OneAfterTheOther(*answers)
-        monkeypatch.setattr(attempts, "attempt", lambda *_, **__: attempts.Attempt(demo, answer(), 0))
+        monkeypatch.setattr(observed_call, "attempt", lambda *_, **__: observed_call.Attempt(demo, answer(), 0))
 
     answered(refused, succeeded)
     assert wait_for(let_in(demo), SOON).succeeded

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from fixtures.chain import LINKS
+from fixtures.diagnosis.chain import LINKS
 from tests.checks import CHECKS
 from tests.faults import FAULTS, INSTALLATION
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.clusters import ClusterError, _gateways, host_address
-from fixtures.forwards import free_port, port_is_free
+from fixtures.k8s.cluster import ClusterError, _gateways, host_address
+from fixtures.k8s.port_forward import free_port, port_is_free
 from supply import host
 from supply.host import Engine
 from supply.plan import BuildError

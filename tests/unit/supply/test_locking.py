@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from fixtures import clusters
-from fixtures.clusters import ClusterError, reserved
-from fixtures.settings import PROJECT
-from fixtures.waiting import Condition, Look, wait_for
+from fixtures.config.settings import PROJECT
+from fixtures.core.waiting import Condition, Look, wait_for
+from fixtures.k8s import cluster
+from fixtures.k8s.cluster import ClusterError, reserved
 from supply.locking import locked
 
 # A run that has the names, and has started a program of its own that outlives it.
@@ -32,7 +32,7 @@ with clusters.reserved(["server", "client"], Path("/runs/first")):
 
 @pytest.fixture
 def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(clusters, "LOCKS", tmp_path / "locks")
+    monkeypatch.setattr(cluster, "LOCKS", tmp_path / "locks")
     return tmp_path / "locks"
 
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.bench import STAT, Cost, Row, busy_seconds, measured, table
+from tests.tools.bench import STAT, Cost, Row, busy_seconds, measured, table
 
 # Two readings of one machine, three seconds apart, with one of its two processors busy.
 BEFORE = "cpu  189317 47979 53849 18670 890 1 741 1789 0 0\ncpu0 94871 23989 26924 9335 445 0 370 894 0 0\n"

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from supply.host import Engine
-from tests import fault_runs
 from tests.chart_faults import REFUSED, ChartFault
-from tests.fault_runs import Bench, Verdict, faults, table
-from tests.runs import Result, seconds_table
+from tests.tools import fault_runs
+from tests.tools.fault_runs import Bench, Verdict, faults, table
+from tests.tools.runs import Result, seconds_table
 
 DIAGNOSIS = """\
 broken link: component ready (client): DaemonSet spire-system/spire-agent has 0 of 1 ready (running, not ready)
@@ -22,7 +22,7 @@ broken link: component ready (client): DaemonSet spire-system/spire-agent has 0 
 """
 RED = """\
    41.0s  ✗ client   SPIRE                           20.1 s
-ERROR tests/test_1_deployment.py::test_agents
+ERROR tests/federation/test_1_deployment.py::test_agents
 RED: 1 passed, 1 error, 20 skipped
 test_agents: client: DaemonSet spire-system/spire-agent did not come
 broken link: component ready (client): DaemonSet spire-system/spire-agent has 0 of 1 ready

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.waiting import Condition, Look, wait_for
+from fixtures.core.waiting import Condition, Look, wait_for
 from supply.host import CGROUP2, Engine
-from tests import machine_load
-from tests.machine_load import LoadError, Slowed, busy_core, cores_allowed
+from tests.tools import machine_load
+from tests.tools.machine_load import LoadError, Slowed, busy_core, cores_allowed
 
 CPU = machine_load.CGROUPS if CGROUP2.exists() else machine_load.CGROUPS / "cpu"
 MAY_LIMIT = os.geteuid() == 0 and os.access(CPU, os.W_OK) and (CGROUP2.exists() or CPU.is_dir())

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests import reliability
-from tests.machine_load import Slowed
-from tests.reliability import repeat
-from tests.runs import Result
+from tests.tools import reliability
+from tests.tools.machine_load import Slowed
+from tests.tools.reliability import repeat
+from tests.tools.runs import Result
 
 RED = "RED: 1 failed, 20 passed\ntest_every_node_is_ready: client: CSINode is not yet initialized\n"
 

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from fixtures import heard
-from fixtures.live import STEADY, Live, unbroken
-from fixtures.request_log import Request
-from fixtures.spire import Spire
+from fixtures.spire import logs
+from fixtures.spire.installation import Spire
+from fixtures.traffic.continuous import STEADY, Live, unbroken
+from fixtures.traffic.request_log import Request
 
 Read = Callable[[str], str]
 
@@ -67,12 +67,12 @@ FIRST = 1795514400.0
 
 
 def test_a_line_is_heard_for_its_reason_alone() -> None:
-    said = heard.update_fails(spire(LOG), "unexpected ID", since=FIRST).look().value
+    said = logs.update_fails(spire(LOG), "unexpected ID", since=FIRST).look().value
     assert said is not None
     assert said.at == FIRST + 15
-    assert heard.update_fails(spire(LOG), "no such host", since=FIRST).look().value is None
+    assert logs.update_fails(spire(LOG), "no such host", since=FIRST).look().value is None
 
 
 def test_what_was_said_before_is_not_heard_and_whole_seconds_are() -> None:
-    assert heard.update_fails(spire(LOG), "refused", since=FIRST + 1).look().value is None
-    assert heard.update_fails(spire(LOG), "refused", since=FIRST + 0.9).look().value is not None
+    assert logs.update_fails(spire(LOG), "refused", since=FIRST + 1).look().value is None
+    assert logs.update_fails(spire(LOG), "refused", since=FIRST + 0.9).look().value is not None

@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import pytest
 
-from fixtures.probe import identity
-from fixtures.traffic import Traffic, TrafficError, deployment
-from tests.unit.client_log import BEGINNING, line
+from fixtures.traffic.generator import Traffic, TrafficError, deployment
+from fixtures.workloads.probe import identity
+from tests.unit.traffic.client_log import BEGINNING, line
 
 URL, SERVER_ID = "https://10.89.0.1:10001", "spiffe://server.example/ns/demo/sa/default"
 

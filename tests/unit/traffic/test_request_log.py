@@ -7,9 +7,10 @@ import re
 
 import pytest
 
-from fixtures import manifests, request_log
-from fixtures.request_log import Request, requests
-from tests.unit.client_log import BEGINNING, line
+from fixtures.traffic import request_log
+from fixtures.traffic.request_log import Request, requests
+from fixtures.workloads import manifests
+from tests.unit.traffic.client_log import BEGINNING, line
 
 # As the client prints it: Go's time.RFC3339Nano drops zeros at the end, and with them the point.
 LOG = """\

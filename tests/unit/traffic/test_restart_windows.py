@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from fixtures import restarts
-from fixtures.clusters import Cluster
-from fixtures.restarts import SETTLE, RestartWatch, Sample, Watched, windows
-from fixtures.summaries import Window
+from fixtures.k8s.cluster import Cluster
+from fixtures.traffic import restart_windows
+from fixtures.traffic.restart_windows import SETTLE, RestartWatch, Sample, Watched, windows
+from fixtures.traffic.summary import Window
 
 
 def ready(*places: tuple[str, str]) -> frozenset[tuple[str, str]]:
@@ -188,7 +188,7 @@ def test_a_pod_that_is_being_deleted_is_not_ready_whatever_its_status_says() -> 
 
 
 def test_a_watch_sees_a_replacement_and_an_api_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restarts, "INTERVAL", 0.001)
+    monkeypatch.setattr(restart_windows, "INTERVAL", 0.001)
     cluster = FakeCluster()
     core = cluster.core
     core.pods = [pod(AGENT, "old")]
@@ -213,7 +213,7 @@ def test_a_watch_sees_a_replacement_and_an_api_that_is_away(monkeypatch: pytest.
 
 def test_clusters_are_watched_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     # A cluster whose API hangs must not blind the watch of the other.
-    monkeypatch.setattr(restarts, "INTERVAL", 0.001)
+    monkeypatch.setattr(restart_windows, "INTERVAL", 0.001)
     hangs, answers = FakeCluster("server"), FakeCluster("client")
     watch = RestartWatch([watched(hangs), watched(answers)])
     watch.start()

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from fixtures.request_log import Request
-from fixtures.summaries import Phase, Summary, Window, summarize, table, to_json
+from fixtures.traffic.request_log import Request
+from fixtures.traffic.summary import Phase, Summary, Window, summarize, table, to_json
 
 
 def request(at: float, seconds: float = 0.0, stage: str = "", error: str = "") -> Request:

@@ -13,15 +13,15 @@ from typing import Any, cast
 import pytest
 from kubernetes import client as k8s
 
-from fixtures import upgrading
-from fixtures.clusters import ClusterError
-from fixtures.probe import Identity, identity
-from fixtures.release import SpireError
-from fixtures.request_log import Request
-from fixtures.spiffe import bundle
-from fixtures.spire import AGENT, Spire
-from fixtures.traffic import KINDS
-from fixtures.upgrading import (
+from fixtures.core.waiting import Condition, Look
+from fixtures.k8s.cluster import ClusterError
+from fixtures.spire.api_types import bundle
+from fixtures.spire.cleanup import SpireError
+from fixtures.spire.installation import AGENT, Spire
+from fixtures.traffic.generator import KINDS
+from fixtures.traffic.request_log import Request
+from fixtures.upgrade import upgrade
+from fixtures.upgrade.upgrade import (
     STRETCH,
     State,
     Upgrading,
@@ -31,7 +31,7 @@ from fixtures.upgrading import (
     object_accepted,
     object_refused,
 )
-from fixtures.waiting import Condition, Look
+from fixtures.workloads.probe import Identity, identity
 from tests import checks
 from tests.unit.release_examples import text, workload
 
@@ -60,7 +60,7 @@ def made(folder: Path, monkeypatch: pytest.MonkeyPatch, *failed: int) -> tuple[U
     traffic = FakeTraffic(*failed)
     found.traffic = cast(Any, traffic)
     clock = SimpleNamespace(time=lambda: BEGAN)
-    monkeypatch.setattr(upgrading, "time", clock)
+    monkeypatch.setattr(upgrade, "time", clock)
     found.reach("after")
     return found, traffic
 
@@ -83,10 +83,10 @@ def test_a_phase_that_had_no_stretch_yet_is_accounted_for_up_to_now(
 ) -> None:
     found, traffic = made(tmp_path, monkeypatch)
     found.stretch()
-    monkeypatch.setattr(upgrading, "time", SimpleNamespace(time=lambda: BEGAN + 6))
+    monkeypatch.setattr(upgrade, "time", SimpleNamespace(time=lambda: BEGAN + 6))
     found.reach("rolled back")
     now = time.time()
-    monkeypatch.setattr(upgrading, "time", SimpleNamespace(time=lambda: now))
+    monkeypatch.setattr(upgrade, "time", SimpleNamespace(time=lambda: now))
     found.summaries()
     assert traffic.asked[-len(KINDS) :] == [now] * len(KINDS)
 
@@ -167,9 +167,9 @@ def test_what_an_upgrade_changed_is_read_from_helms_records(tmp_path: Path, monk
     found.spires = {"server": cast(Spire, None)}
     found._manifests["server"] = text(workload("DaemonSet"), workload("StatefulSet"))
     now = text(workload("DaemonSet", container={"image": "example.com/main:2"}), workload("StatefulSet"))
-    monkeypatch.setattr(upgrading, "installed", lambda _: now)
+    monkeypatch.setattr(upgrade, "installed", lambda _: now)
     assert found.changed("server") == {"thing"}
-    monkeypatch.setattr(upgrading, "installed", lambda _: found._manifests["server"])
+    monkeypatch.setattr(upgrade, "installed", lambda _: found._manifests["server"])
     assert found.changed("server") == set()
 
 

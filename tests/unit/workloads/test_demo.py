@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from fixtures import manifests, workloads
-from fixtures.probe import SUCCESS
-from fixtures.workloads import CLIENT_LINES, NO_BEARER, rejected_audience, unexpected_id
+from fixtures.workloads import demo, manifests
+from fixtures.workloads.demo import CLIENT_LINES, NO_BEARER, rejected_audience, unexpected_id
+from fixtures.workloads.probe import SUCCESS
 
 Read = Callable[[str], str]
 SERVER_ID = "spiffe://server.example/ns/demo/sa/default"
@@ -121,7 +121,7 @@ def test_the_server_is_a_deployment_and_the_service_that_selects_its_pods() -> N
     assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()
     (port,) = service["spec"]["ports"]
     named = {item["name"]: item["containerPort"] for item in pod_specs("server.yaml")[0]["containers"][0]["ports"]}
-    assert (port["port"], named[port["targetPort"]]) == (workloads.SERVICE_PORT, workloads.SERVICE_PORT)
+    assert (port["port"], named[port["targetPort"]]) == (demo.SERVICE_PORT, demo.SERVICE_PORT)
 
 
 @pytest.mark.parametrize("name", ["client.yaml", "client-fail.yaml"])
@@ -142,7 +142,7 @@ def test_the_failing_client_differs_from_the_client_in_its_name_and_audience_alo
 def test_every_object_is_a_complete_one_of_the_demos_namespace(name: str) -> None:
     for item in manifests.manifests(name):
         assert {"apiVersion", "kind", "metadata", *(() if item["kind"] == "ServiceAccount" else ("spec",))} <= set(item)
-        assert item["metadata"]["namespace"] == workloads.NAMESPACE
+        assert item["metadata"]["namespace"] == demo.NAMESPACE
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from fixtures.clusters import ClusterError
-from fixtures.probe import Answer, Probe, ProbeError, identity
-from fixtures.spire import Spire
+from fixtures.k8s.cluster import ClusterError
+from fixtures.spire.installation import Spire
+from fixtures.workloads.probe import Answer, Probe, ProbeError, identity
 
 Read = Callable[[str], str]
 # Recorded: the client's last word.

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from fixtures.ignored_keys import ignored_keys
-from fixtures.values import set_argument
+from fixtures.helm.values import set_argument
+from fixtures.helm.values_check.ignored_keys import ignored_keys
 
 
 def write_chart(folder: Path, values: dict[str, Any], templates: dict[str, str], **described: Any) -> Path:

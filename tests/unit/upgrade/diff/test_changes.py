@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fixtures.release_diff import difference
-from fixtures.release_diff.changes import Change, headline, render
-from fixtures.release_diff.manifests import Key
+from fixtures.helm.manifests import Key
+from fixtures.upgrade.diff import difference
+from fixtures.upgrade.diff.changes import Change, headline, render
 from tests.unit.release_examples import config_map, text, thing, workload
 
 

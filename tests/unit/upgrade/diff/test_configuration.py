@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.release_diff import difference
-from fixtures.release_diff.changes import counts, render
+from fixtures.upgrade.diff import difference
+from fixtures.upgrade.diff.changes import counts, render
 from tests.unit.release_examples import Manifest, config_map, only, text, thing
 
 PRIVATE_KEY = "-----BEGIN PRIVATE KEY-----\nbm90IGEga2V5\nYXQgYWxs\n-----END PRIVATE KEY-----\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.release_diff import difference
+from fixtures.upgrade.diff import difference
 from tests.unit.release_examples import Manifest, groups, only, text, thing, workload
 
 TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJzb21lb25lIn0.c2lnbmF0dXJl"  # noqa: S105 - made up

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fixtures.release_diff import difference, replaced
-from fixtures.release_diff.changes import GROUPS
+from fixtures.upgrade.diff import difference, replaced
+from fixtures.upgrade.diff.changes import GROUPS
 from tests.unit.release_examples import Manifest, config_map, groups, hook, only, text, thing, workload
 
 

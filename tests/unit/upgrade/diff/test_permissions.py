@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fixtures.release_diff import difference
+from fixtures.upgrade.diff import difference
 from tests.unit.release_examples import Manifest, only, text, thing
 
 
