@@ -14,8 +14,6 @@ from fixtures.spire.installation import SERVER_POD, TORNJAK, Spire
 from fixtures.workloads.tutorial_calls import Calls
 from tests import checks
 
-pytestmark = pytest.mark.federation
-
 
 @pytest.mark.upgrade
 @pytest.mark.resilience

@@ -9,8 +9,6 @@ from fixtures.spire.federation import Federation
 from fixtures.workloads.tutorial_calls import Calls
 from tests import checks
 
-pytestmark = pytest.mark.federation
-
 
 @pytest.mark.dependency(name="endpoints", depends=["spire ready"], scope="session")
 def test_every_bundle_endpoint_answers_the_other_side(federated: Federation, calls: Calls) -> None:

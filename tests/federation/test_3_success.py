@@ -9,8 +9,6 @@ from fixtures.workloads.demo import LOGGED, NO_BEARER, Demo
 from fixtures.workloads.tutorial_calls import Calls
 from tests import checks
 
-pytestmark = pytest.mark.federation
-
 
 @pytest.mark.dependency(name="no bearer", depends=["spire ready"], scope="session")
 def test_a_request_without_bearer_is_refused(demo: Demo, called: Calls) -> None:

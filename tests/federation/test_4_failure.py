@@ -8,8 +8,6 @@ from fixtures.core.waiting import wait_for
 from fixtures.workloads.demo import CLIENT_LINES, LOGGED, Demo, rejected_audience, unexpected_id
 from fixtures.workloads.tutorial_calls import Calls
 
-pytestmark = pytest.mark.federation
-
 
 @pytest.mark.dependency(name="alternate audience", depends=["success"], scope="session")
 def test_the_alternate_audience_fails_in_the_tls_handshake(demo: Demo, called: Calls) -> None:

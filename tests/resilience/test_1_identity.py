@@ -23,8 +23,6 @@ from fixtures.workloads.probe import Answer, ProbeError
 from tests.checks import SOON
 from tests.faults import default_cluster_spiffe_id
 
-pytestmark = pytest.mark.resilience
-
 OTHER_AUDIENCE = "spiffe://server.example/ns/demo/sa/other"
 SHORT = 5.0  # seconds that a token lives
 # Seconds past its expiry for which go-spiffe still accepts a token, as clocks differ (go-jose's leeway), and some.

@@ -30,8 +30,6 @@ from fixtures.workloads.probe import ProbeError
 from tests.checks import SOON, agreement, relationships_are_exact, traffic_failed_at, traffic_was_unharmed
 from tests.faults import federation_object
 
-pytestmark = pytest.mark.resilience
-
 # go-spiffe's words on a certificate that no authority at hand has signed.
 UNKNOWN_AUTHORITY = "certificate signed by unknown authority"
 

@@ -21,8 +21,6 @@ from fixtures.traffic.continuous import Live
 from fixtures.workloads.identity_conditions import AUDIENCE, agents_renewed, expiries, presented_by, signed_by, trusted
 from tests.checks import SOON, traffic_was_unharmed
 
-pytestmark = pytest.mark.resilience
-
 # The agent's words on JWT-SVIDs of a tainted authority.
 PURGED = "JWT-SVIDs were removed from the JWT cache"
 PROPAGATION = "propagation to the other side's workloads"

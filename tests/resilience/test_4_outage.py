@@ -34,8 +34,6 @@ from fixtures.workloads.observed_call import attempt, let_in
 from fixtures.workloads.probe import ProbeError
 from tests.checks import SOON, agreement, components_are_ready, traffic_failed_at, traffic_was_unharmed
 
-pytestmark = pytest.mark.resilience
-
 BACK = 90.0  # seconds that a part of SPIRE may take to be back
 OUTAGE = 8.0  # seconds of traffic without a part
 DELAY = 0.3  # seconds by which every piece is late on a slow link

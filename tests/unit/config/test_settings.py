@@ -415,6 +415,7 @@ def test_a_marker_expression_is_understood_as_pytest_does(expression: str, marke
         (["tests/federation/test_1_deployment.py"], True),
         (["tests/federation/test_1_deployment.py::test_every_node_is_ready"], True),
         (["tests/unit/config/test_settings.py"], False),
+        (["tests/federation"], True),
         (["tests"], False),
         (
             [
@@ -591,17 +592,13 @@ def collected(run: Run, *arguments: str) -> set[str]:
     return {line.split("[")[0] for line in done.stdout.splitlines() if "::" in line}
 
 
-def declared(marker: str) -> set[str]:
-    """The test functions that carry a marker, by themselves or with their whole file, without collecting them."""
-    carried = rf"\bpytest\.mark\.{marker}\b"
-    found = set()
-    for path in (PROJECT / "tests").glob("test_*.py"):
-        text = path.read_text()
-        whole = re.search(rf"^pytestmark = .*{carried}", text, re.MULTILINE)
-        for decorators, name in re.findall(r"^((?:@.*\n)*)def (test_\w+)", text, re.MULTILINE):
-            if whole or re.search(carried, decorators):
-                found.add(f"tests/{path.name}::{name}")
-    return found
+def declared(suite: str) -> set[str]:
+    """The test functions in a suite's folder, without collecting them."""
+    return {
+        f"tests/{suite}/{path.name}::{name}"
+        for path in (PROJECT / "tests" / suite).glob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
 
 
 def test_plain_pytest_selects_no_test_that_needs_clusters(run: Run) -> None:
@@ -609,14 +606,14 @@ def test_plain_pytest_selects_no_test_that_needs_clusters(run: Run) -> None:
     assert collected(run) == set()
 
 
-def test_the_federation_marker_selects_every_test_of_the_federation(run: Run) -> None:
-    assert collected(run, "-m", "federation") == declared("federation")
+@pytest.mark.parametrize("suite", settings.CLUSTER_MARKERS)
+def test_a_suites_marker_selects_every_test_in_its_folder_and_no_other(run: Run, suite: str) -> None:
+    assert collected(run, "-m", suite) == declared(suite) != set()
 
 
-def test_every_test_outside_the_unit_tests_has_a_marker_of_the_clusters(run: Run) -> None:
-    functions = {
-        f"tests/{path.name}::{name}"
-        for path in (PROJECT / "tests").glob("test_*.py")
-        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+def test_every_test_outside_the_unit_tests_is_in_the_folder_of_a_suite() -> None:
+    folders = {path.parent for path in (PROJECT / "tests").rglob("test_*.py")}
+    outside = {
+        folder.relative_to(PROJECT / "tests").parts[0] if folder != PROJECT / "tests" else "" for folder in folders
     }
-    assert collected(run, "-m", " or ".join(settings.CLUSTER_MARKERS)) == functions
+    assert outside == {*settings.CLUSTER_MARKERS, "unit"}

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from fixtures.config.settings import PROJECT
+from fixtures.config.settings import CLUSTER_MARKERS, PROJECT
 
 pytest_plugins = ["pytester"]
 
@@ -113,7 +113,7 @@ def test_a_prerequisite_that_there_is_not_is_named_by_the_skip(suite: pytest.Pyt
 def marked() -> list[tuple[str, list[str]]]:
     """The name of every test of this project that others may depend on, with what it depends on itself, in order."""
     found = []
-    for path in sorted((PROJECT / "tests").glob("test_*.py")):
+    for path in sorted(path for suite in CLUSTER_MARKERS for path in (PROJECT / "tests" / suite).glob("test_*.py")):
         for arguments in re.findall(
             r"^@pytest\.mark\.dependency\((.*?)\)$", path.read_text(), re.MULTILINE | re.DOTALL
         ):
