@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from fixtures.helm.manifests import MANIFESTS, Key, ReleaseError, installed, objects, rendered
+from fixtures.helm.manifests import MANIFESTS, Key, ReleaseError, objects, rendered
 from fixtures.spire.installation import Spire
 from fixtures.upgrade.diff import difference
 from tests.unit.release_examples import text, thing
@@ -23,7 +23,8 @@ def test_objects_are_known_by_group_kind_namespace_and_name() -> None:
             thing("Service", "a"),
             thing("Service", "a", "serving.example/v1"),
         )
-        + "---\n# Source: a template that rendered to nothing\n"
+        + "---\n# Source: a template that rendered to nothing\n",
+        "spire-mgmt",
     )
     assert set(found) == {
         Key("Role", "x", "a", "rbac.authorization.k8s.io"),
@@ -49,7 +50,7 @@ def test_objects_of_one_name_are_all_looked_at() -> None:
     hooks = [
         thing("ConfigMap", metadata={"annotations": {"helm.sh/hook": when}}) for when in ("pre-upgrade", "post-upgrade")
     ]
-    assert len(objects(text(*hooks))) == 2
+    assert len(objects(text(*hooks), "spire-mgmt")) == 2
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_objects_of_one_name_are_all_looked_at() -> None:
 )
 def test_what_is_no_manifest_is_refused_in_one_sentence(broken: str) -> None:
     with pytest.raises(ReleaseError) as caught:
-        objects(broken)
+        objects(broken, "spire-mgmt")
     assert "\n" not in str(caught.value)
 
 
@@ -118,5 +119,5 @@ class FakeSpire:
 
 
 def test_what_is_installed_includes_the_hooks() -> None:
-    found = objects(installed(cast(Spire, FakeSpire())))
+    found = objects(Spire.installed_manifests(cast(Spire, FakeSpire())), "spire-mgmt")
     assert {key.kind for key in found} == {"Service", "Job"}
