@@ -13,8 +13,7 @@ import yaml
 
 from fixtures.core.redaction import keep_secret
 from fixtures.core.waiting import WaitError
-from fixtures.k8s import cluster as clusters
-from fixtures.k8s.cluster import Cluster, ClusterError, kind_config
+from fixtures.k8s.cluster import OWNER, Cluster, ClusterError, kind_config
 from tests.unit.api_server import READY, WITHOUT_CSI_NODE, WITHOUT_NETWORK, ApiServer, kubeconfig, nodes
 
 KIND = """#!/bin/sh
@@ -85,7 +84,7 @@ def test_a_cluster_is_created_once_all_of_its_nodes_are_ready(
 def test_a_cluster_whose_nodes_do_not_get_ready_is_refused_in_the_kubelets_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer, answer: dict[str, Any], said: str
 ) -> None:
-    monkeypatch.setattr(clusters, "NODES_READY", 0.1)
+    monkeypatch.setattr("fixtures.k8s.cluster.NODES_READY", 0.1)
     api_server.nodes = [answer]
     with pytest.raises(WaitError, match=f"server: every node ready did not come in .*{said}"):
         created_on(api_server, tmp_path, monkeypatch)
@@ -137,7 +136,7 @@ def test_a_cluster_that_was_kept_is_taken_if_it_is_of_the_same_node_image(
         (tmp_path / name).write_text(api_server.kubeconfig())
     kept = cluster(tmp_path, monkeypatch, 0, "", image)
     if not lost:
-        (kept.path / clusters.OWNER).touch()
+        (kept.path / OWNER).touch()
         kept.kubeconfig_path.write_text(api_server.kubeconfig())
     kept.create()
     assert kept.created_here is made_anew
@@ -157,7 +156,7 @@ def test_a_cluster_that_was_deleted_by_another_hand_is_made_anew_and_asked_where
 ) -> None:
     (tmp_path / "created").write_text(api_server.kubeconfig())
     gone = cluster(tmp_path, monkeypatch, 0, "")
-    (gone.path / clusters.OWNER).touch()
+    (gone.path / OWNER).touch()
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         gone.kubeconfig_path.write_text(kubeconfig(closed.getsockname()[1]))
@@ -174,7 +173,7 @@ def test_a_cluster_that_was_kept_and_is_stopped_is_made_anew(
     (tmp_path / "existing").write_text("t-server\n")  # and no kubeconfig of it can be exported
     (tmp_path / "created").write_text(api_server.kubeconfig())
     stopped = cluster(tmp_path, monkeypatch, 0, "")
-    (stopped.path / clusters.OWNER).touch()
+    (stopped.path / OWNER).touch()
     stopped.create()
     assert stopped.created_here
     assert (tmp_path / "said").read_text().count("delete cluster") == created(tmp_path) == 1
@@ -230,7 +229,7 @@ def kept_cluster(folder: Path, monkeypatch: pytest.MonkeyPatch, exported: str) -
     (folder / "existing").write_text("t-server\n")
     (folder / "exported").write_text(exported)
     kept = cluster(folder, monkeypatch, 0, "")
-    (kept.path / clusters.OWNER).touch()
+    (kept.path / OWNER).touch()
     kept.kubeconfig_path.write_text(exported)
     return kept
 
@@ -256,7 +255,7 @@ def test_a_kept_cluster_that_another_program_reaches_is_left_as_it_is(
 ) -> None:
     kept = kept_cluster(tmp_path, monkeypatch, kubeconfig(closed_port))
     if not owned:
-        (kept.path / clusters.OWNER).unlink()
+        (kept.path / OWNER).unlink()
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     (tmp_path / "kubectl").write_text(
         '#!/bin/sh\ntest "$*$HTTPS_PROXY" != "get --raw /readyz --request-timeout=5s" || echo ok\n'
@@ -389,7 +388,7 @@ def test_a_cluster_of_somebody_elses_is_neither_taken_nor_deleted(
 ) -> None:
     (tmp_path / "existing").write_text("t-server\n")
     (tmp_path / "exported").write_text(api_server.kubeconfig())
-    monkeypatch.setattr(clusters, "OWNER", "made-by-another-suite")
+    monkeypatch.setattr("fixtures.k8s.cluster.OWNER", "made-by-another-suite")
     theirs = cluster(tmp_path, monkeypatch, 0, "")
     with pytest.raises(ClusterError, match="exists that this suite did not make"):
         theirs.create()
@@ -431,7 +430,7 @@ def test_what_a_cluster_without_a_kubeconfig_is_asked_is_told_as_its_error(
 
 
 def test_a_frozen_api_server_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clusters, "ANSWER", 0.2)
+    monkeypatch.setattr("fixtures.k8s.cluster.ANSWER", 0.2)
     with socket.socket() as frozen:  # accepts connections, and says nothing
         frozen.bind(("127.0.0.1", 0))
         frozen.listen()

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from fixtures.core.waiting import Condition, Look, wait_for
-from fixtures.report import terminal as reporting
 from fixtures.report.terminal import Phase, Report, discard_folder, new_folder
 
 pytest_plugins = ["pytester"]
@@ -131,7 +130,7 @@ def test_whoever_wants_to_know_is_told_when_a_phase_is_done_also_when_it_failed(
 
 
 def test_what_is_under_way_is_shown_with_what_is_awaited(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reporting, "HEARTBEAT", 0.01)
+    monkeypatch.setattr("fixtures.report.terminal.HEARTBEAT", 0.01)
     with report.phase("SPIRE", "server") as phase, report.phase("SPIRE", "client"):
         phase.awaits("bundle for the agents")
         report.watch()
@@ -145,7 +144,7 @@ def test_what_is_under_way_is_shown_with_what_is_awaited(report: Report, monkeyp
 def test_on_a_terminal_one_line_is_written_anew_cut_to_its_width_and_cleared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reporting, "REDRAW", 0.01)
+    monkeypatch.setattr("fixtures.report.terminal.REDRAW", 0.01)
     monkeypatch.setattr("fixtures.report.terminal.os.get_terminal_size", lambda _: os.terminal_size((40, 25)))
     terminal = Terminal()
     report = Report(tmp_path, terminal)
@@ -179,7 +178,7 @@ def test_folders_made_within_one_second_are_distinct_and_latest_points_to_the_ne
             assert zone is UTC
             return NOON
 
-    monkeypatch.setattr(reporting, "datetime", Clock)
+    monkeypatch.setattr("fixtures.report.terminal.datetime", Clock)
     runs = tmp_path / "runs"
     made = []
     for _ in range(3):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fixtures.core.waiting import WaitError
-from fixtures.spire import cleanup as releases
+from fixtures.spire import cleanup
 from fixtures.spire.cleanup import MARK, Release, Revision, SpireError, marked, unfit
 from fixtures.spire.installation import Spire
 
@@ -91,7 +91,7 @@ def namespace(name: str, *conditions: tuple[str, str], phase: str = "Terminating
     )
 
 
-@pytest.mark.parametrize("status", releases.BROKEN)
+@pytest.mark.parametrize("status", cleanup.BROKEN)
 def test_a_release_that_broke_before_it_was_ever_deployed_is_removed_before_anything_is_installed(
     tmp_path: Path, status: str
 ) -> None:
@@ -116,7 +116,7 @@ def test_a_failed_upgrade_in_somebodys_cluster_is_left_to_the_next(tmp_path: Pat
     assert (cluster.uninstalled, cluster.rolled_back_to) == ([], [])
 
 
-@pytest.mark.parametrize("status", releases.BROKEN)
+@pytest.mark.parametrize("status", cleanup.BROKEN)
 def test_a_broken_release_in_somebodys_cluster_is_named_and_stays(tmp_path: Path, status: str) -> None:
     cluster = Cluster({"name": "spire", "status": status}, adopted=True)
     with pytest.raises(SpireError, match=rf"^server: the release spire in spire-mgmt is {status}, from an earlier run"):
@@ -127,7 +127,7 @@ def test_a_broken_release_in_somebodys_cluster_is_named_and_stays(tmp_path: Path
 def test_a_namespace_that_does_not_go_is_named_with_what_holds_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(releases, "GONE", 0.05)
+    monkeypatch.setattr(cleanup, "GONE", 0.05)
     held = namespace("spire-server", ("NamespaceFinalizersRemaining", "example.com/hold in 1 resource instances"))
     cluster = Cluster(namespaces=(held, namespace("spire-system", phase="Active"), namespace("elsewhere")))
     with pytest.raises(WaitError, match=r"terminating: spire-server \(example\.com/hold in 1 resource instances\)"):
@@ -138,7 +138,7 @@ def test_a_namespace_that_does_not_go_is_named_with_what_holds_it(
 def test_pods_in_somebodys_cluster_are_waited_for_and_never_forced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(releases, "GONE", 0.05)
+    monkeypatch.setattr(cleanup, "GONE", 0.05)
     cluster = Cluster(namespaces=(namespace("spire-server"),), adopted=True)
     with pytest.raises(WaitError, match=r"terminating: spire-server \(no reason given\)"):
         on(cluster, tmp_path)._leftovers.clear_broken(lambda _: None)
