@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fixtures.config.settings import PROJECT
+from fixtures.core.project import PROJECT
 from fixtures.core.subprocesses import bound
 from fixtures.core.waiting import Condition, Look, WaitError, wait_for
 from tests.tools.machine_load import Slowed

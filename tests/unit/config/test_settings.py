@@ -16,8 +16,9 @@ import pytest
 import yaml
 
 from fixtures.config import settings
-from fixtures.config.settings import BUNDLE_PORT, DEMO_PORT, FEDERATES_WITH, PROJECT
+from fixtures.config.settings import BUNDLE_PORT, DEMO_PORT, FEDERATES_WITH
 from fixtures.core import redaction
+from fixtures.core.project import PROJECT
 from fixtures.core.redaction import redact, without_secrets
 from fixtures.helm.values import at
 from supply.host import Engine

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
+from fixtures.core.project import PROJECT
 from fixtures.helm.value_renames import load_rules, translate
 from fixtures.helm.values import at, load, set_argument
 
-CHARTS_VALUES = Path(__file__).parents[3] / "charts-values"
+CHARTS_VALUES = PROJECT / "charts-values"
 RULES = load_rules(CHARTS_VALUES / "versions.yaml")
 
 

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from fixtures.config.settings import CLUSTER_MARKERS, PROJECT
+from fixtures.config.settings import CLUSTER_MARKERS
+from fixtures.core.project import PROJECT
 
 pytest_plugins = ["pytester"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.config.settings import PROJECT
+from fixtures.core.project import PROJECT
 from fixtures.core.waiting import Condition, Look, wait_for
 from fixtures.k8s import cluster
 from fixtures.k8s.cluster import ClusterError, reserved
