@@ -1,7 +1,7 @@
 """The plugin list; what each one is for stands at its top."""
 
 pytest_plugins = [
-    "fixtures.config.settings",
+    "fixtures.plugins.options",
     "fixtures.report.terminal",
     "fixtures.plugins.prerequisites",
     "fixtures.plugins.session",

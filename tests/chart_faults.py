@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from _pytest.mark.expression import Expression, ExpressionMatcher
 
-from fixtures.config.settings import read_clusters
+from fixtures.config.cluster_values import read_clusters
 from fixtures.helm import charts
 from fixtures.helm.values import load, merge
 from fixtures.helm.values_check.ignored_keys import ignored_keys

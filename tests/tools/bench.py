@@ -21,7 +21,7 @@ from pathlib import Path
 
 import yaml
 
-from fixtures.config.settings import CHARTS_VALUES, read_clusters
+from fixtures.config.cluster_values import CHARTS_VALUES, read_clusters
 from fixtures.core.concurrency import side_by_side
 from fixtures.core.project import PROJECT
 from fixtures.k8s.cluster import host_address, kind_config

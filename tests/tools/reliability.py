@@ -22,7 +22,7 @@ from functools import partial
 from itertools import cycle
 from pathlib import Path
 
-from fixtures.config.settings import CLUSTERS
+from fixtures.config.cluster_values import CLUSTERS
 from fixtures.core.waiting import Condition, Look, WaitError, wait_for
 from supply import catalogue, host
 from tests import chart_faults

@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 import yaml
 
-from fixtures.config import settings
-from fixtures.config.settings import BUNDLE_PORT, DEMO_PORT, FEDERATES_WITH
+from fixtures.config import cluster_values, command_line
+from fixtures.config.cluster_values import FEDERATES_WITH
+from fixtures.config.command_line import BUNDLE_PORT, DEMO_PORT
 from fixtures.core import redaction
 from fixtures.core.project import PROJECT
 from fixtures.core.redaction import redact, without_secrets
 from fixtures.helm.values import at
+from fixtures.plugins import options
 from supply.host import Engine
 from tests.federation import test_1_deployment
 
@@ -77,12 +79,12 @@ def free() -> int:
 @pytest.fixture
 def configured(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pytest.Config]:
     """Parses a command line with the suite's options; the machine has an engine."""
-    monkeypatch.setattr("fixtures.config.settings.host.engine", lambda: Engine("docker"))
-    return lambda *arguments: pytester.parseconfig("-p", "fixtures.config.settings", *arguments)
+    monkeypatch.setattr("fixtures.config.command_line.host.engine", lambda: Engine("docker"))
+    return lambda *arguments: pytester.parseconfig("-p", "fixtures.plugins.options", *arguments)
 
 
 def test_without_values_of_ones_own_there_are_two_clusters_that_federate_with_each_other() -> None:
-    server, client = settings.read_clusters([], [])
+    server, client = cluster_values.read_clusters([], [])
     assert (server.name, server.trust_domain, server.federates_with) == (
         "server",
         "server.example",
@@ -96,52 +98,52 @@ def test_without_values_of_ones_own_there_are_two_clusters_that_federate_with_ea
 
 
 def test_the_overlays_are_part_of_every_clusters_values() -> None:
-    for cluster in settings.read_clusters([], []):
+    for cluster in cluster_values.read_clusters([], []):
         assert cluster.values["global"]["spire"]["recommendations"]["enabled"] is True
 
 
 def test_a_values_file_for_all_clusters_that_makes_the_trust_domains_equal_is_refused(write: Write) -> None:
     path = write(nested("global.spire.trustDomain", "same.example"))
     with pytest.raises(ValueError, match=r"clusters server and client have the same trust domain same\.example"):
-        settings.read_clusters([str(path)], [])
+        cluster_values.read_clusters([str(path)], [])
 
 
 def test_a_values_file_for_one_cluster_that_makes_the_trust_domains_equal_is_refused(write: Write) -> None:
     path = write(nested("global.spire.trustDomain", "server.example"))
     with pytest.raises(ValueError, match=r"clusters server and client have the same trust domain server\.example"):
-        settings.read_clusters([f"client={path}"], [])
+        cluster_values.read_clusters([f"client={path}"], [])
 
 
 def test_a_set_value_that_makes_the_trust_domains_equal_is_refused() -> None:
     with pytest.raises(ValueError, match=r"clusters server and client have the same trust domain same\.example"):
-        settings.read_clusters([], ["global.spire.trustDomain=same.example"])
+        cluster_values.read_clusters([], ["global.spire.trustDomain=same.example"])
 
 
 def test_a_foreign_trust_domain_that_is_no_clusters_is_refused_with_those_there_are() -> None:
     with pytest.raises(
         ValueError, match=r"cluster server federates with elsewhere\.example, .*server\.example, client"
     ) as caught:
-        settings.read_clusters([], [f"{FEDERATES_WITH}={{elsewhere.example}}"])
+        cluster_values.read_clusters([], [f"{FEDERATES_WITH}={{elsewhere.example}}"])
     assert "\n" not in str(caught.value)
 
 
 def test_a_trust_domain_that_federates_with_itself_is_refused(write: Write) -> None:
     path = write(nested(FEDERATES_WITH, ["server.example", "client.example"]))
     with pytest.raises(ValueError, match=r"server\.example"):
-        settings.read_clusters([f"server={path}"], [])
+        cluster_values.read_clusters([f"server={path}"], [])
 
 
 @pytest.mark.parametrize("others", [[], None, "client.example", [{"name": "client.example"}], [7]])
 def test_foreign_trust_domains_that_are_no_list_of_names_are_refused(write: Write, others: object) -> None:
     path = write(nested(FEDERATES_WITH, others))
     with pytest.raises(ValueError, match="cluster server"):
-        settings.read_clusters([f"server={path}"], [])
+        cluster_values.read_clusters([f"server={path}"], [])
 
 
 @pytest.mark.parametrize("value", ["false", "null", "yes"])
 def test_a_cluster_whose_federation_is_not_enabled_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match=r"cluster server: spire-server\.federation\.enabled is not true"):
-        settings.read_clusters([], [f"spire-server.federation.enabled={value}"])
+        cluster_values.read_clusters([], [f"spire-server.federation.enabled={value}"])
 
 
 @pytest.mark.parametrize(
@@ -150,12 +152,12 @@ def test_a_cluster_whose_federation_is_not_enabled_is_refused(value: str) -> Non
 def test_a_trust_domain_that_has_no_valid_name_is_refused_with_its_cluster(write: Write, name: object) -> None:
     path = write(nested("global.spire.trustDomain", name))
     with pytest.raises(ValueError, match=r"cluster client: global\.spire\.trustDomain is"):
-        settings.read_clusters([f"client={path}"], [])
+        cluster_values.read_clusters([f"client={path}"], [])
 
 
 def test_a_file_named_for_a_cluster_changes_that_cluster_alone(write: Write) -> None:
     path = write(nested("global.spire.clusterName", "other"))
-    server, client = settings.read_clusters([f"client={path}"], [])
+    server, client = cluster_values.read_clusters([f"client={path}"], [])
     assert (server.values["global"]["spire"]["clusterName"], client.values["global"]["spire"]["clusterName"]) == (
         "server",
         "other",
@@ -164,7 +166,7 @@ def test_a_file_named_for_a_cluster_changes_that_cluster_alone(write: Write) -> 
 
 def test_a_file_named_for_no_cluster_changes_all(write: Write) -> None:
     path = write(nested("global.spire.jwtIssuer", "oidc.example"))
-    assert [each.values["global"]["spire"]["jwtIssuer"] for each in settings.read_clusters([str(path)], [])] == [
+    assert [each.values["global"]["spire"]["jwtIssuer"] for each in cluster_values.read_clusters([str(path)], [])] == [
         "oidc.example",
         "oidc.example",
     ]
@@ -173,7 +175,7 @@ def test_a_file_named_for_no_cluster_changes_all(write: Write) -> None:
 def test_an_equals_sign_in_a_files_name_names_no_cluster(tmp_path: Path) -> None:
     path = tmp_path / "a=b.yaml"
     path.write_text(yaml.safe_dump(nested("global.spire.jwtIssuer", "oidc.example")))
-    assert settings.read_clusters([str(path)], [])[0].values["global"]["spire"]["jwtIssuer"] == "oidc.example"
+    assert cluster_values.read_clusters([str(path)], [])[0].values["global"]["spire"]["jwtIssuer"] == "oidc.example"
 
 
 def test_later_files_win_over_earlier_ones_and_set_values_over_files(write: Write) -> None:
@@ -184,31 +186,31 @@ def test_later_files_win_over_earlier_ones_and_set_values_over_files(write: Writ
         ([str(first)], [f"{key}=set"], "set"),
         ([], [f"{key}=one", f"{key}=two"], "two"),
     ):
-        assert settings.read_clusters(files, sets)[0].values["global"]["spire"]["jwtIssuer"] == expected
+        assert cluster_values.read_clusters(files, sets)[0].values["global"]["spire"]["jwtIssuer"] == expected
 
 
 def test_a_values_file_that_is_not_there_is_refused_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none\.yaml cannot be read"):
-        settings.read_clusters([f"client={tmp_path / 'none.yaml'}"], [])
+        cluster_values.read_clusters([f"client={tmp_path / 'none.yaml'}"], [])
 
 
 def test_ports_that_nobody_named_are_not_refused_for_being_taken(taken: int) -> None:
-    assert settings._ports("--demo-port", None, taken, 1) == (taken,)
+    assert command_line._ports("--demo-port", None, taken, 1) == (taken,)
 
 
 def test_a_named_port_that_is_taken_is_refused(taken: int) -> None:
     with pytest.raises(ValueError, match=rf"--demo-port {taken}: port {taken} cannot be used: Address already in use"):
-        settings._ports("--demo-port", taken, DEMO_PORT, 1)
+        command_line._ports("--demo-port", taken, DEMO_PORT, 1)
 
 
 def test_a_named_first_port_is_refused_when_one_that_follows_is_taken(taken: int) -> None:
     with pytest.raises(ValueError, match=rf"--bundle-port {taken - 1}: port {taken} cannot be used"):
-        settings._ports("--bundle-port", taken - 1, BUNDLE_PORT, 2)
+        command_line._ports("--bundle-port", taken - 1, BUNDLE_PORT, 2)
 
 
 def test_a_named_port_that_is_free_stays_free(free: int) -> None:
-    assert settings._ports("--bundle-port", free, BUNDLE_PORT, 2) == (free, free + 1)
-    assert settings._ports("--bundle-port", free, BUNDLE_PORT, 2) == (free, free + 1)
+    assert command_line._ports("--bundle-port", free, BUNDLE_PORT, 2) == (free, free + 1)
+    assert command_line._ports("--bundle-port", free, BUNDLE_PORT, 2) == (free, free + 1)
 
 
 def test_a_named_port_whose_last_connection_has_just_been_closed_is_free() -> None:
@@ -222,20 +224,20 @@ def test_a_named_port_whose_last_connection_has_just_been_closed_is_free() -> No
             accepted, _ = listener.accept()
             accepted.close()
             assert connection.recv(1) == b""
-    assert settings._ports("--demo-port", port, DEMO_PORT, 1) == (port,)
+    assert command_line._ports("--demo-port", port, DEMO_PORT, 1) == (port,)
 
 
 @pytest.mark.parametrize(("port", "count"), [(0, 1), (-1, 1), (65536, 1), (65535, 2), (10**9, 1)])
 def test_a_number_that_is_no_port_is_refused(port: int, count: int) -> None:
     with pytest.raises(ValueError, match=rf"--bundle-port {port}: not a port"):
-        settings._ports("--bundle-port", port, BUNDLE_PORT, count)
+        command_line._ports("--bundle-port", port, BUNDLE_PORT, count)
 
 
 def test_a_demo_port_that_a_bundle_endpoint_is_to_have_is_refused(
     configured: Callable[..., pytest.Config], free: int
 ) -> None:
     with pytest.raises(ValueError, match=str(free + 1)):
-        settings.read(configured("--bundle-port", str(free), "--demo-port", str(free + 1)))
+        command_line.read(configured("--bundle-port", str(free), "--demo-port", str(free + 1)))
 
 
 def test_the_command_line_is_read_as_it_stands(
@@ -243,7 +245,7 @@ def test_the_command_line_is_read_as_it_stands(
 ) -> None:
     kind = tmp_path / "kind"
     kind.touch()
-    found = settings.read(
+    found = command_line.read(
         configured(
             *("--supply", "local", "--cluster-prefix", "ci-1.", "--keep-clusters", "--bundle-port", str(free)),
             *("--kind-bin", str(kind), "--kind-image", "node:v1", "--run-folder", str(tmp_path / "run")),
@@ -258,33 +260,33 @@ def test_the_command_line_is_read_as_it_stands(
 
 
 def test_a_secret_among_the_values_is_hidden_from_then_on(configured: Callable[..., pytest.Config]) -> None:
-    found = settings.read(configured("--set=spire-server.dataStore.sql.password=hunter2secret"))
+    found = command_line.read(configured("--set=spire-server.dataStore.sql.password=hunter2secret"))
     assert at(found.clusters[0].values, "spire-server.dataStore.sql.password") == "hunter2secret"
     assert redact("dialling as hunter2secret") == "dialling as <redacted>"
     assert "hunter2secret" not in repr(found)
 
 
 def test_no_value_of_the_suites_own_is_taken_for_a_secret(configured: Callable[..., pytest.Config]) -> None:
-    for cluster in settings.read(configured()).clusters:
+    for cluster in command_line.read(configured()).clusters:
         assert without_secrets(cluster.values) == cluster.values
     assert redaction._kept == set()
 
 
 def test_an_empty_command_line_has_the_defaults(configured: Callable[..., pytest.Config]) -> None:
-    found = settings.read(configured())
+    found = command_line.read(configured())
     assert (found.supply, found.prefix, found.keep_clusters, found.demo_images) == ("auto", "", False, "built")
     assert (found.bundle_ports, found.demo_port) == ((BUNDLE_PORT, BUNDLE_PORT + 1), DEMO_PORT)
     assert (found.run_folder, found.kind, found.kubectl, found.node_image, found.upgrade_to) == (None,) * 5
 
 
 def test_pytest_kinds_own_option_keeps_the_clusters_too(configured: Callable[..., pytest.Config]) -> None:
-    assert settings.read(configured("--keep-cluster")).keep_clusters
+    assert command_line.read(configured("--keep-cluster")).keep_clusters
 
 
 @pytest.mark.parametrize("prefix", ["-ci", ".ci", "CI-", "ci_", "ci ", "../"])
 def test_a_prefix_that_kind_would_not_take_is_refused(configured: Callable[..., pytest.Config], prefix: str) -> None:
     with pytest.raises(ValueError, match=r"--cluster-prefix .*: Kind's names begin with"):
-        settings.read(configured(f"--cluster-prefix={prefix}"))
+        command_line.read(configured(f"--cluster-prefix={prefix}"))
 
 
 @pytest.fixture
@@ -298,7 +300,7 @@ def kubeconfig(tmp_path: Path) -> Path:
 def test_contexts_are_read_for_the_clusters_that_they_name(
     configured: Callable[..., pytest.Config], kubeconfig: Path
 ) -> None:
-    found = settings.read(
+    found = command_line.read(
         configured(f"--kubeconfig={kubeconfig}", "--context=server=kind-a", "--context=client=kind-b")
     )
     assert (found.contexts, found.kubeconfigs) == ({"server": "kind-a", "client": "kind-b"}, (kubeconfig,))
@@ -310,10 +312,10 @@ def test_contexts_may_be_in_any_of_several_kubeconfigs_as_for_kubectl(
     other, missing = tmp_path / "other", tmp_path / "missing"
     other.write_text(yaml.safe_dump({"contexts": [{"name": "eks-c"}]}))
     monkeypatch.setenv("KUBECONFIG", f"{missing}:{other}::{kubeconfig}")
-    found = settings.read(configured("--context=server=kind-a", "--context=client=eks-c"))
+    found = command_line.read(configured("--context=server=kind-a", "--context=client=eks-c"))
     assert found.kubeconfigs == (missing, other, kubeconfig)
     with pytest.raises(ValueError, match=r"missing, .*/other, .*/kubeconfig has no context x; it has eks-c, kind-a"):
-        settings.read(configured("--context=server=x"))
+        command_line.read(configured("--context=server=x"))
 
 
 @pytest.mark.parametrize("given", ["kind-a", "other=kind-a", "server=", "=kind-a"])
@@ -323,21 +325,21 @@ def test_a_context_that_is_not_given_for_a_cluster_is_refused(
     with pytest.raises(
         ValueError, match=r"--context .*: wanted CLUSTER=CONTEXT, where CLUSTER is one of server, client"
     ):
-        settings.read(configured(f"--kubeconfig={kubeconfig}", f"--context={given}"))
+        command_line.read(configured(f"--kubeconfig={kubeconfig}", f"--context={given}"))
 
 
 def test_a_context_that_there_is_not_is_refused_with_those_there_are(
     configured: Callable[..., pytest.Config], kubeconfig: Path
 ) -> None:
     with pytest.raises(ValueError, match=r"kubeconfig has no context kind-c; it has kind-a, kind-b"):
-        settings.read(configured(f"--kubeconfig={kubeconfig}", "--context=server=kind-c"))
+        command_line.read(configured(f"--kubeconfig={kubeconfig}", "--context=server=kind-c"))
 
 
 def test_a_kubeconfig_of_which_no_context_is_wanted_is_refused(
     configured: Callable[..., pytest.Config], kubeconfig: Path
 ) -> None:
     with pytest.raises(ValueError, match=r"--kubeconfig says where the contexts of --context stand"):
-        settings.read(configured(f"--kubeconfig={kubeconfig}"))
+        command_line.read(configured(f"--kubeconfig={kubeconfig}"))
 
 
 @pytest.mark.parametrize("option", ["--kubeconfig", "--kind-bin", "--kind-kubectl-bin"])
@@ -345,13 +347,13 @@ def test_a_file_that_is_not_there_is_refused_with_its_option(
     configured: Callable[..., pytest.Config], option: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=rf"{option} {tmp_path}/none: there is no such file"):
-        settings.read(configured(option, f"{tmp_path}/none"))
+        command_line.read(configured(option, f"{tmp_path}/none"))
 
 
 def test_a_run_folder_that_is_a_file_is_refused(configured: Callable[..., pytest.Config], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"--run-folder .*file is not a folder"):
-        settings.read(configured("--run-folder", str(tmp_path / "file")))
+        command_line.read(configured("--run-folder", str(tmp_path / "file")))
 
 
 @pytest.mark.parametrize(
@@ -367,21 +369,21 @@ def test_a_machine_with_no_engine_is_refused_unless_one_can_be_installed(
     refused: bool,
 ) -> None:
     config = configured()
-    monkeypatch.setattr("fixtures.config.settings.host.engine", lambda: None)
-    monkeypatch.setattr("fixtures.config.settings.os.geteuid", lambda: user)
-    monkeypatch.setattr("fixtures.config.settings.shutil.which", lambda _: installer)
+    monkeypatch.setattr("fixtures.config.command_line.host.engine", lambda: None)
+    monkeypatch.setattr("fixtures.config.command_line.os.geteuid", lambda: user)
+    monkeypatch.setattr("fixtures.config.command_line.shutil.which", lambda _: installer)
     if not refused:
-        assert settings.read(config)
+        assert command_line.read(config)
         return
     with pytest.raises(ValueError, match=r"^no container engine answers .* none can be installed here"):
-        settings.read(config)
+        command_line.read(config)
 
 
 def test_an_engine_that_answers_is_enough_for_somebody_who_may_install_nothing(
     configured: Callable[..., pytest.Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fixtures.config.settings.os.geteuid", lambda: 1000)
-    assert settings.read(configured())
+    monkeypatch.setattr("fixtures.config.command_line.os.geteuid", lambda: 1000)
+    assert command_line.read(configured())
 
 
 @pytest.mark.parametrize(
@@ -402,7 +404,7 @@ def test_an_engine_that_answers_is_enough_for_somebody_who_may_install_nothing(
     ],
 )
 def test_a_marker_expression_is_understood_as_pytest_does(expression: str, marker: str, matches: bool) -> None:
-    assert settings._matches(expression, marker) is matches
+    assert command_line.marker_matches(expression, marker) is matches
 
 
 @pytest.mark.parametrize(
@@ -432,11 +434,11 @@ def test_clusters_are_wanted_by_a_marker_or_by_one_of_their_files(
     configured: Callable[..., pytest.Config], arguments: list[str], wanted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(PROJECT)
-    assert settings.wants_clusters(configured("--rootdir", str(PROJECT), *arguments)) is wanted
+    assert options.wants_clusters(configured("--rootdir", str(PROJECT), *arguments)) is wanted
 
 
 def test_a_warning_is_red_with_strict_alone(configured: Callable[..., pytest.Config]) -> None:
-    lenient, strict = settings.read(configured()), settings.read(configured("--strict"))
+    lenient, strict = command_line.read(configured()), command_line.read(configured("--strict"))
     test_1_deployment.test_lifetimes_fit(["server: too long"], lenient)
     test_1_deployment.test_lifetimes_fit([], strict)
     with pytest.raises(pytest.fail.Exception, match="server: too long"):
@@ -574,7 +576,7 @@ def test_what_takes_nothing_away_or_is_allowed_to_is_not_refused(
 ) -> None:
     monkeypatch.chdir(PROJECT)
     allowed = ["--allow-disruption"] if chosen in DISRUPTIVE else []
-    found = settings.read(configured(f"--kubeconfig={kubeconfig}", "--context=server=kind-a", *allowed, *chosen))
+    found = command_line.read(configured(f"--kubeconfig={kubeconfig}", "--context=server=kind-a", *allowed, *chosen))
     assert found.contexts == {"server": "kind-a"}
 
 
@@ -607,7 +609,7 @@ def test_plain_pytest_selects_no_test_that_needs_clusters(run: Run) -> None:
     assert collected(run) == set()
 
 
-@pytest.mark.parametrize("suite", settings.CLUSTER_MARKERS)
+@pytest.mark.parametrize("suite", options.CLUSTER_MARKERS)
 def test_a_suites_marker_selects_every_test_in_its_folder_and_no_other(run: Run, suite: str) -> None:
     assert collected(run, "-m", suite) == declared(suite) != set()
 
@@ -617,4 +619,4 @@ def test_every_test_outside_the_unit_tests_is_in_the_folder_of_a_suite() -> None
     outside = {
         folder.relative_to(PROJECT / "tests").parts[0] if folder != PROJECT / "tests" else "" for folder in folders
     }
-    assert outside == {*settings.CLUSTER_MARKERS, "unit"}
+    assert outside == {*options.CLUSTER_MARKERS, "unit"}

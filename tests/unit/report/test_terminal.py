@@ -216,7 +216,7 @@ def test_latest_is_a_relative_link_so_that_the_runs_may_be_moved(tmp_path: Path)
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
     """A project whose run has a report; what it writes beside pytest's output goes to `terminal.txt`."""
     pytester.makeconftest(PROJECTS_CONFTEST)
-    pytester.makeini("[pytest]\naddopts = -p fixtures.config.settings -p fixtures.report.terminal\n")
+    pytester.makeini("[pytest]\naddopts = -p fixtures.plugins.options -p fixtures.report.terminal\n")
     return pytester
 
 
@@ -304,7 +304,7 @@ def test_a_warning_is_shown_at_once_and_again_at_the_end_and_stays_in_the_folder
 
 
 def test_a_run_without_clusters_has_no_folder_no_verdict_and_no_timings(pytester: pytest.Pytester) -> None:
-    pytester.makeini("[pytest]\naddopts = -p fixtures.config.settings -p fixtures.report.terminal\n")
+    pytester.makeini("[pytest]\naddopts = -p fixtures.plugins.options -p fixtures.report.terminal\n")
     pytester.makepyfile("def test_fine(): pass")
     done = pytester.runpytest_inprocess()
     assert done.ret == pytest.ExitCode.OK

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.config.settings import BREAKING_OVERLAY, OVERLAYS, read_clusters
+from fixtures.config.cluster_values import OVERLAYS, read_clusters
+from fixtures.config.command_line import BREAKING_OVERLAY
 from fixtures.helm import charts
 from fixtures.spire import lifetimes
 from fixtures.spire.lifetimes import RULES, Lifetimes, duration, lifetime_warnings, shown

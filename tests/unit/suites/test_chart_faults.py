@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from fixtures.config import chart_source
-from fixtures.config.settings import CLUSTERS, read_clusters
+from fixtures.config.cluster_values import CLUSTERS, read_clusters
 from fixtures.diagnosis.chain import LINKS
 from fixtures.helm import charts
 from fixtures.helm.values import merge
