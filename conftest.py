@@ -2,7 +2,7 @@
 
 pytest_plugins = [
     "fixtures.plugins.options",
-    "fixtures.report.terminal",
+    "fixtures.plugins.reporting",
     "fixtures.plugins.prerequisites",
     "fixtures.plugins.session",
     "fixtures.plugins.resilience",

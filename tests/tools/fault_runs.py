@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from fixtures.report.terminal import BROKEN_LINK
+from fixtures.plugins.reporting import BROKEN_LINK
 from supply.host import Engine
 from tests.chart_faults import REFUSED, ChartFault, broken, copy_of_own_chart
 from tests.tools.machine_load import Slowed, cores_allowed

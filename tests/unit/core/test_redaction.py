@@ -227,7 +227,8 @@ import pathlib
 import pytest
 
 from fixtures.core.redaction import keep_secret
-from fixtures.report.terminal import REPORT, Report
+from fixtures.plugins.reporting import REPORT
+from fixtures.report.terminal import Report
 
 SECRET = pathlib.Path("secret").read_text()
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from fixtures.core.waiting import Condition, Look, wait_for
-from fixtures.report.terminal import Phase, Report, discard_folder, new_folder
+from fixtures.report.folder import discard_folder, new_folder
+from fixtures.report.terminal import Phase, Report
 
 pytest_plugins = ["pytester"]
 
@@ -23,7 +24,8 @@ import pathlib
 
 import pytest
 
-from fixtures.report.terminal import REPORT, Report
+from fixtures.plugins.reporting import REPORT
+from fixtures.report.terminal import Report
 
 
 def pytest_configure(config):
@@ -178,7 +180,7 @@ def test_folders_made_within_one_second_are_distinct_and_latest_points_to_the_ne
             assert zone is UTC
             return NOON
 
-    monkeypatch.setattr("fixtures.report.terminal.datetime", Clock)
+    monkeypatch.setattr("fixtures.report.folder.datetime", Clock)
     runs = tmp_path / "runs"
     made = []
     for _ in range(3):
@@ -216,7 +218,7 @@ def test_latest_is_a_relative_link_so_that_the_runs_may_be_moved(tmp_path: Path)
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
     """A project whose run has a report; what it writes beside pytest's output goes to `terminal.txt`."""
     pytester.makeconftest(PROJECTS_CONFTEST)
-    pytester.makeini("[pytest]\naddopts = -p fixtures.plugins.options -p fixtures.report.terminal\n")
+    pytester.makeini("[pytest]\naddopts = -p fixtures.plugins.options -p fixtures.plugins.reporting\n")
     return pytester
 
 
@@ -258,7 +260,7 @@ def test_a_run_keeps_when_its_phases_began_and_when_its_first_failure_was_shown(
 
         import pytest
 
-        from fixtures.report.terminal import REPORT
+        from fixtures.plugins.reporting import REPORT
 
         @pytest.fixture
         def spires(pytestconfig):
@@ -289,7 +291,7 @@ def test_a_green_run_ends_with_its_verdict_alone(project: pytest.Pytester) -> No
 def test_a_warning_is_shown_at_once_and_again_at_the_end_and_stays_in_the_folder(project: pytest.Pytester) -> None:
     project.makepyfile(
         """
-        from fixtures.report.terminal import REPORT
+        from fixtures.plugins.reporting import REPORT
 
         def test_fine(pytestconfig):
             for text in ("server: too long", "client: too short"):
@@ -304,7 +306,7 @@ def test_a_warning_is_shown_at_once_and_again_at_the_end_and_stays_in_the_folder
 
 
 def test_a_run_without_clusters_has_no_folder_no_verdict_and_no_timings(pytester: pytest.Pytester) -> None:
-    pytester.makeini("[pytest]\naddopts = -p fixtures.plugins.options -p fixtures.report.terminal\n")
+    pytester.makeini("[pytest]\naddopts = -p fixtures.plugins.options -p fixtures.plugins.reporting\n")
     pytester.makepyfile("def test_fine(): pass")
     done = pytester.runpytest_inprocess()
     assert done.ret == pytest.ExitCode.OK
