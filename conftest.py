@@ -5,5 +5,7 @@ pytest_plugins = [
     "fixtures.plugins.reporting",
     "fixtures.plugins.prerequisites",
     "fixtures.plugins.session",
+    "fixtures.plugins.diagnosis",
+    "fixtures.plugins.upgrade",
     "fixtures.plugins.resilience",
 ]
