@@ -14,7 +14,7 @@ from fixtures.core.concurrency import side_by_side, together
 from fixtures.core.waiting import Condition, Look, wait_for
 from fixtures.diagnosis.unknown_fields import fields_looked_at
 from fixtures.helm import values
-from fixtures.k8s import failures, pods
+from fixtures.k8s import conditions, failures, pods
 from fixtures.k8s.cluster import Cluster
 from fixtures.resilience.disruptions import World
 from fixtures.spire.api_types import Bundle, bundle
@@ -53,14 +53,14 @@ def components_are_ready(spires: Iterable[Spire], soon: float = SOON) -> None:
                 condition, soon, fails_if=lambda: failures.unrecoverable(cluster, (namespace,), prefix=name)
             )
 
-        server = pods.stateful_set_ready(cluster, SERVER_NAMESPACE, "spire-server")
+        server = conditions.stateful_set_ready(cluster, SERVER_NAMESPACE, "spire-server")
         count = ready(server, SERVER_NAMESPACE, "spire-server")
         assert count >= 1, f"{cluster.label}: StatefulSet spire-server has no replica"
         for name in (AGENT, CSI_DRIVER):
-            found = ready(pods.daemon_set_ready(cluster, SYSTEM_NAMESPACE, name), SYSTEM_NAMESPACE, name)
+            found = ready(conditions.daemon_set_ready(cluster, SYSTEM_NAMESPACE, name), SYSTEM_NAMESPACE, name)
             assert found == nodes, f"{cluster.label}: {found} of {name} for {nodes} nodes"
         if values.at(spire.values, "spiffe-oidc-discovery-provider.enabled") is not False:
-            provider = pods.deployment_available(cluster, SERVER_NAMESPACE, OIDC_PROVIDER)
+            provider = conditions.deployment_available(cluster, SERVER_NAMESPACE, OIDC_PROVIDER)
             count = ready(provider, SERVER_NAMESPACE, OIDC_PROVIDER)
             assert count >= 1, f"{cluster.label}: Deployment {OIDC_PROVIDER} has no replica"
         # Ready with the pod, unless it was started again since.

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fixtures.k8s import pods
+from fixtures.k8s.conditions import job_finished, job_pod_finished
 from tests.unit.kubernetes_objects import (
     KubernetesObjects,
     container,
@@ -170,7 +171,7 @@ def test_a_job_has_ended_once_it_is_complete_or_failed_whatever_other_conditions
 ) -> None:
     conditions = [{"type": kind, "status": status} for kind, status in given]
     objects.add("Job", "client", "demo", status={"conditions": conditions})
-    assert pods.job_finished(objects.cluster, "demo", "client").look().value == value
+    assert job_finished(objects.cluster, "demo", "client").look().value == value
 
 
 def test_a_job_that_goes_on_is_reported_with_its_counts_and_what_its_pods_wait_for(objects: KubernetesObjects) -> None:
@@ -178,7 +179,7 @@ def test_a_job_that_goes_on_is_reported_with_its_counts_and_what_its_pods_wait_f
     client, server = (container(name, waiting=waits("ContainerCreating")) for name in ("client", "server"))
     pod(objects, client, name="client-x", namespace="demo", owner=("Job", "client"))
     pod(objects, server, name="server-y", namespace="demo", owner=("ReplicaSet", "server-1"))
-    condition = pods.job_finished(objects.cluster, "demo", "client")
+    condition = job_finished(objects.cluster, "demo", "client")
     assert condition.name == "server: the end of Job demo/client"
     assert condition.look().seen == "active 1, succeeded 0, failed 0 (client-x/client: ContainerCreating)"
 
@@ -193,6 +194,6 @@ def test_a_job_is_as_good_as_over_once_its_own_pod_has_ended(
         runs = code is None
         status = container("client", running=running()) if runs else container("client", terminated=exited(code or 0))
         pod(objects, status, name="client-y", namespace="demo", labels={"controller-uid": "2"})
-    condition = pods.job_pod_finished(objects.cluster, "demo", "client", "controller-uid=2")
+    condition = job_pod_finished(objects.cluster, "demo", "client", "controller-uid=2")
     assert condition.look().value == value
     assert condition.look().seen.startswith(f"{len(codes)} containers")
