@@ -18,9 +18,9 @@ from fixtures.k8s import conditions, failures, pods
 from fixtures.k8s.cluster import Cluster
 from fixtures.resilience.disruptions import World
 from fixtures.spire.api_types import Bundle, bundle
-from fixtures.spire.cleanup import SERVER_NAMESPACE, SYSTEM_NAMESPACE
 from fixtures.spire.federation import Federation
-from fixtures.spire.installation import AGENT, CSI_DRIVER, OIDC_PROVIDER, SERVER_POD, Spire
+from fixtures.spire.installation import Spire
+from fixtures.spire.layout import AGENT, CSI_DRIVER, OIDC_PROVIDER, SERVER_NAMESPACE, SERVER_POD, SYSTEM_NAMESPACE
 from fixtures.traffic.continuous import Live, Stretch
 from fixtures.traffic.generator import KINDS
 from fixtures.traffic.summary import table

@@ -15,9 +15,9 @@ from typing import Any
 
 from fixtures.resilience.disruptions import Thing, World, applied, closed, led_astray, paused, released, unrouted
 from fixtures.spire.authorities import Authorities
-from fixtures.spire.cleanup import SERVER_NAMESPACE, SYSTEM_NAMESPACE
 from fixtures.spire.federation import RESOURCE, object_name
-from fixtures.spire.installation import AGENT, CLASS_NAME, CSI_DRIVER, OIDC_PROVIDER, Spire
+from fixtures.spire.installation import Spire
+from fixtures.spire.layout import AGENT, CLASS_NAME, CSI_DRIVER, OIDC_PROVIDER, SERVER_NAMESPACE, SYSTEM_NAMESPACE
 
 Inject = Callable[[World, ExitStack], None]
 CLUSTER_SPIFFE_IDS = "clusterspiffeids.spire.spiffe.io"

@@ -9,8 +9,8 @@ from fixtures.config.settings import Settings
 from fixtures.core.waiting import wait_for
 from fixtures.k8s import pods
 from fixtures.k8s.cluster import Cluster
-from fixtures.spire.cleanup import SERVER_NAMESPACE
-from fixtures.spire.installation import SERVER_POD, TORNJAK, Spire
+from fixtures.spire.installation import Spire
+from fixtures.spire.layout import SERVER_NAMESPACE, SERVER_POD, TORNJAK
 from fixtures.workloads.tutorial_calls import Calls
 from tests import checks
 

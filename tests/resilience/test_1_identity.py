@@ -13,7 +13,7 @@ from fixtures.core.waiting import Condition, Look, WaitError, wait_for
 from fixtures.plugins.resilience import NEWCOMERS, Newcomer
 from fixtures.resilience.disruptions import World, applied, stored
 from fixtures.resilience.jwt_signing import SigningKey, with_key
-from fixtures.spire.installation import CLASS_NAME
+from fixtures.spire.layout import CLASS_NAME
 from fixtures.spire.logs import agent_says
 from fixtures.spire.server_cli import mint_jwt
 from fixtures.workloads.demo import Demo, log_lines, namespace_object, unexpected_id

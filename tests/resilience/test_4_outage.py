@@ -26,7 +26,8 @@ from fixtures.resilience.disruptions import (
 )
 from fixtures.resilience.recovery_times import RECOVERY, Measured
 from fixtures.spire.authorities import Authorities
-from fixtures.spire.installation import AGENT, CSI_DRIVER, Spire
+from fixtures.spire.installation import Spire
+from fixtures.spire.layout import AGENT, CSI_DRIVER
 from fixtures.spire.logs import HEARD, POLL, agent_says, update_fails
 from fixtures.traffic.continuous import Live
 from fixtures.workloads.identity_conditions import AUDIENCE, identified

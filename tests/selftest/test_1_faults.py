@@ -16,11 +16,11 @@ from fixtures.core.concurrency import side_by_side
 from fixtures.core.redaction import write
 from fixtures.core.waiting import WaitError, wait_for
 from fixtures.diagnosis.chain import diagnose
+from fixtures.helm.release_history import Release
 from fixtures.helm.values import other_trust_domain
 from fixtures.report.terminal import Report
 from fixtures.resilience.disruptions import World
 from fixtures.resilience.fault_trial import Figures, put_on_trial, works
-from fixtures.spire.cleanup import Release
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
 from fixtures.workloads.demo import Demo

@@ -11,7 +11,8 @@ from fixtures.config.settings import Settings
 from fixtures.core.concurrency import side_by_side, together
 from fixtures.core.waiting import wait_for
 from fixtures.spire.federation import Federation
-from fixtures.spire.installation import CLASS_NAME, Spire
+from fixtures.spire.installation import Spire
+from fixtures.spire.layout import CLASS_NAME
 from fixtures.traffic.generator import KINDS
 from fixtures.traffic.summary import table
 from fixtures.upgrade.upgrade import State, Upgrading, identities_kept, images_running, object_accepted, object_refused

@@ -20,7 +20,7 @@ from fixtures.artifacts.supply import CHART_REPOSITORY, Supply, SupplyError
 from fixtures.config import chart_source
 from fixtures.config.chart_source import Source
 from fixtures.config.settings import Settings
-from fixtures.spire.cleanup import Release
+from fixtures.helm.release_history import Release
 from fixtures.workloads.demo import DemoImages
 from supply import versions
 from tests.unit.config.test_chart_source import write_charts

@@ -17,9 +17,9 @@ from fixtures.k8s import failures
 from fixtures.k8s.cluster import ClusterError
 from fixtures.k8s.port_forward import Forward
 from fixtures.spire import api_types
-from fixtures.spire.cleanup import SERVER_NAMESPACE, SYSTEM_NAMESPACE
 from fixtures.spire.federation import Federation
-from fixtures.spire.installation import AGENT, CLASS_NAME, CSI_DRIVER, SERVER, Spire
+from fixtures.spire.installation import SERVER, Spire
+from fixtures.spire.layout import AGENT, CLASS_NAME, CSI_DRIVER, SERVER_NAMESPACE, SYSTEM_NAMESPACE
 from fixtures.workloads.demo import Demo
 from tests.unit.kubernetes_objects import (
     NOW,

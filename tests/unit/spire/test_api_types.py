@@ -14,7 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from fixtures.spire import api_types
+from fixtures.spire import api_types, logs
 from fixtures.spire.api_types import Agent, Entry, Relationship
 
 Read = Callable[[str], str]
@@ -141,7 +141,7 @@ def test_a_bundle_in_words_names_its_keys_sequence_and_hint(recorded: Read) -> N
 
 
 def test_the_servers_log_is_read_with_its_times_levels_and_messages(recorded: Read) -> None:
-    lines = api_types.log_lines(recorded("spire-server.log"))
+    lines = logs.log_lines(recorded("spire-server.log"))
     assert [line.message for line in lines] == [
         "Starting Server APIs",
         "Starting Server APIs",
@@ -156,7 +156,7 @@ def test_the_servers_log_is_read_with_its_times_levels_and_messages(recorded: Re
 
 
 def test_a_log_field_is_read_whether_quoted_or_not_and_when_empty(recorded: Read) -> None:
-    attestation = api_types.log_lines(recorded("spire-server.log"))[2].fields
+    attestation = logs.log_lines(recorded("spire-server.log"))[2].fields
     assert attestation["agent_id"] == AGENT_ID
     assert attestation["address"] == "10.244.0.10:46346"
     assert attestation["authorized_as"] == "nobody"
@@ -167,7 +167,7 @@ def test_a_log_field_is_read_whether_quoted_or_not_and_when_empty(recorded: Read
 
 def test_escapes_in_a_quoted_log_field_are_undone() -> None:
     line = r'time="2026-11-24T03:56:09Z" level=error msg="Failed" error="no \"key\"=value in C:\\tmp\n\tgiven" next=1'
-    (found,) = api_types.log_lines(line)
+    (found,) = logs.log_lines(line)
     assert found.fields == {"error": 'no "key"=value in C:\\tmp\n\tgiven', "next": "1"}
 
 
@@ -175,7 +175,7 @@ def test_escapes_that_go_knows_and_json_does_not_leave_the_rest_of_the_log_reada
     # Go quotes what is not printable as \x1b, \a, \v or \U0010ffff, which JSON has no words for.
     odd = r'time="2026-11-24T03:56:09Z" level=error msg="Failed" error="\x1b[31mred\a"'
     plain = 'time="2026-11-24T03:56:10Z" level=info msg="Bundle refreshed"'
-    assert [line.message for line in api_types.log_lines(f"{odd}\n{plain}")][-1] == "Bundle refreshed"
+    assert [line.message for line in logs.log_lines(f"{odd}\n{plain}")][-1] == "Bundle refreshed"
 
 
 def test_a_log_in_json_gives_the_same_line_as_one_in_text() -> None:
@@ -187,11 +187,11 @@ def test_a_log_in_json_gives_the_same_line_as_one_in_text() -> None:
         "subsystem_name": "bundle_client",
         "trust_domain": "client.example",
     }
-    assert api_types.log_lines(json.dumps(data)) == api_types.log_lines(text)
+    assert logs.log_lines(json.dumps(data)) == logs.log_lines(text)
 
 
 def test_a_json_log_field_that_is_no_text_is_kept_as_json() -> None:
-    (line,) = api_types.log_lines('{"time":"2026-11-24T03:56:37+01:00","msg":"m","count":3,"banned":true,"ids":["a"]}')
+    (line,) = logs.log_lines('{"time":"2026-11-24T03:56:37+01:00","msg":"m","count":3,"banned":true,"ids":["a"]}')
     assert line.fields == {"count": "3", "banned": "true", "ids": '["a"]'}
     assert line.level == ""
     assert line.at == datetime(2026, 11, 24, 2, 56, 37, tzinfo=UTC).timestamp()
@@ -213,4 +213,4 @@ def test_a_json_log_field_that_is_no_text_is_kept_as_json() -> None:
 )
 def test_lines_of_other_shapes_are_passed_over(line: str) -> None:
     good = 'time="2026-11-24T03:56:10Z" level=info msg="Bundle refreshed"'
-    assert [found.message for found in api_types.log_lines(f"{line}\n{good}")] == ["Bundle refreshed"]
+    assert [found.message for found in logs.log_lines(f"{line}\n{good}")] == ["Bundle refreshed"]

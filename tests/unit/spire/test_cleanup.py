@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from fixtures.core.waiting import WaitError
+from fixtures.helm.release_history import MARK, Release, Revision, marked
 from fixtures.spire import cleanup
-from fixtures.spire.cleanup import MARK, Release, Revision, SpireError, marked, unfit
+from fixtures.spire.cleanup import SpireError, unfit
 from fixtures.spire.installation import Spire
 
 

@@ -17,7 +17,8 @@ from fixtures.core.waiting import Condition, Look
 from fixtures.k8s.cluster import ClusterError
 from fixtures.spire.api_types import bundle
 from fixtures.spire.cleanup import SpireError
-from fixtures.spire.installation import AGENT, Spire
+from fixtures.spire.installation import Spire
+from fixtures.spire.layout import AGENT
 from fixtures.traffic.generator import KINDS
 from fixtures.traffic.request_log import Request
 from fixtures.upgrade import upgrade
