@@ -25,8 +25,9 @@ from fixtures.traffic.continuous import Live, Stretch
 from fixtures.traffic.generator import KINDS
 from fixtures.traffic.summary import table
 from fixtures.upgrade.upgrade import State
-from fixtures.workloads.demo import CLIENT_LINES, Demo, Outcome
+from fixtures.workloads.demo import CLIENT_LINES, Demo
 from fixtures.workloads.identity_conditions import agents_attested, endpoint_of
+from fixtures.workloads.jobs import Outcome
 from fixtures.workloads.probe import SUCCESS, Endpoint, Identity
 
 SOON = 30.0  # seconds

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fixtures.core.waiting import wait_for
-from fixtures.workloads.demo import CLIENT_LINES, LOGGED, Demo, rejected_audience, unexpected_id
+from fixtures.workloads.demo import CLIENT_LINES, LOGGED, Demo
+from fixtures.workloads.go_spiffe import rejected_audience, unexpected_id
 from fixtures.workloads.tutorial_calls import Calls
 
 

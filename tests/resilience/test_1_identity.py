@@ -16,8 +16,10 @@ from fixtures.resilience.jwt_signing import SigningKey, with_key
 from fixtures.spire.layout import CLASS_NAME
 from fixtures.spire.logs import agent_says
 from fixtures.spire.server_cli import mint_jwt
-from fixtures.workloads.demo import Demo, log_lines, namespace_object, unexpected_id
+from fixtures.workloads.demo import Demo, namespace_object
+from fixtures.workloads.go_spiffe import unexpected_id
 from fixtures.workloads.identity_conditions import AUDIENCE, identified
+from fixtures.workloads.jobs import log_lines
 from fixtures.workloads.observed_call import REFUSED_IN_TLS, attempt, let_in
 from fixtures.workloads.probe import Answer, ProbeError
 from tests.checks import SOON

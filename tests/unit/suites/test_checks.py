@@ -19,8 +19,9 @@ from fixtures.k8s.pods import containers_ready
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
 from fixtures.workloads import observed_call
-from fixtures.workloads.demo import CLIENT_LINES, Demo, Outcome
+from fixtures.workloads.demo import CLIENT_LINES, Demo
 from fixtures.workloads.identity_conditions import endpoint_of
+from fixtures.workloads.jobs import Outcome
 from fixtures.workloads.observed_call import let_in
 from fixtures.workloads.probe import SUCCESS, Answer, Endpoint, Probe, ProbeError
 from tests import checks

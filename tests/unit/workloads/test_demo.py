@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from fixtures.workloads import demo, manifests
-from fixtures.workloads.demo import CLIENT_LINES, NO_BEARER, rejected_audience, unexpected_id
+from fixtures.workloads.demo import CLIENT_LINES, NO_BEARER
+from fixtures.workloads.go_spiffe import rejected_audience, unexpected_id
 from fixtures.workloads.probe import SUCCESS
 
 Read = Callable[[str], str]
