@@ -9,9 +9,10 @@ from typing import Any, cast
 import pytest
 
 from fixtures.core import waiting
-from fixtures.diagnosis import chain, spire_links
-from fixtures.diagnosis.chain import LINKS, Diagnosis, Stage, diagnose, diagnose_settled
-from fixtures.diagnosis.spire_links import Finding
+from fixtures.diagnosis import chain, cluster_links, spire_links
+from fixtures.diagnosis.chain import LINKS, Diagnosis, diagnose, diagnose_settled
+from fixtures.diagnosis.finding import Finding
+from fixtures.diagnosis.testbed import Stage
 from fixtures.k8s.cluster import Cluster
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
@@ -36,7 +37,8 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Sets what each look finds (an exception is raised); the others find nothing."""
 
     def set_looks(**found: Any) -> None:
-        for name in ("cluster", "components", "agents", "fields"):
+        monkeypatch.setattr(cluster_links, "cluster", _look(found.get("cluster", [])))
+        for name in ("components", "agents", "fields"):
             monkeypatch.setattr(spire_links, name, _look(found.get(name, [])))
 
     return set_looks

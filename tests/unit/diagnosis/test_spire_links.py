@@ -12,7 +12,8 @@ import pytest
 
 from fixtures.diagnosis import spire_links
 from fixtures.diagnosis.causes import WHY_REFUSED
-from fixtures.diagnosis.spire_links import NEW_POD, REOPENING, Finding
+from fixtures.diagnosis.finding import Finding
+from fixtures.diagnosis.spire_links import NEW_POD, REOPENING
 from fixtures.k8s import failures
 from fixtures.k8s.cluster import ClusterError
 from fixtures.k8s.port_forward import Forward

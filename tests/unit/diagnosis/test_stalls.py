@@ -12,7 +12,7 @@ import pytest
 from fixtures.core.waiting import Condition, Look, wait_for
 from fixtures.diagnosis import stalls
 from fixtures.diagnosis.chain import Diagnosis
-from fixtures.diagnosis.spire_links import Finding
+from fixtures.diagnosis.finding import Finding
 from fixtures.diagnosis.stalls import BROKEN_FOR, ON_ITS_WAY_FOR, StallWatch
 
 SOON = 10.0  # seconds, at the most, for what a thread does at once

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fixtures.diagnosis.chain import Diagnosis
-from fixtures.diagnosis.spire_links import Finding
+from fixtures.diagnosis.finding import Finding
 from fixtures.resilience.fault_trial import Figures, Verdict
 
 FINDING = Finding(
