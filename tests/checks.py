@@ -12,7 +12,7 @@ from functools import partial
 
 from fixtures.core.concurrency import side_by_side, together
 from fixtures.core.waiting import Condition, Look, wait_for
-from fixtures.diagnosis.unknown_fields import fields_looked_at
+from fixtures.diagnosis.spire_links import fields_looked_at
 from fixtures.helm import values
 from fixtures.k8s import conditions, failures, pods
 from fixtures.k8s.cluster import Cluster

@@ -13,7 +13,7 @@ import pytest
 from kubernetes import client as k8s
 
 from fixtures.core.waiting import Condition, Look, WaitError, wait_for
-from fixtures.diagnosis import unknown_fields
+from fixtures.diagnosis import spire_links
 from fixtures.k8s.cluster import Cluster, ClusterError
 from fixtures.k8s.pods import containers_ready
 from fixtures.spire.federation import Federation
@@ -257,10 +257,10 @@ def test_the_fields_are_looked_at_once_the_api_server_can_and_an_unknown_one_is_
 ) -> None:
     # As the API server says it while the controller manager, which its webhook asks, is started again.
     unasked = ClusterError("server: ClusterSPIFFEID spire-mgmt-spire: failed calling webhook: connection refused")
-    monkeypatch.setattr(unknown_fields, "unknown_fields", OneAfterTheOther(unasked, {}))
+    monkeypatch.setattr(spire_links, "unknown_fields", OneAfterTheOther(unasked, {}))
     checks.fields_are_known([spire()], SOON)
     unknown = {"DaemonSet spire-system/spire-agent": 'unknown field "spec.template.spec.terminationGraceSeconds"'}
-    monkeypatch.setattr(unknown_fields, "unknown_fields", OneAfterTheOther(unknown, {}))
+    monkeypatch.setattr(spire_links, "unknown_fields", OneAfterTheOther(unknown, {}))
     with pytest.raises(AssertionError, match="terminationGraceSeconds"):
         checks.fields_are_known([spire()], SOON)
 
@@ -285,7 +285,7 @@ def test_a_call_that_is_about_to_be_let_in_is_waited_for_and_one_that_is_not_say
 @pytest.mark.parametrize("name", sorted({*checks.CHECKS} - {"demo server", "success"}))
 def test_a_check_waits_no_longer_than_it_may(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a federation that does not answer at all."""
-    monkeypatch.setattr(unknown_fields, "unknown_fields", OneAfterTheOther(GONE))
+    monkeypatch.setattr(spire_links, "unknown_fields", OneAfterTheOther(GONE))
     made = federated(tmp_path, GONE)
     made.forwards["server.example"] = made.forwards["client.example"]
     server = made.spires["server.example"]
