@@ -16,7 +16,7 @@ from fixtures.diagnosis.spire_links import fields_looked_at
 from fixtures.helm import values
 from fixtures.k8s import conditions, failures, pods
 from fixtures.k8s.cluster import Cluster
-from fixtures.resilience.disruptions import World
+from fixtures.resilience.environment import World
 from fixtures.spire.api_types import Bundle, bundle
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
@@ -24,7 +24,7 @@ from fixtures.spire.layout import AGENT, CSI_DRIVER, OIDC_PROVIDER, SERVER_NAMES
 from fixtures.traffic.continuous import Live, Stretch
 from fixtures.traffic.generator import KINDS
 from fixtures.traffic.summary import table
-from fixtures.upgrade.upgrade import State
+from fixtures.upgrade.state import State
 from fixtures.workloads.demo import CLIENT_LINES, Demo
 from fixtures.workloads.identity_conditions import agents_attested, endpoint_of
 from fixtures.workloads.jobs import Outcome

@@ -13,7 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from fixtures.resilience.disruptions import Thing, World, applied, closed, led_astray, paused, released, unrouted
+from fixtures.resilience.disruptions import closed, led_astray, paused, released, unrouted
+from fixtures.resilience.environment import World
+from fixtures.resilience.objects import Thing, applied
 from fixtures.spire.authorities import Authorities
 from fixtures.spire.federation import RESOURCE, object_name
 from fixtures.spire.installation import Spire

@@ -10,7 +10,7 @@ import pytest
 from fixtures.core.concurrency import side_by_side
 from fixtures.diagnosis import evidence
 from fixtures.k8s.cluster import Cluster
-from fixtures.resilience.disruptions import World
+from fixtures.resilience.environment import World
 from tests import known_secrets
 
 

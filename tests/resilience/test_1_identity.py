@@ -11,8 +11,10 @@ import pytest
 
 from fixtures.core.waiting import Condition, Look, WaitError, wait_for
 from fixtures.plugins.resilience import NEWCOMERS, Newcomer
-from fixtures.resilience.disruptions import World, applied, stored
+from fixtures.resilience.disruptions import stored
+from fixtures.resilience.environment import World
 from fixtures.resilience.jwt_signing import SigningKey, with_key
+from fixtures.resilience.objects import applied
 from fixtures.spire.layout import CLASS_NAME
 from fixtures.spire.logs import agent_says
 from fixtures.spire.server_cli import mint_jwt

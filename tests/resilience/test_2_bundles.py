@@ -17,7 +17,9 @@ import pytest
 from fixtures.core.waiting import Condition, Look, wait_for
 from fixtures.k8s.cluster import ClusterError
 from fixtures.plugins.resilience import Newcomer
-from fixtures.resilience.disruptions import Thing, World, closed
+from fixtures.resilience.disruptions import closed
+from fixtures.resilience.environment import World
+from fixtures.resilience.objects import Thing
 from fixtures.resilience.recovery_times import RECOVERY, Measured
 from fixtures.spire.api_types import Bundle
 from fixtures.spire.authorities import Authorities

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import pytest
 
 from fixtures.core.waiting import wait_for
-from fixtures.resilience.disruptions import World
+from fixtures.resilience.environment import World
 from fixtures.resilience.recovery_times import Measured
 from fixtures.resilience.svid_acceptance import Credential, credential
 from fixtures.spire.authorities import KINDS, Authorities

@@ -13,17 +13,8 @@ import pytest
 
 from fixtures.core.waiting import Condition, Look, wait_for
 from fixtures.plugins.resilience import NEWCOMERS, Newcomer
-from fixtures.resilience.disruptions import (
-    World,
-    closed,
-    cut,
-    killed,
-    lossy,
-    node_addresses,
-    slowed,
-    without,
-    without_server,
-)
+from fixtures.resilience.disruptions import closed, cut, killed, lossy, node_addresses, slowed, without, without_server
+from fixtures.resilience.environment import World
 from fixtures.resilience.recovery_times import RECOVERY, Measured
 from fixtures.spire.authorities import Authorities
 from fixtures.spire.installation import Spire

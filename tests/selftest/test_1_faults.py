@@ -19,7 +19,7 @@ from fixtures.diagnosis.chain import diagnose
 from fixtures.helm.release_history import Release
 from fixtures.helm.values import other_trust_domain
 from fixtures.report.terminal import Report
-from fixtures.resilience.disruptions import World
+from fixtures.resilience.environment import World
 from fixtures.resilience.fault_trial import Figures, put_on_trial, works
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire

@@ -15,7 +15,8 @@ from fixtures.spire.installation import Spire
 from fixtures.spire.layout import CLASS_NAME
 from fixtures.traffic.generator import KINDS
 from fixtures.traffic.summary import table
-from fixtures.upgrade.upgrade import State, Upgrading, identities_kept, images_running, object_accepted, object_refused
+from fixtures.upgrade.state import State
+from fixtures.upgrade.upgrade import Upgrading, identities_kept, images_running, object_accepted, object_refused
 from fixtures.workloads.demo import Demo
 from tests import checks
 

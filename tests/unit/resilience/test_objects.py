@@ -11,7 +11,7 @@ import pytest
 from fixtures.helm.post_renderer import merge_patch
 from fixtures.k8s.cluster import Cluster, ClusterError
 from fixtures.k8s.server_side_apply import clean
-from fixtures.resilience.disruptions import Thing
+from fixtures.resilience.objects import Thing
 
 DEPLOYMENT: dict[str, Any] = {
     "apiVersion": "apps/v1",

@@ -22,11 +22,10 @@ from fixtures.spire.layout import AGENT
 from fixtures.traffic.generator import KINDS
 from fixtures.traffic.request_log import Request
 from fixtures.upgrade import upgrade
+from fixtures.upgrade.state import State, Workload
 from fixtures.upgrade.upgrade import (
     STRETCH,
-    State,
     Upgrading,
-    Workload,
     identities_kept,
     images_running,
     object_accepted,
