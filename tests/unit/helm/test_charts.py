@@ -12,7 +12,8 @@ import pytest
 import yaml
 from packaging.version import Version
 
-from fixtures.helm.charts import ChartError, ChartPair, find, images, manifests, overrides, prepare, print_images, split
+from fixtures.artifacts.image_overrides import overrides
+from fixtures.helm.charts import ChartError, ChartPair, find, images, manifests, prepare, print_images, split
 from supply.images import PREFIX
 
 # Stands in for Helm: `template` gives one pod with the image at every image value, merged as Helm merges, or what `HELM-FAILS` says;
