@@ -25,7 +25,7 @@ from supply.images import PREFIX
 
 # The version that a copy of the project's own chart gets: the suite takes its values as they are, as of the newest
 # chart.
-VERSION = charts.CRDS_SINCE[0][0]
+VERSION = charts.CRD_CHART_VERSIONS[0][0]
 PINS = versions.load()
 SHELL = f"{PREFIX}/shell:{PINS.kubernetes}"
 PROVISIONER = f"{PREFIX}/local-path-provisioner:{PINS.programs['local-path-provisioner'].tag}"

@@ -1,6 +1,6 @@
 """What is true of a working federation, as assertions: asked on a new release, after an upgrade, and of a broken one.
 
-`CHECKS` has them under the names by which the tests depend on each other. What may be on its way is waited for, `soon`
+`CHECKS` has them under the names by which the tests depend on each other. What may be on its way is waited for, `timeout`
 seconds at the most: what has worked before needs no long wait. What is then there must be exactly right.
 """
 
@@ -10,48 +10,48 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 
-from fixtures.core.concurrency import side_by_side, together
+from fixtures.core.concurrency import map_concurrently, run_concurrently
 from fixtures.core.waiting import Condition, Look, wait_for
 from fixtures.diagnosis.spire_links import fields_looked_at
 from fixtures.helm import values
 from fixtures.k8s import conditions, failures, pods
 from fixtures.k8s.cluster import Cluster
-from fixtures.resilience.environment import World
+from fixtures.resilience.environment import Environment
 from fixtures.spire.api_types import Bundle, bundle
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
 from fixtures.spire.layout import AGENT, CSI_DRIVER, OIDC_PROVIDER, SERVER_NAMESPACE, SERVER_POD, SYSTEM_NAMESPACE
-from fixtures.traffic.continuous import Live, Stretch
-from fixtures.traffic.generator import KINDS
+from fixtures.traffic.continuous import ContinuousTraffic, Interval
+from fixtures.traffic.generator import CONNECTION_KINDS
 from fixtures.traffic.summary import table
-from fixtures.upgrade.state import State
+from fixtures.upgrade.state import PreservedState
 from fixtures.workloads.demo import CLIENT_LINES, Demo
 from fixtures.workloads.identity_conditions import agents_attested, endpoint_of
-from fixtures.workloads.jobs import Outcome
-from fixtures.workloads.probe import SUCCESS, Endpoint, Identity
+from fixtures.workloads.jobs import JobOutcome
+from fixtures.workloads.probe import SUCCESS_LINE, Endpoint, Identity
 
-SOON = 30.0  # seconds
+RECHECK_TIMEOUT = 30.0  # seconds
 # Seconds that a new pod's identity may take: entry, cache and synchronisation a few; a controller manager that was just
 # started again waits 15 s for the lease of the one before.
-IDENTITY = 20.0
+IDENTITY_TIMEOUT = 20.0
 # SPIRE polls an endpoint at a quarter of the bundle's refresh hint: every 75 s with the chart's 5 minutes.
-REFRESH = 100.0
+REFRESH_TIMEOUT = 100.0
 
 
-def nodes_are_ready(clusters: Iterable[Cluster], soon: float = SOON) -> None:
+def nodes_are_ready(clusters: Iterable[Cluster], timeout: float = RECHECK_TIMEOUT) -> None:
     """Every cluster answers and has nodes, all of them ready."""
-    side_by_side(lambda cluster: wait_for(cluster.nodes_ready, soon), clusters)
+    map_concurrently(lambda cluster: wait_for(cluster.nodes_ready, timeout), clusters)
 
 
-def components_are_ready(spires: Iterable[Spire], soon: float = SOON) -> None:
+def components_are_ready(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:
     """Every component of SPIRE is ready, an agent and a CSI driver on every node."""
     for spire in spires:
         cluster = spire.cluster
-        nodes = wait_for(cluster.nodes_ready, soon)
+        nodes = wait_for(cluster.nodes_ready, timeout)
 
         def ready(condition: Condition[int], namespace: str, name: str, cluster: Cluster = cluster) -> int:
             return wait_for(
-                condition, soon, fails_if=lambda: failures.unrecoverable(cluster, (namespace,), prefix=name)
+                condition, timeout, fails_if=lambda: failures.unrecoverable(cluster, (namespace,), prefix=name)
             )
 
         server = conditions.stateful_set_ready(cluster, SERVER_NAMESPACE, "spire-server")
@@ -65,22 +65,22 @@ def components_are_ready(spires: Iterable[Spire], soon: float = SOON) -> None:
             count = ready(provider, SERVER_NAMESPACE, OIDC_PROVIDER)
             assert count >= 1, f"{cluster.label}: Deployment {OIDC_PROVIDER} has no replica"
         # Ready with the pod, unless it was started again since.
-        wait_for(pods.containers_ready(cluster, SERVER_NAMESPACE, SERVER_POD, "spire-controller-manager"), soon)
+        wait_for(pods.containers_ready(cluster, SERVER_NAMESPACE, SERVER_POD, "spire-controller-manager"), timeout)
 
 
-def fields_are_known(spires: Iterable[Spire], soon: float = SOON) -> None:
+def fields_are_known(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:
     """The API server knows every field of what is installed: what it does not know it leaves out, and only warns."""
     spires = list(spires)
-    looks = side_by_side(lambda spire: wait_for(fields_looked_at(spire), soon), spires)
+    looks = map_concurrently(lambda spire: wait_for(fields_looked_at(spire), timeout), spires)
     for spire, unknown in zip(spires, looks, strict=True):
         assert not unknown, f"{spire.cluster.label}: {unknown}"
 
 
-def agents_have_attested(spires: Iterable[Spire], soon: float = SOON) -> None:
+def agents_have_attested(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:
     """An agent of every node has attested by its projected service account token."""
 
     def check(spire: Spire) -> None:
-        agents = wait_for(agents_attested(spire, wait_for(spire.cluster.nodes_ready, soon)), soon)
+        agents = wait_for(agents_attested(spire, wait_for(spire.cluster.nodes_ready, timeout)), timeout)
         # How an agent has attested, and that it is banned, stays so.
         assert {agent.attestation_type for agent in agents} == {"k8s_psat"}, f"{spire.cluster.label}: {agents}"
         banned = [agent.spiffe_id for agent in agents if agent.banned]
@@ -88,7 +88,7 @@ def agents_have_attested(spires: Iterable[Spire], soon: float = SOON) -> None:
         prefix = f"spiffe://{spire.trust_domain}/spire/agent/k8s_psat/"
         assert all(agent.spiffe_id.startswith(prefix) for agent in agents), f"{spire.cluster.label}: {agents}"
 
-    side_by_side(check, spires)
+    map_concurrently(check, spires)
 
 
 def endpoint_is_its_owners(endpoint: Endpoint, owner: Spire) -> None:
@@ -100,32 +100,32 @@ def endpoint_is_its_owners(endpoint: Endpoint, owner: Spire) -> None:
     assert served.jwt_authorities, f"{owner.trust_domain} serves no jwt-svid key: {served}"
 
 
-def relationships_are_exact(federated: Federation, soon: float = SOON) -> None:
+def relationships_are_exact(federation: Federation, timeout: float = RECHECK_TIMEOUT) -> None:
     """`federation list` shows a relationship with every peer, right in all it says, and no other."""
-    side_by_side(lambda spire: wait_for(federated.listed(spire), soon), federated.spires.values())
+    map_concurrently(lambda spire: wait_for(federation.listed(spire), timeout), federation.spires.values())
 
 
-def foreign_bundles_agree(federated: Federation, soon: float = REFRESH) -> None:
+def foreign_bundles_agree(federation: Federation, timeout: float = REFRESH_TIMEOUT) -> None:
     """What a server stores of its peer is what the peer shows, once SPIRE has had the time to look."""
-    side_by_side(lambda pair: wait_for(agreement(*pair), soon), federated.pairs)
+    map_concurrently(lambda pair: wait_for(agreement(*pair), timeout), federation.pairs)
 
 
 def agreement(spire: Spire, peer: Spire) -> Condition[Bundle]:
     """The bundle that a server stores of its peer has the authorities that the peer shows."""
 
     def look() -> Look[Bundle]:
-        stored, shown = together(partial(spire.foreign_bundle, peer.trust_domain), peer.bundle)
+        stored, shown = run_concurrently(partial(spire.foreign_bundle, peer.trust_domain), peer.bundle)
         return Look(stored if stored.same_keys(shown) else None, f"stored: {stored}; shown by its owner: {shown}")
 
     return Condition(f"{spire.cluster.label}: {peer.trust_domain}'s bundle as its owner shows it", look)
 
 
-def entries_federate(demo: Demo, soon: float = SOON) -> None:
+def entries_federate(demo: Demo, timeout: float = RECHECK_TIMEOUT) -> None:
     """Every pod of the demo has an entry of its own, with the bundles of all that its trust domain federates with.
 
     An entry is made once the bundles that it names are there, for pods that exist.
     """
-    side_by_side(lambda probe: wait_for(_entries(probe.spire, demo.namespace), soon), demo.probes.values())
+    map_concurrently(lambda probe: wait_for(_entries(probe.spire, demo.namespace), timeout), demo.probes.values())
 
 
 def _entries(spire: Spire, namespace: str) -> Condition[int]:
@@ -149,14 +149,14 @@ def _entries(spire: Spire, namespace: str) -> Condition[int]:
     return Condition(f"{spire.cluster.label}: an entry that federates for every pod in {namespace}", look)
 
 
-def call_succeeded(outcome: Outcome) -> None:
+def call_succeeded(outcome: JobOutcome) -> None:
     """The client's Job completed, and its log tells the tutorial's story."""
     # Of a Job that has ended neither changes.
     assert outcome.ended == "Complete", outcome.log
-    assert outcome.lines == (*CLIENT_LINES, SUCCESS)
+    assert outcome.lines == (*CLIENT_LINES, SUCCESS_LINE)
 
 
-def only_what_changed_was_replaced(before: State, after: State, changed: Collection[str]) -> None:
+def only_what_changed_was_replaced(before: PreservedState, after: PreservedState, changed: Collection[str]) -> None:
     """The pods of the workloads whose template an upgrade changed are other ones, and those of the others the same.
 
     `changed` are the names of those whose template is another one in the release's manifests. Where it differs from the
@@ -171,7 +171,7 @@ def only_what_changed_was_replaced(before: State, after: State, changed: Collect
             assert new.pods == old.pods, f"{name}: its pod template did not change, and its pods did"
 
 
-def svid_is_current(before: Identity, now: Identity, agents: tuple[State, State]) -> None:
+def svid_is_current(before: Identity, now: Identity, agents: tuple[PreservedState, PreservedState]) -> None:
     """A workload's X.509-SVID has not expired, and is a new one where the agents were replaced: they keep it in memory.
 
     `agents` are the states of its cluster before and now. Of the same agents it may be the old one or a renewed one.
@@ -182,59 +182,61 @@ def svid_is_current(before: Identity, now: Identity, agents: tuple[State, State]
         assert now.x509_serial != before.x509_serial, "the agent is a new one, and the X.509-SVID is the old one"
 
 
-def traffic_was_unharmed(live: Live, stretch: Stretch, *kinds: str) -> None:
+def traffic_was_unharmed(traffic: ContinuousTraffic, interval: Interval, *kinds: str) -> None:
     """No request of these kinds (all, where none is named) that began in the stretch failed, and there were some.
 
-    All of them have ended before they are counted (`Live.summaries`).
+    All of them have ended before they are counted (`ContinuousTraffic.summaries`).
     """
-    for summary in live.summaries(stretch):
-        if summary.kind in (kinds or KINDS):
+    for summary in traffic.summaries(interval):
+        if summary.kind in (kinds or CONNECTION_KINDS):
             told = "\n".join(table([summary]))
             assert summary.sent > 0, told
             assert summary.failed == 0, told
 
 
-def traffic_failed_at(live: Live, stretch: Stretch, kind: str, stages: set[str]) -> None:
+def traffic_failed_at(traffic: ContinuousTraffic, interval: Interval, kind: str, stages: set[str]) -> None:
     """Requests of this kind that began in the stretch failed, and at no other stage than these."""
-    summary = live.of(stretch, kind)
+    summary = traffic.of(interval, kind)
     told = "\n".join(table([summary]))
     assert summary.failed > 0, told
     assert set(summary.stages) <= stages, told
 
 
-def endpoints_are_their_owners(federated: Federation, ask: Callable[[Spire, Spire], Endpoint]) -> None:
+def endpoints_are_their_owners(federation: Federation, ask: Callable[[Spire, Spire], Endpoint]) -> None:
     """What every peer's bundle endpoint shows is its owner's, asked from every other side.
 
     `ask(spire, peer)` waits until its endpoint serves the peer's keys (`endpoint_of`), and returns what it showed.
     """
-    side_by_side(lambda pair: endpoint_is_its_owners(ask(*pair), pair[1]), federated.pairs)
+    map_concurrently(lambda pair: endpoint_is_its_owners(ask(*pair), pair[1]), federation.pairs)
 
 
-def _endpoints(world: World, soon: float) -> None:
+def _endpoints(environment: Environment, timeout: float) -> None:
     def ask(spire: Spire, peer: Spire) -> Endpoint:
-        url = world.federation.endpoint_url(peer.trust_domain)
-        return wait_for(endpoint_of(world.demo.probes[spire.trust_domain], peer, url), soon)
+        url = environment.federation.endpoint_url(peer.trust_domain)
+        return wait_for(endpoint_of(environment.demo.probes[spire.trust_domain], peer, url), timeout)
 
-    endpoints_are_their_owners(world.federation, ask)
+    endpoints_are_their_owners(environment.federation, ask)
 
 
-def _success(world: World, soon: float) -> None:
+def _success(environment: Environment, timeout: float) -> None:
     # A pod of its own, as in the tutorial: what old pods hold would hide that new ones get nothing.
-    identity = max(soon, IDENTITY)
+    identity = max(timeout, IDENTITY_TIMEOUT)
     call_succeeded(
-        world.demo.call("client-again", whole=False, IDENTITY_TIMEOUT=f"{identity:.0f}s", REQUEST_TIMEOUT="5s")
+        environment.demo.call(
+            "client-again", wait_for_job=False, IDENTITY_TIMEOUT=f"{identity:.0f}s", REQUEST_TIMEOUT="5s"
+        )
     )
 
 
-CHECKS: Mapping[str, Callable[[World, float], None]] = {
-    "nodes ready": lambda world, soon: nodes_are_ready(world.stage.clusters, soon),
-    "spire ready": lambda world, soon: components_are_ready(world.stage.spires, soon),
-    "fields known": lambda world, soon: fields_are_known(world.stage.spires, soon),
-    "agents attested": lambda world, soon: agents_have_attested(world.stage.spires, soon),
-    "federation list": lambda world, soon: relationships_are_exact(world.federation, soon),
-    "foreign bundles": lambda world, soon: foreign_bundles_agree(world.federation, soon),
-    "entries federate": lambda world, soon: entries_federate(world.demo, soon),
+CHECKS: Mapping[str, Callable[[Environment, float], None]] = {
+    "nodes ready": lambda environment, timeout: nodes_are_ready(environment.testbed.clusters, timeout),
+    "spire ready": lambda environment, timeout: components_are_ready(environment.testbed.spires, timeout),
+    "fields known": lambda environment, timeout: fields_are_known(environment.testbed.spires, timeout),
+    "agents attested": lambda environment, timeout: agents_have_attested(environment.testbed.spires, timeout),
+    "federation list": lambda environment, timeout: relationships_are_exact(environment.federation, timeout),
+    "foreign bundles": lambda environment, timeout: foreign_bundles_agree(environment.federation, timeout),
+    "entries federate": lambda environment, timeout: entries_federate(environment.demo, timeout),
     "endpoints": _endpoints,
-    "demo server": lambda world, soon: world.demo.wait_server(soon),
+    "demo server": lambda environment, timeout: environment.demo.wait_server(timeout),
     "success": _success,
 }

@@ -11,7 +11,7 @@ from fixtures.k8s import pods
 from fixtures.k8s.cluster import Cluster
 from fixtures.spire.installation import Spire
 from fixtures.spire.layout import SERVER_NAMESPACE, SERVER_POD, TORNJAK
-from fixtures.workloads.tutorial_calls import Calls
+from fixtures.workloads.tutorial_calls import TutorialCalls
 from tests import checks
 
 
@@ -31,14 +31,14 @@ def test_every_node_is_ready(clusters: dict[str, Cluster]) -> None:
 
 
 # The demo's server comes up from here on.
-@pytest.mark.usefixtures("deploying")
+@pytest.mark.usefixtures("demo_deployment")
 @pytest.mark.dependency(name="spire ready", depends=["nodes ready"], scope="session")
 def test_every_spire_component_is_ready(spires: dict[str, Spire]) -> None:
     checks.components_are_ready(spires.values())
 
 
 @pytest.mark.dependency(name="entries federate", depends=["spire ready"], scope="session")
-def test_workload_entries_federate_with_the_other_trust_domains(calls: Calls) -> None:
+def test_workload_entries_federate_with_the_other_trust_domains(calls: TutorialCalls) -> None:
     # The calls' pods are among them, and what follows is asked while they run.
     checks.entries_federate(calls.demo)
 
@@ -62,8 +62,8 @@ def test_the_api_server_knows_every_field_of_what_is_installed(spires: dict[str,
 
 
 @pytest.mark.dependency(name="tornjak", depends=["spire ready"], scope="session")
-def test_tornjak_runs_beside_every_server(supplied: Supply, spires: dict[str, Spire]) -> None:
-    if supplied.tornjak:
-        pytest.skip(f"Tornjak is not installed: {supplied.tornjak}")
+def test_tornjak_runs_beside_every_server(supply: Supply, spires: dict[str, Spire]) -> None:
+    if supply.tornjak:
+        pytest.skip(f"Tornjak is not installed: {supply.tornjak}")
     for spire in spires.values():
-        wait_for(pods.containers_ready(spire.cluster, SERVER_NAMESPACE, SERVER_POD, TORNJAK), checks.SOON)
+        wait_for(pods.containers_ready(spire.cluster, SERVER_NAMESPACE, SERVER_POD, TORNJAK), checks.RECHECK_TIMEOUT)

@@ -11,15 +11,22 @@ from contextlib import ExitStack
 import pytest
 
 from fixtures.core.waiting import wait_for
-from fixtures.resilience.environment import World
-from fixtures.resilience.recovery_times import Measured
-from fixtures.resilience.svid_acceptance import Credential, credential
-from fixtures.spire.authorities import KINDS, Authorities
+from fixtures.resilience.environment import Environment
+from fixtures.resilience.recovery_times import RecoveryTimes
+from fixtures.resilience.svid_acceptance import MintedSVID, mint_svid
+from fixtures.spire.authorities import AUTHORITY_KINDS, Authorities
 from fixtures.spire.installation import Spire
-from fixtures.spire.logs import POLL, agent_says
-from fixtures.traffic.continuous import Live
-from fixtures.workloads.identity_conditions import AUDIENCE, agents_renewed, expiries, presented_by, signed_by, trusted
-from tests.checks import SOON, traffic_was_unharmed
+from fixtures.spire.logs import BUNDLE_POLL_INTERVAL, agent_log_line
+from fixtures.traffic.continuous import ContinuousTraffic
+from fixtures.workloads.identity_conditions import (
+    PROBE_AUDIENCE,
+    agent_svid_expiries,
+    certificate_signed_by,
+    renewed_agent_svids,
+    svid_signed_by,
+    trusted_authorities,
+)
+from tests.checks import RECHECK_TIMEOUT, traffic_was_unharmed
 
 # The agent's words on JWT-SVIDs of a tainted authority.
 PURGED = "JWT-SVIDs were removed from the JWT cache"
@@ -34,71 +41,73 @@ REFUSAL = {
 
 
 def everything_is_signed_by(
-    world: World, spire: Spire, kind: str, authority: str, expired: dict[str, int], *, since: float
+    environment: Environment, spire: Spire, kind: str, authority: str, expired: dict[str, int], *, since: float
 ) -> None:
     """Nobody of the trust domain shows what the old authority signed: workloads, agents, and the server itself.
 
     `since` is when the old one was tainted (Unix seconds).
     """
-    probe = world.demo.probes[spire.trust_domain]
+    probe = environment.demo.probes[spire.trust_domain]
     if kind == "jwt":
         # Not by what is handed out alone: a JWT-SVID that is in no cache is the new authority's at once, and those in
         # the agent's cache are the old one's until the agent knows that it is tainted.
-        wait_for(agent_says(spire, PURGED, since=since), SOON)
-    wait_for(signed_by(probe, kind, authority), SOON)
+        wait_for(agent_log_line(spire, PURGED, since=since), RECHECK_TIMEOUT)
+    wait_for(svid_signed_by(probe, kind, authority), RECHECK_TIMEOUT)
     if kind == "jwt":
         return
-    wait_for(agents_renewed(spire, expired), SOON)
-    endpoint = world.federation.forwards[spire.trust_domain]
-    wait_for(presented_by("the bundle endpoint", endpoint.address, endpoint.port, authority), SOON)
-    if spire is world.server:
-        server = world.demo.forward
-        wait_for(presented_by("the demo's server", server.address, server.port, authority), SOON)
+    wait_for(renewed_agent_svids(spire, expired), RECHECK_TIMEOUT)
+    endpoint = environment.federation.forwards[spire.trust_domain]
+    wait_for(certificate_signed_by("the bundle endpoint", endpoint.address, endpoint.port, authority), RECHECK_TIMEOUT)
+    if spire is environment.server:
+        server = environment.demo.forward
+        wait_for(certificate_signed_by("the demo's server", server.address, server.port, authority), RECHECK_TIMEOUT)
 
 
-@pytest.mark.usefixtures("mend")
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.usefixtures("undo")
+@pytest.mark.parametrize("kind", AUTHORITY_KINDS)
 @pytest.mark.parametrize("side", ["server", "client"])
 def test_an_authority_is_rotated_and_nobody_notices(
-    world: World, live: Live, measured: Measured, side: str, kind: str
+    environment: Environment, traffic: ContinuousTraffic, recovery_times: RecoveryTimes, side: str, kind: str
 ) -> None:
-    owner, other = (world.server, world.client) if side == "server" else (world.client, world.server)
-    verifier = world.demo.probes[other.trust_domain]
+    owner, other = (
+        (environment.server, environment.client) if side == "server" else (environment.client, environment.server)
+    )
+    verifier = environment.demo.probes[other.trust_domain]
     authorities = Authorities(owner, kind)
     old = authorities.active()
     # In the agent's cache then, as the JWT-SVIDs of the traffic are.
-    world.demo.probes[owner.trust_domain].fetch(AUDIENCE)
-    with ExitStack() as credentials, live.during(f"rotation of {authorities}") as stretch:
+    environment.demo.probes[owner.trust_domain].fetch(PROBE_AUDIENCE)
+    with ExitStack() as credentials, traffic.during(f"rotation of {authorities}") as interval:
 
-        def of_the_active_one() -> Credential:
-            return credentials.enter_context(credential(kind, owner, verifier, world.federation.address))
+        def of_the_active_one() -> MintedSVID:
+            return credentials.enter_context(mint_svid(kind, owner, verifier, environment.federation.address))
 
         before = of_the_active_one()
-        assert before.shown().accepted, before.shown().said
+        assert before.present().accepted, before.present().said
 
-        new, prepared = authorities.prepare(), measured.from_now(PROPAGATION)
-        known = trusted(verifier, owner, owner.bundle())
-        prepared.wait(f"{authorities} prepared", known, POLL + SOON, bound=BOUND)
+        new, prepared_upgrade = authorities.prepare(), recovery_times.from_now(PROPAGATION)
+        known = trusted_authorities(verifier, owner, owner.bundle())
+        prepared_upgrade.wait(f"{authorities} prepared", known, BUNDLE_POLL_INTERVAL + RECHECK_TIMEOUT, bound=BOUND)
         authorities.activate(new)
         after = of_the_active_one()
         for each in (before, after):
-            judgement = each.shown()
+            judgement = each.present()
             assert judgement.accepted, judgement.said
 
-        expired, tainted = expiries(owner), measured.from_now("renewal of all SVIDs")
+        expired, tainted = agent_svid_expiries(owner), recovery_times.from_now("renewal of all SVIDs")
         authorities.taint(old)
-        everything_is_signed_by(world, owner, kind, new, expired, since=tainted.at)
-        tainted.passed(f"{authorities} tainted")
+        everything_is_signed_by(environment, owner, kind, new, expired, since=tainted.at)
+        tainted.record(f"{authorities} tainted")
 
         authorities.revoke(old)
-        revoked = measured.from_now(PROPAGATION)
-        gone = trusted(verifier, owner, owner.bundle())
-        revoked.wait(f"{authorities} revoked", gone, POLL + SOON, bound=BOUND)
+        revoked = recovery_times.from_now(PROPAGATION)
+        gone = trusted_authorities(verifier, owner, owner.bundle())
+        revoked.wait(f"{authorities} revoked", gone, BUNDLE_POLL_INTERVAL + RECHECK_TIMEOUT, bound=BOUND)
         # Nothing to wait for: what the verifier trusts was waited for.
-        refusal, accepted = before.shown(), after.shown()
+        refusal, accepted = before.present(), after.present()
         said, seen = REFUSAL[kind]
         assert not refusal.accepted, refusal.said
         assert said in refusal.said, refusal.said
         assert re.search(seen, refusal.seen), refusal.seen
         assert accepted.accepted, accepted.said
-    traffic_was_unharmed(live, stretch)
+    traffic_was_unharmed(traffic, interval)

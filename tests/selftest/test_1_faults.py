@@ -12,21 +12,21 @@ import pytest
 from fixtures.artifacts.supply import Supply, choose
 from fixtures.config.chart_source import Source
 from fixtures.config.settings import Settings
-from fixtures.core.concurrency import side_by_side
+from fixtures.core.concurrency import map_concurrently
 from fixtures.core.redaction import write
 from fixtures.core.waiting import WaitError, wait_for
 from fixtures.diagnosis.chain import diagnose
 from fixtures.helm.release_history import Release
 from fixtures.helm.values import other_trust_domain
 from fixtures.report.terminal import Report
-from fixtures.resilience.environment import World
-from fixtures.resilience.fault_trial import Figures, put_on_trial, works
+from fixtures.resilience.environment import Environment
+from fixtures.resilience.fault_trial import TrialStatistics, run_trial, working_federation
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
 from fixtures.workloads.demo import Demo
 from supply import versions
 from supply.host import Engine
-from tests.checks import CHECKS, SOON
+from tests.checks import CHECKS, RECHECK_TIMEOUT
 from tests.faults import FAULTS, INSTALLATION, Fault
 
 pytestmark = pytest.mark.selftest
@@ -39,9 +39,9 @@ OTHER_DEMO_PORT = 18443
 
 
 @pytest.fixture(scope="module")
-def figures(report: Report) -> Iterator[Figures]:
+def figures(report: Report) -> Iterator[TrialStatistics]:
     """The run's figures, for its summary."""
-    made = Figures([])
+    made = TrialStatistics([])
     yield made
     lines = made.table()
     report.table("selftest", lines)
@@ -49,26 +49,26 @@ def figures(report: Report) -> Iterator[Figures]:
 
 
 @pytest.mark.dependency(name="baseline")
-def test_the_federation_works_before_anything_is_broken(world: World) -> None:
+def test_the_federation_works_before_anything_is_broken(environment: Environment) -> None:
     try:
-        wait_for(works(world), SOON)
+        wait_for(working_federation(environment), RECHECK_TIMEOUT)
     except WaitError:
         # What an earlier run broke, was ended in, and kept.
-        world.repair()
-        wait_for(works(world), SOON)
+        environment.restore()
+        wait_for(working_federation(environment), RECHECK_TIMEOUT)
     for check in CHECKS.values():
-        check(world, SOON)
+        check(environment, RECHECK_TIMEOUT)
 
 
 @pytest.mark.dependency(depends=["baseline"], scope="session")
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.kind}-{fault.name}")
-def test_the_fault_is_caught_and_named(world: World, fault: Fault, figures: Figures) -> None:
-    check = None if fault.check == INSTALLATION else lambda: CHECKS[fault.check](world, PATIENCE)
-    verdict = put_on_trial(world, fault.name, fault.inject, check)
+def test_the_fault_is_caught_and_named(environment: Environment, fault: Fault, figures: TrialStatistics) -> None:
+    check = None if fault.check == INSTALLATION else lambda: CHECKS[fault.check](environment, PATIENCE)
+    verdict = run_trial(environment, fault.name, fault.inject, check)
     caught, named = verdict.caught(fault.reason), verdict.named(fault.link, fault.sentence)
     figures.verdicts.append((verdict, caught, named))
-    (world.folder / "faults").mkdir(exist_ok=True)
-    write(world.folder / "faults" / f"{fault.name}.txt", verdict.text() + "\n")
+    (environment.folder / "faults").mkdir(exist_ok=True)
+    write(environment.folder / "faults" / f"{fault.name}.txt", verdict.text() + "\n")
     assert caught, f"missed, or caught for another reason than {fault.reason!r}:\n{verdict.text()}"
     crash = verdict.seconds_from_crash
     assert crash is None or crash <= FAST, f"red only {crash:.1f} s after the first crash:\n{verdict.text()}"
@@ -79,103 +79,115 @@ def test_the_fault_is_caught_and_named(world: World, fault: Fault, figures: Figu
 
 
 @pytest.mark.dependency(depends=["baseline"], scope="session")
-def test_other_ports_are_no_fault(world: World, figures: Figures) -> None:
-    with ExitStack() as mend:
-        world.federation.close()
-        mend.callback(world.federation.renew)
-        other = Federation(list(world.federation.spires.values()), world.federation.address, OTHER_PORTS, world.folder)
-        mend.callback(other.close)
-        other.renew()
-        stage = replace(world.stage, federation=other)
-        _is_healthy(replace(world, federation=other, stage=stage), figures)
-    wait_for(works(world), SOON)
+def test_other_ports_are_no_fault(environment: Environment, figures: TrialStatistics) -> None:
+    with ExitStack() as undo:
+        environment.federation.close()
+        undo.callback(environment.federation.federate_again)
+        other = Federation(
+            list(environment.federation.spires.values()),
+            environment.federation.address,
+            OTHER_PORTS,
+            environment.folder,
+        )
+        undo.callback(other.close)
+        other.federate_again()
+        testbed = replace(environment.testbed, federation=other)
+        _is_healthy(replace(environment, federation=other, testbed=testbed), figures)
+    wait_for(working_federation(environment), RECHECK_TIMEOUT)
 
 
 @pytest.mark.dependency(depends=["baseline"], scope="session")
-def test_another_namespace_of_the_demo_is_no_fault(world: World, figures: Figures) -> None:
-    with ExitStack() as mend:
-        spires = list(world.federation.spires.values())
-        _is_healthy(_elsewhere(world, mend, spires, world.federation, "other-demo"), figures)
+def test_another_namespace_of_the_demo_is_no_fault(environment: Environment, figures: TrialStatistics) -> None:
+    with ExitStack() as undo:
+        spires = list(environment.federation.spires.values())
+        _is_healthy(_elsewhere(environment, undo, spires, environment.federation, "other-demo"), figures)
 
 
 @pytest.mark.dependency(depends=["baseline"], scope="session")
 def test_an_older_spire_is_no_fault(
-    world: World,
+    environment: Environment,
     settings: Settings,
-    supplied: Supply,
+    supply: Supply,
     engine: Engine,
     run_folder: Path,
     tmp_path: Path,
     report: Report,
-    figures: Figures,
+    figures: TrialStatistics,
 ) -> None:
-    if settings.source != Source() or supplied.node_image is None:
+    if settings.source != Source() or supply.node_image is None:
         pytest.skip("charts that are not the local supply's own bring the SPIRE that they are of")
-    if any(cluster.adopted for cluster in world.stage.clusters):
+    if any(cluster.is_external for cluster in environment.testbed.clusters):
         pytest.skip("SPIRE is not removed from a cluster that is not the suite's own")
     older = replace(settings, source=Source(spire_version=versions.load().spire[1]))
     found = choose(older, engine, run_folder, tmp_path, report.say)
-    side_by_side(lambda cluster: cluster.load_archives(found.archives), world.stage.clusters)
-    spires = list(world.federation.spires.values())
+    map_concurrently(lambda cluster: cluster.load_archives(found.archives), environment.testbed.clusters)
+    spires = list(environment.federation.spires.values())
 
     def install(releases: Mapping[str, Release]) -> None:
-        side_by_side(lambda spire: spire.install(releases[spire.cluster.label]), spires)
-        world.federation.renew()
+        map_concurrently(lambda spire: spire.install(releases[spire.cluster.label]), spires)
+        environment.federation.federate_again()
 
-    with ExitStack() as mend:
-        mend.callback(install, world.releases)
+    with ExitStack() as undo:
+        undo.callback(install, environment.releases)
         install(found.releases)
-        _is_healthy(world, figures)
-    wait_for(works(world), SOON)
+        _is_healthy(environment, figures)
+    wait_for(working_federation(environment), RECHECK_TIMEOUT)
 
 
 @pytest.mark.dependency(depends=["baseline"], scope="session")
-def test_other_trust_domains_and_storage_that_does_not_last_are_no_fault(world: World, figures: Figures) -> None:
+def test_other_trust_domains_and_storage_that_does_not_last_are_no_fault(
+    environment: Environment, figures: TrialStatistics
+) -> None:
     # The last one: what SPIRE stored is gone with it.
-    if any(cluster.adopted for cluster in world.stage.clusters):
+    if any(cluster.is_external for cluster in environment.testbed.clusters):
         pytest.skip("SPIRE is not removed from a cluster that is not the suite's own")
-    with ExitStack() as mend:
-        world.federation.close()
-        old = list(world.federation.spires.values())
-        side_by_side(Spire.uninstall, old)
+    with ExitStack() as undo:
+        environment.federation.close()
+        old = list(environment.federation.spires.values())
+        map_concurrently(Spire.uninstall, old)
         domains = {spire.cluster.label: f"{spire.cluster.label}.other-name.test" for spire in old}
         renamed = {spire.trust_domain: domains[spire.cluster.label] for spire in old}
 
         def install(spire: Spire) -> Spire:
             label = spire.cluster.label
             federates_with = tuple(renamed[foreign] for foreign in spire.federates_with)
-            values = other_trust_domain(world.releases[label].values, domains[label], federates_with)
-            made = Spire(spire.cluster, spire.helm_path, domains[label], federates_with, world.folder)
-            made.install(replace(world.releases[label], values=values))
+            values = other_trust_domain(environment.releases[label].values, domains[label], federates_with)
+            made = Spire(spire.cluster, spire.helm_path, domains[label], federates_with, environment.folder)
+            made.install(replace(environment.releases[label], values=values))
             return made
 
-        spires = side_by_side(install, old)
-        other = Federation(spires, world.federation.address, OTHER_PORTS, world.folder)
-        mend.callback(other.close)
-        other.renew()
-        stage = replace(world.stage, spires=spires, federation=other)
-        _is_healthy(_elsewhere(replace(world, stage=stage), mend, spires, other, "renamed-demo"), figures)
+        spires = map_concurrently(install, old)
+        other = Federation(spires, environment.federation.address, OTHER_PORTS, environment.folder)
+        undo.callback(other.close)
+        other.federate_again()
+        testbed = replace(environment.testbed, spires=spires, federation=other)
+        _is_healthy(_elsewhere(replace(environment, testbed=testbed), undo, spires, other, "renamed-demo"), figures)
 
 
-def _elsewhere(world: World, mend: ExitStack, spires: list[Spire], federation: Federation, namespace: str) -> World:
+def _elsewhere(
+    environment: Environment, undo: ExitStack, spires: list[Spire], federation: Federation, namespace: str
+) -> Environment:
     """The demo in another namespace and on another port, taken away in the end."""
-    demo = Demo(spires, world.demo.images, federation.address, OTHER_DEMO_PORT, world.folder, namespace)
+    demo = Demo(spires, environment.demo.images, federation.address, OTHER_DEMO_PORT, environment.folder, namespace)
     for spire in spires:
-        mend.callback(
+        undo.callback(
             spire.cluster.kubectl, "delete", "namespace", demo.namespace, "--ignore-not-found", "--wait=false"
         )
-    mend.callback(demo.close)
+    undo.callback(demo.close)
     demo.deploy()
     return replace(
-        world, federation=federation, demo=demo, stage=replace(world.stage, federation=federation, demo=demo)
+        environment,
+        federation=federation,
+        demo=demo,
+        testbed=replace(environment.testbed, federation=federation, demo=demo),
     )
 
 
-def _is_healthy(world: World, figures: Figures) -> None:
+def _is_healthy(environment: Environment, figures: TrialStatistics) -> None:
     figures.healthy += 1
     figures.false_alarms += 1
     for check in CHECKS.values():
-        check(world, SOON)
-    diagnosis = diagnose(world.stage)
+        check(environment, RECHECK_TIMEOUT)
+    diagnosis = diagnose(environment.testbed)
     assert diagnosis.broken is None, "\n".join(diagnosis.lines())
     figures.false_alarms -= 1

@@ -22,12 +22,12 @@ from pathlib import Path
 import yaml
 
 from fixtures.config.cluster_values import CHARTS_VALUES, read_clusters
-from fixtures.core.concurrency import side_by_side
+from fixtures.core.concurrency import map_concurrently
 from fixtures.core.project import PROJECT
 from fixtures.k8s.cluster import host_address, kind_config
 from fixtures.spire.federation import federated_trust_domain
 from fixtures.spire.installation import Spire
-from fixtures.workloads.manifests import manifests, with_image_and_environment
+from fixtures.workloads.manifests import load_manifests, with_image_and_environment
 from supply import catalogue, host
 
 PREFIX = "bench-"
@@ -120,7 +120,7 @@ class Tutorial:
             return step[0], time.monotonic() - began
 
         for stage in self._stages():
-            self.steps += side_by_side(do, stage) if at_once else [do(step) for step in stage]
+            self.steps += map_concurrently(do, stage) if at_once else [do(step) for step in stage]
 
     def delete_clusters(self) -> None:
         """Delete the clusters of the bench's prefix, whoever made them."""
@@ -178,13 +178,13 @@ class Tutorial:
         server, client = self.clusters[0].name, self.clusters[1].name
         for name in (server, client):
             self._do(self._kubectl, "create", "namespace", "demo", cluster=name)
-        deployment, service = manifests("server.yaml")
+        deployment, service = load_manifests("server.yaml")
         self._apply(server, with_image_and_environment(deployment, self.made.image("gospiffe-server"), {}), service)
         self._do(self._kubectl, "rollout", "status", "-n", "demo", "deployment/server", cluster=server)
         self._forward(server, "demo", "svc/server-service", "20001:8443")
 
     def _call(self) -> None:
-        (job,) = manifests("client.yaml")
+        (job,) = load_manifests("client.yaml")
         server_id = f"spiffe://{self.clusters[0].trust_domain}/ns/demo/sa/default"
         variables = {"SERVER_URL": f"https://{self.address}:20001", "AUDIENCE": server_id}
         self._apply(

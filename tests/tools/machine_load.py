@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fixtures.core.subprocesses import bound
+from fixtures.core.subprocesses import end_with_parent
 from supply.host import CGROUP2, Engine
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -53,7 +53,7 @@ class Slowed:
 def busy_core() -> Iterator[int]:
     """Keep one core of this machine busy by another program; the value is its number."""
     core = min(os.sched_getaffinity(0))
-    spinning = subprocess.Popen(bound([sys.executable, "-c", SPINNING, str(core)]), stdin=subprocess.DEVNULL)
+    spinning = subprocess.Popen(end_with_parent([sys.executable, "-c", SPINNING, str(core)]), stdin=subprocess.DEVNULL)
     try:
         yield core
     finally:

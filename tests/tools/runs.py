@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fixtures.core.project import PROJECT
-from fixtures.core.subprocesses import bound
+from fixtures.core.subprocesses import end_with_parent
 from fixtures.core.waiting import Condition, Look, WaitError, wait_for
 from tests.tools.machine_load import Slowed
 
@@ -37,7 +37,7 @@ class Run:
         command += ["--supply=local", f"--cluster-prefix={PREFIX}", f"--run-folder={folder}", *options]
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
-                bound(slowed.command(command)),
+                end_with_parent(slowed.command(command)),
                 cwd=PROJECT,
                 env={**os.environ, **slowed.environment},
                 stdout=log,

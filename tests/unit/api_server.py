@@ -17,7 +17,7 @@ from urllib.parse import parse_qs
 
 import yaml
 
-from fixtures.k8s.cluster import OWNER
+from fixtures.k8s.cluster import OWNER_MARK
 
 
 def nodes(*conditions: dict[str, str]) -> dict[str, Any]:
@@ -50,7 +50,7 @@ THERE = {
     "metadata": {"name": "there", "namespace": "theirs", "uid": "1", "resourceVersion": "2"},
     "data": {"whose": "somebody's"},
 }
-MADE_OF = f"/api/v1/namespaces/kube-system/configmaps/{OWNER}"
+MADE_OF = f"/api/v1/namespaces/kube-system/configmaps/{OWNER_MARK}"
 ANSWERS = {
     "/version": {"gitVersion": "v1.36.3"},
     "/apis": {"kind": "APIGroupList", "groups": []},

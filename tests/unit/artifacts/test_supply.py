@@ -70,7 +70,9 @@ def test_a_version_of_the_repository_is_pulled_with_the_crds_that_belong_to_it(h
 
 
 def test_an_oci_reference_is_pulled_with_the_crds_beside_it(helm: Path, tmp_path: Path) -> None:
-    pair = supply._charts(chart_source.oci("--charts", "oci://registry.example/mirror/spire"), helm, tmp_path)
+    pair = supply._charts(
+        chart_source.parse_oci_reference("--charts", "oci://registry.example/mirror/spire"), helm, tmp_path
+    )
     assert (str(pair.version), str(pair.crds_version)) == ("0.30.0", "0.6.0")
     assert calls(helm) == [f"pull oci://registry.example/mirror/{name}" for name in ("spire", "spire-crds")]
     assert versions_asked(helm) == ["", "0.6.0"]
@@ -78,7 +80,9 @@ def test_an_oci_reference_is_pulled_with_the_crds_beside_it(helm: Path, tmp_path
 
 def test_a_chart_that_the_registry_refuses_is_refused_in_a_sentence_with_its_reason(helm: Path, tmp_path: Path) -> None:
     with pytest.raises(SupplyError) as caught:
-        supply._charts(chart_source.oci("--charts", "oci://registry.example/refused/spire:0.30.0"), helm, tmp_path)
+        supply._charts(
+            chart_source.parse_oci_reference("--charts", "oci://registry.example/refused/spire:0.30.0"), helm, tmp_path
+        )
     assert str(caught.value) == (
         "the chart spire 0.30.0 cannot be had from oci://registry.example/refused: "
         "Error: response status code 403: denied"
@@ -89,7 +93,7 @@ def test_charts_of_one_version_from_two_places_are_kept_apart(helm: Path, tmp_pa
     released, changed = (Source(charts=write_charts(tmp_path / name)) for name in ("released", "changed"))
     (tmp_path / "changed" / "spire" / "values.yaml").write_text("changed: true\n")
     pulled = Source(chart_version=Version("0.30.0"))
-    mirrored = chart_source.oci("--from", "oci://registry.example/mirror/spire:0.30.0")
+    mirrored = chart_source.parse_oci_reference("--from", "oci://registry.example/mirror/spire:0.30.0")
     made = {source: supply._charts(source, helm, tmp_path).spire for source in (released, changed, pulled, mirrored)}
     assert len({path.resolve() for path in made.values()}) == len(made)
     assert [source for source, path in made.items() if (path / "values.yaml").exists()] == [changed]
@@ -122,7 +126,7 @@ def test_an_upgrade_between_charts_that_were_pulled_is_refused_where_nothing_wou
         (new / "spire" / name).write_text(text)
     releases, upgraded = ({"server": Release(each / "spire", each / "spire-crds", {})} for each in (old, new))
     made = cast(Supply, SimpleNamespace(releases=releases, upgraded=upgraded))
-    mirror = chart_source.oci("--from", "oci://registry.example/mirror/spire:0.30.0")
+    mirror = chart_source.parse_oci_reference("--from", "oci://registry.example/mirror/spire:0.30.0")
     settings = between(Source(chart_version=Version("0.30.0")), mirror)
     if refused:
         with pytest.raises(SupplyError, match=r"^from chart 0\.30\.0 to chart 0\.30\.0 of oci://.* are the same$"):

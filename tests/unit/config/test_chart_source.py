@@ -23,30 +23,33 @@ def write_charts(folder: Path, version: str = "0.30.0") -> Path:
 
 @pytest.mark.parametrize("given", ["0.30.0", "v0.30.0", " 0.30.0"])
 def test_a_version_is_read_with_or_without_its_letter(given: str) -> None:
-    assert chart_source.version("--chart-version", given) == Version("0.30.0")
+    assert chart_source.parse_version("--chart-version", given) == Version("0.30.0")
 
 
 def test_a_candidate_keeps_the_name_that_helm_knows_it_by() -> None:
-    assert str(chart_source.source("--to", "0.30.0-rc.1")) == "chart 0.30.0-rc.1"
-    assert str(chart_source.oci("--charts", "oci://registry.example/spire:0.30.0-rc.1").chart_version) == "0.30.0-rc.1"
+    assert str(chart_source.parse_source("--to", "0.30.0-rc.1")) == "chart 0.30.0-rc.1"
+    assert (
+        str(chart_source.parse_oci_reference("--charts", "oci://registry.example/spire:0.30.0-rc.1").chart_version)
+        == "0.30.0-rc.1"
+    )
 
 
 @pytest.mark.parametrize("given", [None, ""])
 def test_no_version_is_none(given: str | None) -> None:
-    assert chart_source.version("--chart-version", given) is None
+    assert chart_source.parse_version("--chart-version", given) is None
 
 
 @pytest.mark.parametrize("given", ["latest", "0.30.x", ">=0.30", "0..1", "../0.30.0"])
 def test_what_is_no_version_is_refused_as_it_was_given(given: str) -> None:
     with pytest.raises(ValueError, match=r"^--chart-version '") as caught:
-        chart_source.version("--chart-version", given)
+        chart_source.parse_version("--chart-version", given)
     assert repr(given) in str(caught.value)
 
 
 def test_a_chart_that_is_older_than_the_oldest_known_is_refused() -> None:
-    assert chart_source.version("--chart-version", str(chart_source.OLDEST_CHART)) == chart_source.OLDEST_CHART
+    assert chart_source.parse_version("--chart-version", str(chart_source.OLDEST_CHART)) == chart_source.OLDEST_CHART
     with pytest.raises(ValueError, match=r"--chart-version 0\.16\.9: the oldest chart this suite knows is"):
-        chart_source.version("--chart-version", "0.16.9")
+        chart_source.parse_version("--chart-version", "0.16.9")
 
 
 def test_a_charts_folder_is_found_given_itself_or_its_checkout(tmp_path: Path) -> None:
@@ -79,9 +82,9 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_an_upgrade_names_charts_by_folder_or_version_and_spire_by_version(tmp_path: Path) -> None:
     folder = write_charts(tmp_path / "charts")
-    assert chart_source.source("--from", str(folder)) == Source(charts=folder)
-    assert chart_source.source("--from", "0.24.2") == Source(chart_version=Version("0.24.2"))
-    assert chart_source.source("--from", "1.14.5") == Source(spire_version="1.14.5")
+    assert chart_source.parse_source("--from", str(folder)) == Source(charts=folder)
+    assert chart_source.parse_source("--from", "0.24.2") == Source(chart_version=Version("0.24.2"))
+    assert chart_source.parse_source("--from", "1.14.5") == Source(spire_version="1.14.5")
 
 
 def test_a_source_says_what_it_is(tmp_path: Path) -> None:
@@ -107,7 +110,7 @@ def test_a_folder_whose_chart_is_older_than_the_oldest_known_is_refused(tmp_path
     ],
 )
 def test_an_oci_reference_names_the_folder_of_both_charts(given: str, registry: str, version: str | None) -> None:
-    found = chart_source.charts_source("--charts", given, None)
+    found = chart_source.parse_charts("--charts", given, None)
     assert found == Source(chart_version=Version(version) if version else None, registry=registry)
     assert found.is_published
 
@@ -117,38 +120,38 @@ def test_an_oci_reference_names_the_folder_of_both_charts(given: str, registry: 
 )
 def test_an_oci_reference_that_names_no_folder_is_refused(given: str) -> None:
     with pytest.raises(ValueError, match=r"^--charts oci://.*: not of the form oci://HOST/FOLDER/spire:VERSION$"):
-        chart_source.charts_source("--charts", given, None)
+        chart_source.parse_charts("--charts", given, None)
 
 
 def test_an_oci_reference_with_a_tag_that_is_no_version_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^--charts oci://.*: 'latest' is not a version such as 0\.30\.0"):
-        chart_source.charts_source("--charts", "oci://registry.example/charts/spire:latest", None)
+        chart_source.parse_charts("--charts", "oci://registry.example/charts/spire:latest", None)
 
 
 def test_a_version_goes_with_an_oci_reference_and_not_with_a_folder(tmp_path: Path) -> None:
-    found = chart_source.charts_source("--charts", "oci://registry.example/charts/spire", "0.30.0")
+    found = chart_source.parse_charts("--charts", "oci://registry.example/charts/spire", "0.30.0")
     assert found == Source(chart_version=Version("0.30.0"), registry="oci://registry.example/charts")
     with pytest.raises(ValueError, match="two ways to choose the chart: give one"):
-        chart_source.charts_source("--charts", str(write_charts(tmp_path)), "0.30.0")
+        chart_source.parse_charts("--charts", str(write_charts(tmp_path)), "0.30.0")
     with pytest.raises(ValueError, match="names a version, and so does --chart-version"):
-        chart_source.charts_source("--charts", "oci://registry.example/charts/spire:0.29.0", "0.30.0")
+        chart_source.parse_charts("--charts", "oci://registry.example/charts/spire:0.29.0", "0.30.0")
 
 
 def test_an_upgrade_between_oci_references_needs_their_versions() -> None:
-    old, new = (chart_source.source("--to", f"oci://registry.example/spire:0.{minor}.0") for minor in (28, 30))
+    old, new = (chart_source.parse_source("--to", f"oci://registry.example/spire:0.{minor}.0") for minor in (28, 30))
     with pytest.raises(ValueError, match=r"from 0\.28\.0 to 0\.30\.0 skips a minor version"):
         chart_source.check_upgrade(old, new)
     with pytest.raises(ValueError, match="an upgrade is between versions that are named"):
-        chart_source.source("--to", "oci://registry.example/spire")
+        chart_source.parse_source("--to", "oci://registry.example/spire")
 
 
 def test_a_source_at_a_registry_says_where() -> None:
     assert (
-        str(chart_source.oci("--charts", "oci://registry.example/a/spire:0.30.0"))
+        str(chart_source.parse_oci_reference("--charts", "oci://registry.example/a/spire:0.30.0"))
         == "chart 0.30.0 of oci://registry.example/a"
     )
     assert (
-        str(chart_source.oci("--charts", "oci://registry.example/a"))
+        str(chart_source.parse_oci_reference("--charts", "oci://registry.example/a"))
         == "chart (the newest) of oci://registry.example/a"
     )
 
@@ -219,7 +222,7 @@ def test_a_change_of_a_chart_is_an_upgrade_though_it_has_the_version_of_the_rele
 
 def test_what_is_pulled_may_differ_from_a_folder_or_a_mirror_of_the_same_version(tmp_path: Path) -> None:
     released, folder = Source(chart_version=Version("0.30.0")), Source(charts=write_charts(tmp_path))
-    mirrored = chart_source.oci("--to", "oci://registry.example/charts/spire:0.30.0")
+    mirrored = chart_source.parse_oci_reference("--to", "oci://registry.example/charts/spire:0.30.0")
     for old, new in ((released, folder), (folder, mirrored), (mirrored, released)):
         chart_source.check_upgrade(old, new)
     for same in (released, mirrored):

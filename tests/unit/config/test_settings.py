@@ -237,7 +237,7 @@ def test_a_demo_port_that_a_bundle_endpoint_is_to_have_is_refused(
     configured: Callable[..., pytest.Config], free: int
 ) -> None:
     with pytest.raises(ValueError, match=str(free + 1)):
-        command_line.read(configured("--bundle-port", str(free), "--demo-port", str(free + 1)))
+        command_line.read_settings(configured("--bundle-port", str(free), "--demo-port", str(free + 1)))
 
 
 def test_the_command_line_is_read_as_it_stands(
@@ -245,7 +245,7 @@ def test_the_command_line_is_read_as_it_stands(
 ) -> None:
     kind = tmp_path / "kind"
     kind.touch()
-    found = command_line.read(
+    found = command_line.read_settings(
         configured(
             *("--supply", "local", "--cluster-prefix", "ci-1.", "--keep-clusters", "--bundle-port", str(free)),
             *("--kind-bin", str(kind), "--kind-image", "node:v1", "--run-folder", str(tmp_path / "run")),
@@ -260,33 +260,33 @@ def test_the_command_line_is_read_as_it_stands(
 
 
 def test_a_secret_among_the_values_is_hidden_from_then_on(configured: Callable[..., pytest.Config]) -> None:
-    found = command_line.read(configured("--set=spire-server.dataStore.sql.password=hunter2secret"))
+    found = command_line.read_settings(configured("--set=spire-server.dataStore.sql.password=hunter2secret"))
     assert at(found.clusters[0].values, "spire-server.dataStore.sql.password") == "hunter2secret"
     assert redact("dialling as hunter2secret") == "dialling as <redacted>"
     assert "hunter2secret" not in repr(found)
 
 
 def test_no_value_of_the_suites_own_is_taken_for_a_secret(configured: Callable[..., pytest.Config]) -> None:
-    for cluster in command_line.read(configured()).clusters:
+    for cluster in command_line.read_settings(configured()).clusters:
         assert without_secrets(cluster.values) == cluster.values
     assert redaction._kept == set()
 
 
 def test_an_empty_command_line_has_the_defaults(configured: Callable[..., pytest.Config]) -> None:
-    found = command_line.read(configured())
+    found = command_line.read_settings(configured())
     assert (found.supply, found.prefix, found.keep_clusters, found.demo_images) == ("auto", "", False, "built")
     assert (found.bundle_ports, found.demo_port) == ((BUNDLE_PORT, BUNDLE_PORT + 1), DEMO_PORT)
     assert (found.run_folder, found.kind, found.kubectl, found.node_image, found.upgrade_to) == (None,) * 5
 
 
 def test_pytest_kinds_own_option_keeps_the_clusters_too(configured: Callable[..., pytest.Config]) -> None:
-    assert command_line.read(configured("--keep-cluster")).keep_clusters
+    assert command_line.read_settings(configured("--keep-cluster")).keep_clusters
 
 
 @pytest.mark.parametrize("prefix", ["-ci", ".ci", "CI-", "ci_", "ci ", "../"])
 def test_a_prefix_that_kind_would_not_take_is_refused(configured: Callable[..., pytest.Config], prefix: str) -> None:
     with pytest.raises(ValueError, match=r"--cluster-prefix .*: Kind's names begin with"):
-        command_line.read(configured(f"--cluster-prefix={prefix}"))
+        command_line.read_settings(configured(f"--cluster-prefix={prefix}"))
 
 
 @pytest.fixture
@@ -300,7 +300,7 @@ def kubeconfig(tmp_path: Path) -> Path:
 def test_contexts_are_read_for_the_clusters_that_they_name(
     configured: Callable[..., pytest.Config], kubeconfig: Path
 ) -> None:
-    found = command_line.read(
+    found = command_line.read_settings(
         configured(f"--kubeconfig={kubeconfig}", "--context=server=kind-a", "--context=client=kind-b")
     )
     assert (found.contexts, found.kubeconfigs) == ({"server": "kind-a", "client": "kind-b"}, (kubeconfig,))
@@ -312,10 +312,10 @@ def test_contexts_may_be_in_any_of_several_kubeconfigs_as_for_kubectl(
     other, missing = tmp_path / "other", tmp_path / "missing"
     other.write_text(yaml.safe_dump({"contexts": [{"name": "eks-c"}]}))
     monkeypatch.setenv("KUBECONFIG", f"{missing}:{other}::{kubeconfig}")
-    found = command_line.read(configured("--context=server=kind-a", "--context=client=eks-c"))
+    found = command_line.read_settings(configured("--context=server=kind-a", "--context=client=eks-c"))
     assert found.kubeconfigs == (missing, other, kubeconfig)
     with pytest.raises(ValueError, match=r"missing, .*/other, .*/kubeconfig has no context x; it has eks-c, kind-a"):
-        command_line.read(configured("--context=server=x"))
+        command_line.read_settings(configured("--context=server=x"))
 
 
 @pytest.mark.parametrize("given", ["kind-a", "other=kind-a", "server=", "=kind-a"])
@@ -325,21 +325,21 @@ def test_a_context_that_is_not_given_for_a_cluster_is_refused(
     with pytest.raises(
         ValueError, match=r"--context .*: wanted CLUSTER=CONTEXT, where CLUSTER is one of server, client"
     ):
-        command_line.read(configured(f"--kubeconfig={kubeconfig}", f"--context={given}"))
+        command_line.read_settings(configured(f"--kubeconfig={kubeconfig}", f"--context={given}"))
 
 
 def test_a_context_that_there_is_not_is_refused_with_those_there_are(
     configured: Callable[..., pytest.Config], kubeconfig: Path
 ) -> None:
     with pytest.raises(ValueError, match=r"kubeconfig has no context kind-c; it has kind-a, kind-b"):
-        command_line.read(configured(f"--kubeconfig={kubeconfig}", "--context=server=kind-c"))
+        command_line.read_settings(configured(f"--kubeconfig={kubeconfig}", "--context=server=kind-c"))
 
 
 def test_a_kubeconfig_of_which_no_context_is_wanted_is_refused(
     configured: Callable[..., pytest.Config], kubeconfig: Path
 ) -> None:
     with pytest.raises(ValueError, match=r"--kubeconfig says where the contexts of --context stand"):
-        command_line.read(configured(f"--kubeconfig={kubeconfig}"))
+        command_line.read_settings(configured(f"--kubeconfig={kubeconfig}"))
 
 
 @pytest.mark.parametrize("option", ["--kubeconfig", "--kind-bin", "--kind-kubectl-bin"])
@@ -347,13 +347,13 @@ def test_a_file_that_is_not_there_is_refused_with_its_option(
     configured: Callable[..., pytest.Config], option: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=rf"{option} {tmp_path}/none: there is no such file"):
-        command_line.read(configured(option, f"{tmp_path}/none"))
+        command_line.read_settings(configured(option, f"{tmp_path}/none"))
 
 
 def test_a_run_folder_that_is_a_file_is_refused(configured: Callable[..., pytest.Config], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"--run-folder .*file is not a folder"):
-        command_line.read(configured("--run-folder", str(tmp_path / "file")))
+        command_line.read_settings(configured("--run-folder", str(tmp_path / "file")))
 
 
 @pytest.mark.parametrize(
@@ -373,17 +373,17 @@ def test_a_machine_with_no_engine_is_refused_unless_one_can_be_installed(
     monkeypatch.setattr("fixtures.config.command_line.os.geteuid", lambda: user)
     monkeypatch.setattr("fixtures.config.command_line.shutil.which", lambda _: installer)
     if not refused:
-        assert command_line.read(config)
+        assert command_line.read_settings(config)
         return
     with pytest.raises(ValueError, match=r"^no container engine answers .* none can be installed here"):
-        command_line.read(config)
+        command_line.read_settings(config)
 
 
 def test_an_engine_that_answers_is_enough_for_somebody_who_may_install_nothing(
     configured: Callable[..., pytest.Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fixtures.config.command_line.os.geteuid", lambda: 1000)
-    assert command_line.read(configured())
+    assert command_line.read_settings(configured())
 
 
 @pytest.mark.parametrize(
@@ -438,7 +438,7 @@ def test_clusters_are_wanted_by_a_marker_or_by_one_of_their_files(
 
 
 def test_a_warning_is_red_with_strict_alone(configured: Callable[..., pytest.Config]) -> None:
-    lenient, strict = command_line.read(configured()), command_line.read(configured("--strict"))
+    lenient, strict = command_line.read_settings(configured()), command_line.read_settings(configured("--strict"))
     test_1_deployment.test_lifetimes_fit(["server: too long"], lenient)
     test_1_deployment.test_lifetimes_fit([], strict)
     with pytest.raises(pytest.fail.Exception, match="server: too long"):
@@ -576,7 +576,9 @@ def test_what_takes_nothing_away_or_is_allowed_to_is_not_refused(
 ) -> None:
     monkeypatch.chdir(PROJECT)
     allowed = ["--allow-disruption"] if chosen in DISRUPTIVE else []
-    found = command_line.read(configured(f"--kubeconfig={kubeconfig}", "--context=server=kind-a", *allowed, *chosen))
+    found = command_line.read_settings(
+        configured(f"--kubeconfig={kubeconfig}", "--context=server=kind-a", *allowed, *chosen)
+    )
     assert found.contexts == {"server": "kind-a"}
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fixtures.core.concurrency import side_by_side, together
+from fixtures.core.concurrency import map_concurrently, run_concurrently
 
 
 def test_results_are_in_the_order_of_the_items() -> None:
@@ -18,7 +18,7 @@ def test_results_are_in_the_order_of_the_items() -> None:
         time.sleep(seconds)
         return seconds
 
-    assert side_by_side(work, [0.05, 0.0]) == [0.05, 0.0]
+    assert map_concurrently(work, [0.05, 0.0]) == [0.05, 0.0]
 
 
 def test_calls_are_made_together_and_their_errors_are_raised() -> None:
@@ -28,13 +28,13 @@ def test_calls_are_made_together_and_their_errors_are_raised() -> None:
         met.wait(timeout=10)  # one after another, the first would wait in vain
         return name
 
-    assert together(lambda: call("first"), lambda: call("second")) == ["first", "second"]
+    assert run_concurrently(lambda: call("first"), lambda: call("second")) == ["first", "second"]
 
     def fail() -> str:
         raise ValueError("the second")
 
     with pytest.raises(ValueError, match="the second"):
-        together(lambda: "first", fail)
+        run_concurrently(lambda: "first", fail)
 
 
 @pytest.fixture
@@ -58,5 +58,5 @@ def test_an_interruption_waits_for_what_is_under_way() -> None:
         ended.append(item)
 
     with pytest.raises(KeyboardInterrupt):
-        side_by_side(work, ["first", "second"])
+        map_concurrently(work, ["first", "second"])
     assert sorted(ended) == ["first", "second"]

@@ -8,7 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fixtures.core import waiting
-from fixtures.core.waiting import STALL_AFTER, Condition, Hopeless, Look, WaitError, ask_when_stalled, wait_for
+from fixtures.core.waiting import (
+    STALL_AFTER,
+    Condition,
+    Look,
+    UnrecoverableError,
+    WaitError,
+    ask_when_stalled,
+    wait_for,
+)
 
 
 class Clock:
@@ -78,7 +86,7 @@ def test_an_expired_wait_says_what_how_long_how_many_looks_and_what_was_last_see
     condition, looks = counting(Look(None, "0 of 2 ready"), Look(None, "1 of 2 ready"))
     with pytest.raises(WaitError) as caught:
         wait_for(condition, 7.5, interval=1.0)
-    assert not isinstance(caught.value, Hopeless)
+    assert not isinstance(caught.value, UnrecoverableError)
     assert str(caught.value) == f"the bundle did not come in 7.5 s ({len(looks)} looks); last seen: 1 of 2 ready"
     assert len(looks) == 9
 
@@ -91,7 +99,7 @@ def test_a_wait_looks_a_last_time_when_time_is_up_and_not_later(clock: Clock) ->
 
 def test_a_state_that_cannot_heal_ends_the_wait_at_once_with_its_sentence(clock: Clock) -> None:
     condition, looks = counting(Look(None, "0 of 1 ready"))
-    with pytest.raises(Hopeless, match=r"the bundle cannot come after 0\.0 s: container server crashes"):
+    with pytest.raises(UnrecoverableError, match=r"the bundle cannot come after 0\.0 s: container server crashes"):
         wait_for(condition, 3600.0, fails_if=lambda: "container server crashes")
     assert (len(looks), clock.slept) == (1, [])
 
@@ -99,7 +107,7 @@ def test_a_state_that_cannot_heal_ends_the_wait_at_once_with_its_sentence(clock:
 @pytest.mark.usefixtures("clock")
 def test_a_state_that_turns_hopeless_ends_the_wait_at_the_next_look() -> None:
     condition, looks = counting(Look(None, "0 of 1 ready"))
-    with pytest.raises(Hopeless, match=r"after 2\.0 s"):
+    with pytest.raises(UnrecoverableError, match=r"after 2\.0 s"):
         wait_for(condition, 3600.0, fails_if=lambda: "it crashes" if len(looks) == 3 else None, interval=1.0)
     assert len(looks) == 3
 
@@ -112,7 +120,7 @@ def test_a_state_that_cannot_heal_is_looked_for_once_a_second_and_when_time_is_u
         asked.append(clock.now - 1000.0)
         return "it crashes" if clock.now >= 1002.5 else None
 
-    with pytest.raises(Hopeless, match=r"after 2\.5 s: it crashes"):
+    with pytest.raises(UnrecoverableError, match=r"after 2\.5 s: it crashes"):
         wait_for(condition, 2.5, fails_if=fails_if)
     assert asked == [0.0, 1.0, 2.0, 2.5]
     assert len(looks) == 11
@@ -156,7 +164,7 @@ def test_a_failure_check_that_finds_nothing_lets_the_wait_expire(
     condition, _ = counting(Look(None, "0 of 1 ready"))
     with pytest.raises(WaitError, match=r"did not come in 1 s") as caught:
         wait_for(condition, 1.0, fails_if=answer)
-    assert not isinstance(caught.value, Hopeless)
+    assert not isinstance(caught.value, UnrecoverableError)
     assert clock.slept
 
 
@@ -221,14 +229,14 @@ def test_a_stalled_wait_ends_with_what_holds_it_up(clock: Clock) -> None:
     why = Asked(clock, lambda: "component ready (server): 0 of 1 ready" if clock.now >= 1020.0 else None)
     condition, _ = counting(Look(None, "0 of 1 ready"))
     expected = r"^the bundle cannot come after 20\.0 s: component ready \(server\): 0 of 1 ready$"
-    with ask_when_stalled(why), pytest.raises(Hopeless, match=expected):
+    with ask_when_stalled(why), pytest.raises(UnrecoverableError, match=expected):
         wait_for(condition, 3600.0)
 
 
 def test_a_waits_own_reason_comes_before_what_holds_it_up(clock: Clock) -> None:
     why = Asked(clock, lambda: "a link is broken")
     condition, _ = counting(Look(None, "0 of 1 ready"))
-    with ask_when_stalled(why), pytest.raises(Hopeless, match="it crashes"):
+    with ask_when_stalled(why), pytest.raises(UnrecoverableError, match="it crashes"):
         wait_for(condition, 3600.0, fails_if=lambda: "it crashes" if clock.now >= 1000.0 + STALL_AFTER else None)
     assert why.times == []
 
@@ -246,7 +254,7 @@ def test_of_several_that_are_asked_the_first_that_knows_ends_the_wait(
         ask_when_stalled(answer),
         ask_when_stalled(lambda: "first"),
         ask_when_stalled(lambda: "second"),
-        pytest.raises(Hopeless, match=r": first$"),
+        pytest.raises(UnrecoverableError, match=r": first$"),
     ):
         wait_for(condition, 3600.0)
     assert clock.slept
@@ -259,7 +267,7 @@ def test_after_the_block_nobody_is_asked_even_if_it_ended_in_an_error(clock: Clo
     condition, _ = counting(Look(None, "0 of 1 ready"))
     with pytest.raises(WaitError) as caught:
         wait_for(condition, 2 * STALL_AFTER)
-    assert not isinstance(caught.value, Hopeless)
+    assert not isinstance(caught.value, UnrecoverableError)
     assert why.times == []
 
 
@@ -267,5 +275,5 @@ def test_waits_in_other_threads_ask_too(clock: Clock) -> None:
     condition, _ = counting(Look(None, "0 of 1 ready"))
     with ask_when_stalled(lambda: "a link is broken"), ThreadPoolExecutor(1) as pool:
         ended = pool.submit(wait_for, condition, 3600.0).exception()
-    assert isinstance(ended, Hopeless)
+    assert isinstance(ended, UnrecoverableError)
     assert sum(clock.slept) == pytest.approx(STALL_AFTER)

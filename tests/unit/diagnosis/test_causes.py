@@ -116,7 +116,7 @@ DEFAULT = cluster_spiffe_id("default", federatesWith=["client.example"], fallbac
 )
 def test_an_entry_that_does_not_federate_is_put_down_to_the_objects_that_make_it(ids: Any, words: str) -> None:
     assert words in causes.why_no_entry(ids, ["client.example"])
-    assert len(causes.described(ids).splitlines()) == len(ids)
+    assert len(causes.describe_cluster_spiffe_ids(ids).splitlines()) == len(ids)
 
 
 # What the scheduler (1.34 and later) ends its words with, also for a pod without claims.

@@ -12,7 +12,7 @@ from fixtures.core import waiting
 from fixtures.diagnosis import chain, cluster_links, spire_links
 from fixtures.diagnosis.chain import LINKS, Diagnosis, diagnose, diagnose_settled
 from fixtures.diagnosis.finding import Finding
-from fixtures.diagnosis.testbed import Stage
+from fixtures.diagnosis.testbed import Testbed
 from fixtures.k8s.cluster import Cluster
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
@@ -26,10 +26,10 @@ def finding(link: str, cluster: str = "client", *, on_its_way: bool = False) -> 
 
 
 @pytest.fixture
-def stage() -> Stage:
+def testbed() -> Testbed:
     clusters = [cast(Cluster, SimpleNamespace(label=label)) for label in ("server", "client")]
     spires = [cast(Spire, SimpleNamespace(cluster=cluster)) for cluster in clusters]
-    return Stage(clusters, spires)
+    return Testbed(clusters, spires)
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Sets what each look finds (an exception is raised); the others find nothing."""
 
     def set_looks(**found: Any) -> None:
-        monkeypatch.setattr(cluster_links, "cluster", _look(found.get("cluster", [])))
+        monkeypatch.setattr(cluster_links, "check_cluster", _look(found.get("cluster", [])))
         for name in ("components", "agents", "fields"):
-            monkeypatch.setattr(spire_links, name, _look(found.get(name, [])))
+            monkeypatch.setattr(spire_links, f"check_{name}", _look(found.get(name, [])))
 
     return set_looks
 
@@ -54,15 +54,17 @@ def _look(found: Any) -> Look:
     return look
 
 
-def test_a_chain_that_holds_has_no_broken_link(stage: Stage, looks: Callable[..., None]) -> None:
+def test_a_chain_that_holds_has_no_broken_link(testbed: Testbed, looks: Callable[..., None]) -> None:
     looks()
-    assert diagnose(stage) == Diagnosis(None)
-    assert diagnose(stage).lines() == ["no broken link: every one that can be looked at holds"]
+    assert diagnose(testbed) == Diagnosis(None)
+    assert diagnose(testbed).lines() == ["no broken link: every one that can be looked at holds"]
 
 
-def test_the_first_broken_link_is_named_whichever_cluster_it_is_on(stage: Stage, looks: Callable[..., None]) -> None:
+def test_the_first_broken_link_is_named_whichever_cluster_it_is_on(
+    testbed: Testbed, looks: Callable[..., None]
+) -> None:
     looks(components=[finding("component ready", "client")], agents=[finding("agent attested", "server")])
-    found = diagnose(stage)
+    found = diagnose(testbed)
     assert found.broken == finding("component ready", "client")
     assert found.consequences == (finding("agent attested", "server"),)
     assert found.lines() == [
@@ -73,48 +75,50 @@ def test_the_first_broken_link_is_named_whichever_cluster_it_is_on(stage: Stage,
     ]
 
 
-def test_of_a_cluster_that_does_not_answer_nothing_more_is_asked(stage: Stage, looks: Callable[..., None]) -> None:
+def test_of_a_cluster_that_does_not_answer_nothing_more_is_asked(testbed: Testbed, looks: Callable[..., None]) -> None:
     looks(cluster=[finding("cluster")], components=[finding("component ready", "client")])
-    found = diagnose(stage)
+    found = diagnose(testbed)
     assert found.broken == finding("cluster")
     assert found.consequences == ()
 
 
-def test_a_field_that_is_not_known_is_named_where_all_else_holds(stage: Stage, looks: Callable[..., None]) -> None:
+def test_a_field_that_is_not_known_is_named_where_all_else_holds(testbed: Testbed, looks: Callable[..., None]) -> None:
     looks(fields=[finding("fields")])
-    assert diagnose(stage) == Diagnosis(finding("fields"))
+    assert diagnose(testbed) == Diagnosis(finding("fields"))
 
 
 def test_fields_are_not_asked_for_where_something_is_broken_or_could_not_be_seen(
-    stage: Stage, looks: Callable[..., None]
+    testbed: Testbed, looks: Callable[..., None]
 ) -> None:
     broken, field = finding("agent attested", "server"), finding("fields", "client")
     looks(agents=[broken], fields=[field])
-    assert diagnose(stage) == Diagnosis(broken)
+    assert diagnose(testbed) == Diagnosis(broken)
     looks(agents=RuntimeError("no such pod"), fields=[field])
-    assert diagnose(stage).broken is None
+    assert diagnose(testbed).broken is None
 
 
-def test_a_link_that_cannot_be_looked_at_neither_holds_nor_is_broken(stage: Stage, looks: Callable[..., None]) -> None:
+def test_a_link_that_cannot_be_looked_at_neither_holds_nor_is_broken(
+    testbed: Testbed, looks: Callable[..., None]
+) -> None:
     looks(agents=RuntimeError("no such pod"))
-    found = diagnose(stage)
+    found = diagnose(testbed)
     assert found.broken is None
     assert [each.partition(": ")[0] for each in found.unseen] == ["server", "client"]
     assert "no such pod" in found.lines()[1]
 
 
 def test_what_cannot_be_looked_at_because_something_is_broken_is_no_news(
-    stage: Stage, looks: Callable[..., None]
+    testbed: Testbed, looks: Callable[..., None]
 ) -> None:
     both = [finding("component ready", label) for label in ("server", "client")]
     looks(components=both, agents=RuntimeError("no such pod"))
-    assert diagnose(stage).unseen == ()
+    assert diagnose(testbed).unseen == ()
 
 
 def test_long_evidence_is_cut_to_its_end() -> None:
     words = "\n".join(f"line {number}" for number in range(100))
     lines = Diagnosis(Finding("TLS", "client", "a", "b", words)).lines()
-    assert len(lines) == 2 + chain.EVIDENCE
+    assert len(lines) == 2 + chain.EVIDENCE_LINES
     assert lines[-1] == "    line 99"
 
 
@@ -123,19 +127,19 @@ def test_no_link_is_listed_twice() -> None:
 
 
 def test_of_one_link_what_is_broken_comes_before_what_may_be_on_its_way(
-    stage: Stage, looks: Callable[..., None]
+    testbed: Testbed, looks: Callable[..., None]
 ) -> None:
     starting = finding("component ready", "server", on_its_way=True)
     looks(components=[starting, finding("component ready", "client")])
-    found = diagnose(stage)
+    found = diagnose(testbed)
     assert found.broken == finding("component ready", "client")
     assert found.consequences == (starting,)
 
 
-def test_an_earlier_link_comes_first_though_it_may_be_on_its_way(stage: Stage, looks: Callable[..., None]) -> None:
+def test_an_earlier_link_comes_first_though_it_may_be_on_its_way(testbed: Testbed, looks: Callable[..., None]) -> None:
     starting = finding("component ready", "server", on_its_way=True)
     looks(components=[starting], agents=[finding("agent attested", "client")])
-    assert diagnose(stage).broken == starting
+    assert diagnose(testbed).broken == starting
 
 
 @pytest.mark.parametrize("on_its_way", [True, False])
@@ -159,12 +163,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return slept
 
 
-def diagnoses(monkeypatch: pytest.MonkeyPatch, *found: Finding | None) -> list[Stage]:
+def diagnoses(monkeypatch: pytest.MonkeyPatch, *found: Finding | None) -> list[Testbed]:
     """Lets walks find these in turn, the last one always; returns what was walked."""
-    walked: list[Stage] = []
+    walked: list[Testbed] = []
 
-    def diagnose(stage: Stage) -> Diagnosis:
-        walked.append(stage)
+    def diagnose(testbed: Testbed) -> Diagnosis:
+        walked.append(testbed)
         return Diagnosis(found[min(len(walked), len(found)) - 1])
 
     monkeypatch.setattr(chain, "diagnose", diagnose)
@@ -186,22 +190,22 @@ BROKEN, STARTING = finding("TLS"), finding("TLS", on_its_way=True)
 )
 @pytest.mark.usefixtures("clock")
 def test_a_chain_is_walked_again_only_while_what_is_broken_may_be_on_its_way(
-    stage: Stage,
+    testbed: Testbed,
     monkeypatch: pytest.MonkeyPatch,
     found: list[Finding | None],
     expected: Finding | None,
     walks: int,
 ) -> None:
     walked = diagnoses(monkeypatch, *found)
-    assert diagnose_settled(stage) == Diagnosis(expected)
-    assert walked == [stage] * walks
+    assert diagnose_settled(testbed) == Diagnosis(expected)
+    assert walked == [testbed] * walks
 
 
 def test_what_stays_on_its_way_is_named_as_it_is_when_time_is_up(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, clock: list[float]
+    testbed: Testbed, monkeypatch: pytest.MonkeyPatch, clock: list[float]
 ) -> None:
     walked = diagnoses(monkeypatch, STARTING)
-    assert diagnose_settled(stage) == Diagnosis(STARTING)
+    assert diagnose_settled(testbed) == Diagnosis(STARTING)
     assert sum(clock) == chain.SETTLING
     assert len(walked) > 2
 
@@ -210,11 +214,11 @@ def forward(port: int, state: str) -> Any:
     return SimpleNamespace(address="10.89.0.1", port=port, state=state)
 
 
-def test_what_the_suite_has_up_is_listed(stage: Stage) -> None:
-    assert Stage().lines() == ["what the suite had up:", "  SPIRE is installed by this run on no cluster"]
-    stage.federation = cast(Federation, SimpleNamespace(forwards={"server.example": forward(8440, "closed")}))
-    stage.demo = cast(Demo, SimpleNamespace(forward=forward(10001, "listening")))
-    assert stage.lines() == [
+def test_what_the_suite_has_up_is_listed(testbed: Testbed) -> None:
+    assert Testbed().lines() == ["what the suite had up:", "  SPIRE is installed by this run on no cluster"]
+    testbed.federation = cast(Federation, SimpleNamespace(forwards={"server.example": forward(8440, "closed")}))
+    testbed.demo = cast(Demo, SimpleNamespace(forward=forward(10001, "listening")))
+    assert testbed.lines() == [
         "what the suite had up:",
         "  SPIRE is installed by this run on server, client",
         "  forward to server.example's bundle endpoint at 10.89.0.1:8440: closed",

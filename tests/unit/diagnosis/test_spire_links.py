@@ -16,7 +16,7 @@ from fixtures.diagnosis.finding import Finding
 from fixtures.diagnosis.spire_links import NEW_POD, REOPENING
 from fixtures.k8s import failures
 from fixtures.k8s.cluster import ClusterError
-from fixtures.k8s.port_forward import Forward
+from fixtures.k8s.port_forward import PortForward
 from fixtures.spire import api_types
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import SERVER, Spire
@@ -83,7 +83,7 @@ class Objects(KubernetesObjects):
         found = SimpleNamespace(
             cluster=self,
             agents=agents,
-            failed_release=lambda: self.failed,
+            failed_revision=lambda: self.failed,
             release_status=self.status,
             server_log=lambda: self.server_log,
             trust_domain="server.example",
@@ -108,15 +108,15 @@ def sentences(found: Any) -> list[str]:
 
 def test_where_all_is_ready_nothing_is_found(objects: Objects) -> None:
     spire = objects.with_spire()
-    assert list(spire_links.components(spire)) == []
-    assert list(spire_links.agents(spire)) == []
+    assert list(spire_links.check_components(spire)) == []
+    assert list(spire_links.check_agents(spire)) == []
 
 
 def test_a_banned_agent_is_named_for_its_ban_and_not_as_unready(objects: Objects) -> None:
     objects.agents = [replace(objects.attested, banned=True)]
     spire = objects.with_spire(agents=0)
-    assert list(spire_links.components(spire)) == []
-    (found,) = spire_links.agents(spire)
+    assert list(spire_links.check_components(spire)) == []
+    (found,) = spire_links.check_agents(spire)
     assert (found.link, "banned: spiffe://" in found.sentence, found.on_its_way) == ("agent attested", True, False)
 
 
@@ -126,7 +126,7 @@ def test_an_agent_that_is_not_ready_for_another_reason_is_named_as_unready(
 ) -> None:
     objects.agents = None if banned is None else [replace(objects.attested, banned=each) for each in banned]
     objects.of_agent(RUNS)
-    (found,) = spire_links.components(objects.with_spire(agents=0))
+    (found,) = spire_links.check_components(objects.with_spire(agents=0))
     assert found.link == "component ready"
     assert found.sentence == (
         f"DaemonSet spire-system/{AGENT} has 0 of 1 ready: container {AGENT} of pod {AGENT_POD} runs and is not ready"
@@ -139,10 +139,10 @@ def test_a_ban_does_not_hide_that_another_nodes_agent_is_not_ready_for_another_r
     objects.agents = [banned, objects.attested]
     objects.of_agent(RUNS)
     spire = objects.with_spire(agents=0, nodes=2, drivers=2)
-    (found,) = spire_links.components(spire)
+    (found,) = spire_links.check_components(spire)
     assert found.sentence.startswith(f"DaemonSet spire-system/{AGENT} has 0 of 2 ready: ")
     objects.agents = [banned, banned]
-    assert list(spire_links.components(spire)) == []
+    assert list(spire_links.check_components(spire)) == []
 
 
 def test_an_agent_that_its_server_refuses_is_named_for_that_with_both_sides_words(objects: Objects) -> None:
@@ -156,8 +156,8 @@ def test_an_agent_that_its_server_refuses_is_named_for_that_with_both_sides_word
         'time="2026-11-23T09:59:56Z" level=error msg="Failed to sign" error=another\n'
     )
     spire = objects.with_spire(agents=0)
-    assert list(spire_links.components(spire)) == []
-    (found,) = spire_links.agents(spire)
+    assert list(spire_links.check_components(spire)) == []
+    (found,) = spire_links.check_agents(spire)
     assert found.link == "agent attested"
     assert found.sentence == f"0 of 1 agents are attested; an agent is refused: {REFUSAL}"
     assert found.cause == WHY_REFUSED
@@ -169,7 +169,7 @@ def test_an_agent_that_is_refused_is_named_though_it_was_attested_before(objects
     objects.of_agent(RUNS)
     for seconds in (12, 8, 2):
         objects.log(f"{AGENT_POD}/{AGENT}", REFUSED, at=NOW - seconds)
-    (found,) = spire_links.agents(objects.with_spire(agents=0))
+    (found,) = spire_links.check_agents(objects.with_spire(agents=0))
     assert found.sentence == f"1 of 1 agents are attested; an agent is refused: {REFUSAL}"
 
 
@@ -180,16 +180,16 @@ def test_an_agent_that_does_not_reach_its_server_is_not_refused(objects: Objects
         line = REFUSED.replace("not configured for", "dial tcp 10.96.0.1:443: connect: connection refused:")
         objects.log(f"{AGENT_POD}/{AGENT}", line, at=NOW - seconds)
     spire = objects.with_spire(agents=0)
-    (component,) = spire_links.components(spire)
+    (component,) = spire_links.check_components(spire)
     assert "connection refused" in component.sentence
-    (found,) = spire_links.agents(spire)
+    (found,) = spire_links.check_agents(spire)
     assert (found.sentence, found.on_its_way) == ("0 of 1 agents are attested", True)
 
 
 def test_a_ready_agent_that_is_not_attested_is_broken(objects: Objects) -> None:
     objects.agents = [replace(objects.attested, expires=int(NOW) - 1)]
     objects.of_agent(container(AGENT, running=running()))
-    (found,) = spire_links.agents(objects.with_spire())
+    (found,) = spire_links.check_agents(objects.with_spire())
     assert (found.sentence, found.on_its_way) == ("0 of 1 agents are attested", False)
 
 
@@ -200,7 +200,7 @@ CRASHES = container(AGENT, 5, {"terminated": exited(1, NOW - 5)}, waiting=waits(
 def test_a_crash_of_what_needs_another_component_may_be_for_that(objects: Objects, server: int) -> None:
     objects.of_agent(CRASHES)
     pod(objects, container(SERVER, running=running(NOW - 30), ready=bool(server)), name="spire-server-0")
-    found = list(spire_links.components(objects.with_spire(server=server, agents=0)))
+    found = list(spire_links.check_components(objects.with_spire(server=server, agents=0)))
     crash = next(each for each in found if AGENT in each.sentence)
     assert "crashes (exit code 1, 5 restarts)" in crash.sentence
     assert crash.on_its_way is not bool(server)
@@ -213,7 +213,7 @@ def test_the_servers_own_words_are_given_where_its_bundle_is_missing(objects: Ob
     message = 'MountVolume.SetUp failed for volume "spire-bundle" : configmap "spire-bundle" not found'
     event(objects, "Pod", AGENT_POD, "FailedMount", message, namespace=SYSTEM_NAMESPACE)
     objects.server_log = 'time="2026-11-23T09:59:55Z" level=error msg="Notifier failed to handle event" error="forbidden" notifier=k8sbundle\n'
-    (found,) = spire_links.components(objects.with_spire(agents=0))
+    (found,) = spire_links.check_components(objects.with_spire(agents=0))
     assert found.sentence.endswith(f"{message}; the server logs: Notifier failed to handle event: forbidden")
     assert not found.on_its_way
 
@@ -225,7 +225,7 @@ def test_a_component_that_is_not_there_may_come_while_helm_installs(
     objects: Objects, status: str, on_its_way: bool
 ) -> None:
     objects.status = status
-    found = list(spire_links.components(objects.spire))
+    found = list(spire_links.check_components(objects.spire))
     assert sentences(found) == [
         f"there is no StatefulSet spire-server/{SERVER}",
         f"there is no DaemonSet spire-system/{AGENT}",
@@ -251,7 +251,7 @@ def test_while_a_hook_runs_before_the_installation_nothing_is_missing(
     objects.status = "pending-install"
     job(objects, active=1, ready=ready)
     hook_pod(objects, container(running=running()))
-    assert bool(list(spire_links.components(objects.spire))) is is_found
+    assert bool(list(spire_links.check_components(objects.spire))) is is_found
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_a_hook_that_fails_or_does_not_start_is_named(
     job(objects, **status)
     hook_pod(objects, *statuses)
     objects.log("hook-x/main", "kubectl: command not found")
-    found = list(spire_links.components(spire))
+    found = list(spire_links.check_components(spire))
     assert [(each.sentence, each.on_its_way) for each in found] == (
         [(f"Job spire-server/hook {words}", on_its_way)] if words else []
     )
@@ -293,7 +293,7 @@ def test_a_hook_that_fails_or_does_not_start_is_named(
 
 def test_a_failed_release_is_named_with_helms_words(objects: Objects) -> None:
     objects.failed = "revision 2: pre-upgrade hooks failed: job failed:\n  BackoffLimitExceeded"
-    (found,) = spire_links.components(objects.with_spire())
+    (found,) = spire_links.check_components(objects.with_spire())
     expected = "Helm's release spire has failed: revision 2: pre-upgrade hooks failed: job failed: BackoffLimitExceeded"
     assert (found.sentence, found.evidence) == (expected, objects.failed)
 
@@ -311,13 +311,13 @@ def test_a_service_without_a_ready_pod_is_named_where_all_else_is_ready(
     objects.add("EndpointSlice", f"{SERVER}-x", metadata=labels, addressType="IPv4", endpoints=slice_endpoints)
     # The API server has null where there is none.
     objects.add("EndpointSlice", f"{SERVER}-y", metadata=labels, addressType="IPv6", endpoints=None)
-    found = sentences(spire_links.components(objects.with_spire()))
+    found = sentences(spire_links.check_components(objects.with_spire()))
     assert found == ([] if leads else [f"Service spire-server/{SERVER} leads to no pod"])
     objects.remove("StatefulSet")
-    assert not any("leads to no pod" in each for each in sentences(spire_links.components(objects.spire)))
+    assert not any("leads to no pod" in each for each in sentences(spire_links.check_components(objects.spire)))
 
 
-def forward(*, is_opening: bool, opening_for: float = 1.0, words: str = "") -> Forward:
+def forward(*, is_opening: bool, opening_for: float = 1.0, words: str = "") -> PortForward:
     found = SimpleNamespace(
         is_opening=is_opening,
         opening_for=opening_for,
@@ -325,10 +325,10 @@ def forward(*, is_opening: bool, opening_for: float = 1.0, words: str = "") -> F
         namespace=SERVER_NAMESPACE,
         target="svc/spire-server",
     )
-    return cast(Forward, found)
+    return cast(PortForward, found)
 
 
-def found_of(objects: Objects, endpoint: Forward, server: Forward | None = None) -> list[Finding]:
+def found_of(objects: Objects, endpoint: PortForward, server: PortForward | None = None) -> list[Finding]:
     spire = objects.spire
     federation = cast(Federation, SimpleNamespace(forwards={spire.trust_domain: endpoint}))
     demo = cast(Demo, SimpleNamespace(forward=server, server=spire)) if server else None
@@ -367,7 +367,7 @@ def test_a_new_pods_entry_may_be_on_its_way(
     assert made.status.start_time.timestamp() == NOW - 120
     objects.objects[-1][1]["status"]["startTime"] = stamp(NOW - age)
     objects.add("ClusterSPIFFEID", "default", spec={"className": CLASS_NAME, "federatesWith": ["client.example"]})
-    (found,) = spire_links.entries(spire, cast(Demo, SimpleNamespace(namespace="demo")))
+    (found,) = spire_links.check_entries(spire, cast(Demo, SimpleNamespace(namespace="demo")))
     assert (found.sentence, found.on_its_way) == ("pod demo/server-1-x has no entry", on_its_way)
 
 
@@ -379,7 +379,7 @@ def test_a_pod_that_is_being_deleted_or_has_ended_needs_no_entry(
     pod(objects, container(running=running()), namespace="demo", deletionTimestamp=stamp(NOW))
     pod(objects, container(terminated=exited(0)), namespace="demo", name="client-x")
     objects.objects[-1][1]["status"]["phase"] = "Succeeded"
-    assert list(spire_links.entries(spire, cast(Demo, SimpleNamespace(namespace="demo")))) == []
+    assert list(spire_links.check_entries(spire, cast(Demo, SimpleNamespace(namespace="demo")))) == []
 
 
 @pytest.mark.parametrize("is_made", [True, False])
@@ -389,7 +389,7 @@ def test_a_relationship_that_is_still_to_be_made_is_not_missed(
     spire, peer = objects.spire, SimpleNamespace(trust_domain="client.example")
     monkeypatch.setattr(spire, "relationships", list, raising=False)
     monkeypatch.setattr(spire, "foreign_bundle", lambda _: None, raising=False)
-    found = spire_links.relationships(
+    found = spire_links.check_relationships(
         spire, cast(Federation, SimpleNamespace(peers=lambda _: [peer], has_been_made=lambda *_: is_made))
     )
     expected = "there is none with client.example, and no ClusterFederatedTrustDomain for it"
@@ -407,7 +407,7 @@ def test_a_missing_relationship_has_the_controller_managers_words(
     objects.log("spire-server-0/spire-controller-manager", line)
     spec = {"className": CLASS_NAME, "trustDomain": "client.example"}
     objects.add("ClusterFederatedTrustDomain", "client-example", spec=spec)
-    (found,) = spire_links.relationships(
+    (found,) = spire_links.check_relationships(
         spire, cast(Federation, SimpleNamespace(peers=lambda _: [peer], has_been_made=lambda *_: True))
     )
     assert found.evidence.startswith("the controller manager logs: ")

@@ -13,7 +13,7 @@ import yaml
 from packaging.version import Version
 
 from fixtures.artifacts.image_overrides import overrides
-from fixtures.helm.charts import ChartError, ChartPair, find, images, manifests, prepare, print_images, split
+from fixtures.helm.charts import ChartError, ChartPair, find, images, manifests, prepare, print_images, split_reference
 from supply.images import PREFIX
 
 # Stands in for Helm: `template` gives one pod with the image at every image value, merged as Helm merges, or what `HELM-FAILS` says;
@@ -245,7 +245,7 @@ class TestImages:
         ],
     )
     def test_a_reference_is_split(self, reference: str, parts: tuple[str, str]) -> None:
-        assert split(reference) == parts
+        assert split_reference(reference) == parts
 
 
 class TestOverrides:

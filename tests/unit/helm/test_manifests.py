@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from fixtures.helm.manifests import MANIFESTS, Key, ReleaseError, objects, rendered
+from fixtures.helm.manifests import MANIFESTS_TEMPLATE, ManifestError, ObjectKey, objects, render_upgrade
 from fixtures.spire.installation import Spire
 from fixtures.upgrade.diff import difference
 from tests.unit.release_examples import text, thing
@@ -27,10 +27,10 @@ def test_objects_are_known_by_group_kind_namespace_and_name() -> None:
         "spire-mgmt",
     )
     assert set(found) == {
-        Key("Role", "x", "a", "rbac.authorization.k8s.io"),
-        Key("Role", "y", "a", "rbac.authorization.k8s.io"),
-        Key("Service", "", "a"),
-        Key("Service", "", "a", "serving.example"),
+        ObjectKey("Role", "x", "a", "rbac.authorization.k8s.io"),
+        ObjectKey("Role", "y", "a", "rbac.authorization.k8s.io"),
+        ObjectKey("Service", "", "a"),
+        ObjectKey("Service", "", "a", "serving.example"),
     }
 
 
@@ -58,7 +58,7 @@ def test_objects_of_one_name_are_all_looked_at() -> None:
     ["a: [", "just words", "apiVersion: v1\nkind: Service\n", "- 1\n", "apiVersion: v1\nkind: Service\nmetadata: x\n"],
 )
 def test_what_is_no_manifest_is_refused_in_one_sentence(broken: str) -> None:
-    with pytest.raises(ReleaseError) as caught:
+    with pytest.raises(ManifestError) as caught:
         objects(broken, "spire-mgmt")
     assert "\n" not in str(caught.value)
 
@@ -85,7 +85,7 @@ def test_a_chart_is_rendered_as_the_upgrade_that_it_will_be(
 ) -> None:
     monkeypatch.setenv("HELM_DEBUG", "true")
     monkeypatch.setenv("HELM_CACHE_HOME", str(tmp_path))
-    *given, values, environment = rendered(
+    *given, values, environment = render_upgrade(
         helm, tmp_path / "chart", {"a": "hush"}, "1.36.3", "spire-mgmt", "--set", "x=1"
     ).splitlines()
     assert (values, environment) == ("a: hush", " ['HELM_CACHE_HOME']")
@@ -103,8 +103,8 @@ def test_a_chart_is_rendered_as_the_upgrade_that_it_will_be(
 
 
 def test_a_chart_that_does_not_render_is_told_in_helms_words_without_secrets(helm: Path, tmp_path: Path) -> None:
-    with pytest.raises(ReleaseError, match="does not render: Error: values do not meet the schema") as caught:
-        rendered(helm, tmp_path / "chart", {"fail": True}, "1.36.3")
+    with pytest.raises(ManifestError, match="does not render: Error: values do not meet the schema") as caught:
+        render_upgrade(helm, tmp_path / "chart", {"fail": True}, "1.36.3")
     assert "hush" not in str(caught.value)
 
 
@@ -112,7 +112,7 @@ class FakeSpire:
     """Prints a release as `helm get all` does by the template."""
 
     def helm(self, *arguments: str) -> str:
-        assert arguments == ("get", "all", "-n", "spire-mgmt", "spire", "--template", MANIFESTS)
+        assert arguments == ("get", "all", "-n", "spire-mgmt", "spire", "--template", MANIFESTS_TEMPLATE)
         service = "---\n# Source: spire/templates/service.yaml\napiVersion: v1\nkind: Service\nmetadata:\n  name: a"
         job = "# Source: spire/templates/job.yaml\napiVersion: batch/v1\nkind: Job\nmetadata:\n  name: a"
         return f'{service}\n---\n{job}\n  annotations:\n    "helm.sh/hook": pre-upgrade'

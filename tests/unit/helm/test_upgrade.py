@@ -14,7 +14,7 @@ import yaml
 
 from fixtures.core.redaction import keep_secret
 from fixtures.core.waiting import Condition, Look, wait_for
-from fixtures.helm.upgrade import HelmError, Upgrade
+from fixtures.helm.upgrade import HelmUpgrade, HelmUpgradeError
 
 SECRET = "hunter2secret"  # noqa: S105 - made up
 # Notes what it is given, prints all of it, and ends with the code that the values name.
@@ -38,9 +38,9 @@ def helm(tmp_path: Path) -> Path:
     return program
 
 
-def upgrade(helm: Path, **values: Any) -> Upgrade:
+def upgrade(helm: Path, **values: Any) -> HelmUpgrade:
     cluster: Any = SimpleNamespace(label="server", environment=dict(os.environ))
-    return Upgrade(cluster, helm, ["-n", "spire-mgmt", "spire", "chart"], values, helm.parent / "helm-server.log")
+    return HelmUpgrade(cluster, helm, ["-n", "spire-mgmt", "spire", "chart"], values, helm.parent / "helm-server.log")
 
 
 def test_the_values_reach_helm_as_they_are_and_stand_in_no_file_nor_among_its_arguments(helm: Path) -> None:
@@ -57,7 +57,9 @@ def test_what_helm_prints_is_kept_without_secrets_one_upgrade_after_another(helm
     for code in (0, 1):
         with upgrade(helm, code=code, password=SECRET) as running:
             if code:
-                with pytest.raises(HelmError, match="server: helm upgrade ended with 1: Error: values") as caught:
+                with pytest.raises(
+                    HelmUpgradeError, match="server: helm upgrade ended with 1: Error: values"
+                ) as caught:
                     running.wait()
                 assert SECRET not in str(caught.value)
             else:

@@ -13,7 +13,7 @@ import yaml
 
 from fixtures.core.redaction import keep_secret
 from fixtures.core.waiting import WaitError
-from fixtures.k8s.cluster import OWNER, Cluster, ClusterError, kind_config
+from fixtures.k8s.cluster import OWNER_MARK, Cluster, ClusterError, kind_config
 from tests.unit.api_server import READY, WITHOUT_CSI_NODE, WITHOUT_NETWORK, ApiServer, kubeconfig, nodes
 
 KIND = """#!/bin/sh
@@ -97,7 +97,7 @@ def test_a_cluster_that_exists_is_taken_once_its_nodes_are_ready_and_refused_at_
     api_server.nodes = [nodes(WITHOUT_CSI_NODE), nodes(WITHOUT_CSI_NODE), nodes(READY)]
     made = cluster(tmp_path, monkeypatch, 0, "")
     made.kubectl_path.write_text(f"#!/bin/sh\ncat {tmp_path}/given\n")
-    made.adopt([tmp_path / "given"], "a")
+    made.use_existing([tmp_path / "given"], "a")
     made._forget_client()
     assert len(api_server.nodes) == 1, "its nodes were not waited for"
     with socket.socket() as closed:
@@ -105,7 +105,7 @@ def test_a_cluster_that_exists_is_taken_once_its_nodes_are_ready_and_refused_at_
         (tmp_path / "given").write_text(kubeconfig(closed.getsockname()[1]))
         began = time.monotonic()
         with pytest.raises(ClusterError, match="its API server does not answer"):
-            made.adopt([tmp_path / "given"], "a")
+            made.use_existing([tmp_path / "given"], "a")
         assert time.monotonic() - began < 10
 
 
@@ -136,7 +136,7 @@ def test_a_cluster_that_was_kept_is_taken_if_it_is_of_the_same_node_image(
         (tmp_path / name).write_text(api_server.kubeconfig())
     kept = cluster(tmp_path, monkeypatch, 0, "", image)
     if not lost:
-        (kept.path / OWNER).touch()
+        (kept.path / OWNER_MARK).touch()
         kept.kubeconfig_path.write_text(api_server.kubeconfig())
     kept.create()
     assert kept.created_here is made_anew
@@ -147,7 +147,7 @@ def test_a_cluster_that_was_kept_is_taken_if_it_is_of_the_same_node_image(
     else:
         assert not said.exists(), "Kind need not be asked for a cluster that answers"
     # Though what was recorded of it is lost, it is deleted in the end.
-    kept.delete_if_ours()
+    kept.delete_if_owned()
     assert said.read_text().count("delete cluster") == 1 + made_anew
 
 
@@ -156,7 +156,7 @@ def test_a_cluster_that_was_deleted_by_another_hand_is_made_anew_and_asked_where
 ) -> None:
     (tmp_path / "created").write_text(api_server.kubeconfig())
     gone = cluster(tmp_path, monkeypatch, 0, "")
-    (gone.path / OWNER).touch()
+    (gone.path / OWNER_MARK).touch()
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         gone.kubeconfig_path.write_text(kubeconfig(closed.getsockname()[1]))
@@ -173,7 +173,7 @@ def test_a_cluster_that_was_kept_and_is_stopped_is_made_anew(
     (tmp_path / "existing").write_text("t-server\n")  # and no kubeconfig of it can be exported
     (tmp_path / "created").write_text(api_server.kubeconfig())
     stopped = cluster(tmp_path, monkeypatch, 0, "")
-    (stopped.path / OWNER).touch()
+    (stopped.path / OWNER_MARK).touch()
     stopped.create()
     assert stopped.created_here
     assert (tmp_path / "said").read_text().count("delete cluster") == created(tmp_path) == 1
@@ -199,7 +199,7 @@ def test_no_proxy_is_between_this_process_and_a_cluster_on_this_machine(
 ) -> None:
     monkeypatch.setenv(variable, f"http://127.0.0.1:{closed_port}")
     made = cluster(tmp_path, monkeypatch, 0, "")
-    made.adopted = adopted
+    made.is_external = adopted
     made.kubeconfig_path.write_text(api_server.kubeconfig())
     assert [node.metadata.name for node in made.core.list_node().items] == ["node"]
     # The WebSocket's library has rules of its own. The answer is the API server's: it knows of no such pod.
@@ -217,7 +217,7 @@ def test_a_cluster_elsewhere_keeps_the_proxy_that_leads_to_it(
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", "elsewhere.example")
     made = cluster(tmp_path, monkeypatch, 0, "")
-    made.adopted = adopted
+    made.is_external = adopted
     made.kubeconfig_path.write_text(kubeconfig(6443, f"[{host}]" if ":" in host else host))
     configuration = made.client.configuration
     assert configuration.proxy == "http://proxy.example:3128"
@@ -229,7 +229,7 @@ def kept_cluster(folder: Path, monkeypatch: pytest.MonkeyPatch, exported: str) -
     (folder / "existing").write_text("t-server\n")
     (folder / "exported").write_text(exported)
     kept = cluster(folder, monkeypatch, 0, "")
-    (kept.path / OWNER).touch()
+    (kept.path / OWNER_MARK).touch()
     kept.kubeconfig_path.write_text(exported)
     return kept
 
@@ -245,7 +245,7 @@ def test_a_kept_cluster_that_a_proxy_hides_is_left_as_it_is(
     ) as caught:
         kept.create()
     assert "\n" not in str(caught.value)
-    kept.delete_if_ours()
+    kept.delete_if_owned()
     assert "delete" not in (tmp_path / "said").read_text()
 
 
@@ -255,14 +255,14 @@ def test_a_kept_cluster_that_another_program_reaches_is_left_as_it_is(
 ) -> None:
     kept = kept_cluster(tmp_path, monkeypatch, kubeconfig(closed_port))
     if not owned:
-        (kept.path / OWNER).unlink()
+        (kept.path / OWNER_MARK).unlink()
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     (tmp_path / "kubectl").write_text(
         '#!/bin/sh\ntest "$*$HTTPS_PROXY" != "get --raw /readyz --request-timeout=5s" || echo ok\n'
     )
     with pytest.raises(ClusterError, match=r"cannot be reached from this process, and kubectl reaches it, "):
         kept.create()
-    kept.delete_if_ours()
+    kept.delete_if_owned()
     assert "delete" not in (tmp_path / "said").read_text()
 
 
@@ -293,7 +293,7 @@ def adopted_cluster(folder: Path, monkeypatch: pytest.MonkeyPatch, api_server: A
     (folder / "exported").write_text(api_server.kubeconfig())
     made = cluster(folder, monkeypatch, 0, "")
     (folder / "kubectl").write_text(KUBECTL.format(folder=folder))
-    made.adopt([Path("first"), Path("second")], "theirs")
+    made.use_existing([Path("first"), Path("second")], "theirs")
     return made
 
 
@@ -388,11 +388,11 @@ def test_a_cluster_of_somebody_elses_is_neither_taken_nor_deleted(
 ) -> None:
     (tmp_path / "existing").write_text("t-server\n")
     (tmp_path / "exported").write_text(api_server.kubeconfig())
-    monkeypatch.setattr("fixtures.k8s.cluster.OWNER", "made-by-another-suite")
+    monkeypatch.setattr("fixtures.k8s.cluster.OWNER_MARK", "made-by-another-suite")
     theirs = cluster(tmp_path, monkeypatch, 0, "")
     with pytest.raises(ClusterError, match="exists that this suite did not make"):
         theirs.create()
-    theirs.delete_if_ours()
+    theirs.delete_if_owned()
     assert "delete cluster" not in (tmp_path / "said").read_text()
 
 
@@ -430,7 +430,7 @@ def test_what_a_cluster_without_a_kubeconfig_is_asked_is_told_as_its_error(
 
 
 def test_a_frozen_api_server_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fixtures.k8s.cluster.ANSWER", 0.2)
+    monkeypatch.setattr("fixtures.k8s.cluster.API_TIMEOUT", 0.2)
     with socket.socket() as frozen:  # accepts connections, and says nothing
         frozen.bind(("127.0.0.1", 0))
         frozen.listen()

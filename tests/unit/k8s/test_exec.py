@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from kubernetes.client import ApiException
 
-from fixtures.k8s.exec import ExecutionError, _said, exit_code
+from fixtures.k8s.exec import ExecutionError, _error_message, exit_code
 
 # Recorded, Kubernetes 1.36.3; the last one is shortened.
 SUCCEEDED = '{"metadata":{},"status":"Success"}'
@@ -41,5 +41,5 @@ def test_a_connection_that_broke_is_not_taken_for_an_end() -> None:
 
 
 def test_a_refusal_is_told_in_the_api_servers_words() -> None:
-    assert _said(ApiException(status=0, reason=NO_POD)) == 'pods "spire-server-1" not found'
-    assert _said(ConnectionRefusedError(111, "Connection refused")) == "[Errno 111] Connection refused"
+    assert _error_message(ApiException(status=0, reason=NO_POD)) == 'pods "spire-server-1" not found'
+    assert _error_message(ConnectionRefusedError(111, "Connection refused")) == "[Errno 111] Connection refused"

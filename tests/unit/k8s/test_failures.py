@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fixtures.k8s import failures
-from fixtures.k8s.failures import ENOUGH_CRASHES, LAST_LINES, PULL_RETRIES, START_ORDER_GRACE
+from fixtures.k8s.failures import CRASH_LOOP_RESTARTS, LOG_TAIL_LINES, PULL_RETRIES, START_ORDER_GRACE
 from tests.unit.kubernetes_objects import (
     NAMESPACE,
     NOW,
@@ -90,7 +90,7 @@ def test_a_crashing_container_is_reported_with_exit_code_restarts_and_last_lines
         first
         == "server: container main of spire-server/spire-server-0 crashes (exit code 1, 4 restarts); its last lines:"
     )
-    assert lines == [f"    line {number}" for number in range(30 - LAST_LINES, 30)]
+    assert lines == [f"    line {number}" for number in range(30 - LOG_TAIL_LINES, 30)]
 
 
 def test_a_crash_is_reported_with_its_last_error_though_the_last_lines_come_after_it(
@@ -100,7 +100,7 @@ def test_a_crash_is_reported_with_its_last_error_though_the_last_lines_come_afte
     objects.log(
         "spire-server-0/main",
         'time="2026-11-23T09:59:01Z" level=error msg="Fatal run error" error="datastore-sql: unable to open database file"',
-        *(f"goroutine {number} [select]:" for number in range(LAST_LINES)),
+        *(f"goroutine {number} [select]:" for number in range(LOG_TAIL_LINES)),
     )
     found = unrecoverable(objects)
     assert found is not None
@@ -135,11 +135,11 @@ def test_a_crashing_container_without_a_log_and_an_exit_code_is_reported(objects
     ("restarts", "neighbour", "is_reported"),
     [
         (1, container("before", waiting=waits("ContainerCreating")), False),
-        (ENOUGH_CRASHES, container("before", waiting=waits("ContainerCreating")), True),
+        (CRASH_LOOP_RESTARTS, container("before", waiting=waits("ContainerCreating")), True),
         (1, container("before", running=running(NOW - 60 - 2 * START_ORDER_GRACE)), True),
         # It is up now; when the other one crashed it may not have been.
         (1, container("before", running=running(NOW - 62)), False),
-        (ENOUGH_CRASHES, container("before", running=running(NOW - 62)), True),
+        (CRASH_LOOP_RESTARTS, container("before", running=running(NOW - 62)), True),
     ],
     ids=["first crash, the one before not up", "too many crashes", "long up", "just started", "too many, just started"],
 )
@@ -229,7 +229,7 @@ def test_a_crash_loop_is_reported_also_where_the_kubelet_does_not_say_that_it_ba
     assert unrecoverable(objects, since=NOW - 59) is None
 
 
-@pytest.mark.parametrize(("restarts", "code"), [(ENOUGH_CRASHES - 1, 1), (ENOUGH_CRASHES, 0)])
+@pytest.mark.parametrize(("restarts", "code"), [(CRASH_LOOP_RESTARTS - 1, 1), (CRASH_LOOP_RESTARTS, 0)])
 def test_a_container_that_ended_well_or_is_started_again_at_once_is_recoverable(
     objects: KubernetesObjects, restarts: int, code: int
 ) -> None:
@@ -365,7 +365,7 @@ def test_a_container_that_a_later_attempt_may_start_is_recoverable(
 
 
 def test_an_init_container_is_looked_at_before_those_that_wait_for_it(objects: KubernetesObjects) -> None:
-    init = [container("init", ENOUGH_CRASHES, {"terminated": exited(2)}, **CRASHED)]
+    init = [container("init", CRASH_LOOP_RESTARTS, {"terminated": exited(2)}, **CRASHED)]
     pod(objects, container("main", waiting=waits("PodInitializing")), init=init)
     found = unrecoverable(objects)
     assert found is not None

@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.k8s import failures
 from fixtures.k8s.failures import (
-    ENOUGH_CRASHES,
+    CRASH_LOOP_RESTARTS,
     LONG_ATTEMPT,
     PROBE_GRACE,
     PULL_RETRIES,
@@ -574,7 +574,7 @@ def test_a_container_whose_probe_has_not_failed_may_get_ready_yet(objects: Kuber
     assert problem.on_its_way
 
 
-@pytest.mark.parametrize("restarts", [0, 1, ENOUGH_CRASHES])
+@pytest.mark.parametrize("restarts", [0, 1, CRASH_LOOP_RESTARTS])
 def test_a_container_that_was_killed_for_its_liveness_probe_is_named_for_it(
     objects: KubernetesObjects, restarts: int
 ) -> None:
@@ -585,7 +585,7 @@ def test_a_container_that_was_killed_for_its_liveness_probe_is_named_for_it(
     # Until it is killed a failed probe is only that, and killed once it may be well the next time.
     words = f"was killed for its liveness probe: {message}" if restarts else f"runs and is not ready: {message}"
     assert problem.sentence == f"container main of pod spire-server-0 {words}"
-    assert problem.on_its_way is (restarts < ENOUGH_CRASHES)
+    assert problem.on_its_way is (restarts < CRASH_LOOP_RESTARTS)
 
 
 def test_a_container_that_crashed_and_waits_to_be_started_is_named_with_its_error(objects: KubernetesObjects) -> None:

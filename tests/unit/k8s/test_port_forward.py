@@ -17,7 +17,7 @@ import pytest
 
 from fixtures.core.waiting import Condition, Look, WaitError, wait_for
 from fixtures.k8s.cluster import Cluster
-from fixtures.k8s.port_forward import Forward, free_port, port_is_free
+from fixtures.k8s.port_forward import PortForward, free_port, port_is_free
 
 SOON = 10.0
 LISTENS = """#!/bin/sh
@@ -35,12 +35,12 @@ exec sleep 60
 
 
 @pytest.fixture
-def forward(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Forward]:
+def forward(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[PortForward]:
     kubectl = tmp_path / "kubectl"
     kubectl.write_text(getattr(request, "param", LISTENS).format(folder=tmp_path))
     kubectl.chmod(0o755)
     cluster: Any = SimpleNamespace(label="server", kubectl_path=kubectl, environment=dict(os.environ))
-    made = Forward(
+    made = PortForward(
         cast(Cluster, cluster), "spire-server", "svc/spire-server", "127.0.0.1", 8440, 8443, tmp_path / "log"
     )
     yield made
@@ -56,29 +56,33 @@ def times_started(folder: Path, times: int) -> Condition[bool]:
     return Condition("starts", lambda: Look(len(started(folder)) >= times or None, str(started(folder))))
 
 
-def test_a_forward_is_of_one_address_to_one_service(forward: Forward, tmp_path: Path) -> None:
+def test_a_forward_is_of_one_address_to_one_service(forward: PortForward, tmp_path: Path) -> None:
     forward.open()
     expected = "port-forward -n spire-server --address 127.0.0.1 svc/spire-server 8440:8443"
     assert (tmp_path / "arguments").read_text().strip() == expected
-    assert forward.reopened == []
+    assert forward.reopenings == []
 
 
 @pytest.mark.parametrize("forward", [LOSES_ITS_POD], indirect=True)
-def test_a_forward_that_loses_its_pod_is_opened_again_and_that_is_remembered(forward: Forward, tmp_path: Path) -> None:
+def test_a_forward_that_loses_its_pod_is_opened_again_and_that_is_remembered(
+    forward: PortForward, tmp_path: Path
+) -> None:
     forward.open()
     wait_for(times_started(tmp_path, 2), SOON)
     wait_for(forward.listening, SOON)
-    assert [each.why for each in forward.reopened] == ["error: lost connection to pod"]
+    assert [each.why for each in forward.reopenings] == ["error: lost connection to pod"]
 
 
-def test_a_forward_that_is_interrupted_is_opened_again(forward: Forward, tmp_path: Path) -> None:
+def test_a_forward_that_is_interrupted_is_opened_again(forward: PortForward, tmp_path: Path) -> None:
     forward.open()
     forward.interrupt()
     wait_for(times_started(tmp_path, 2), SOON)
     wait_for(forward.listening, SOON)
 
 
-def test_a_forward_that_is_closed_ends_its_program_and_may_be_opened_again(forward: Forward, tmp_path: Path) -> None:
+def test_a_forward_that_is_closed_ends_its_program_and_may_be_opened_again(
+    forward: PortForward, tmp_path: Path
+) -> None:
     forward.open()
     forward.close()
     (first,) = started(tmp_path)
@@ -89,7 +93,7 @@ def test_a_forward_that_is_closed_ends_its_program_and_may_be_opened_again(forwa
     assert len(started(tmp_path)) == 2
 
 
-def test_a_forward_that_is_opened_while_it_is_open_has_one_program(forward: Forward, tmp_path: Path) -> None:
+def test_a_forward_that_is_opened_while_it_is_open_has_one_program(forward: PortForward, tmp_path: Path) -> None:
     forward.open()
     forward.open()
     first, second = started(tmp_path)
@@ -106,11 +110,11 @@ exec sleep 60
 """
 
 
-def is_down(forward: Forward) -> Condition[bool]:
+def is_down(forward: PortForward) -> Condition[bool]:
     return Condition("a forward that is down", lambda: Look(forward.is_opening or None, forward.state))
 
 
-def test_a_forward_is_closed_until_it_is_opened_and_after_it_is_closed(forward: Forward) -> None:
+def test_a_forward_is_closed_until_it_is_opened_and_after_it_is_closed(forward: PortForward) -> None:
     assert (forward.state, forward.is_opening) == ("closed", False)
     forward.open()
     assert (forward.state, forward.is_opening) == ("listening", False)
@@ -120,7 +124,7 @@ def test_a_forward_is_closed_until_it_is_opened_and_after_it_is_closed(forward: 
 
 
 @pytest.mark.parametrize("forward", [FAILS_AT_FIRST], indirect=True)
-def test_a_forward_that_cannot_listen_is_being_opened_with_kubectls_words(forward: Forward, tmp_path: Path) -> None:
+def test_a_forward_that_cannot_listen_is_being_opened_with_kubectls_words(forward: PortForward, tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         opened = pool.submit(forward.open)
         wait_for(times_started(tmp_path, 2), SOON)
@@ -136,7 +140,7 @@ def test_a_forward_that_cannot_listen_is_being_opened_with_kubectls_words(forwar
     assert (forward.state, forward.is_opening) == ("listening", False)
 
 
-def test_a_forward_that_ends_is_being_opened_from_then_on(forward: Forward, tmp_path: Path) -> None:
+def test_a_forward_that_ends_is_being_opened_from_then_on(forward: PortForward, tmp_path: Path) -> None:
     forward.open()
     (tmp_path / "kubectl").write_text(FAILS_AT_FIRST.format(folder=tmp_path))
     wait_for(Condition("an age", lambda: Look(forward.opening_for > 0.5 or None, "")), SOON)
@@ -147,7 +151,7 @@ def test_a_forward_that_ends_is_being_opened_from_then_on(forward: Forward, tmp_
     assert forward.opening_for <= time.monotonic() - ended
 
 
-def test_a_forward_whose_kubectl_dies_is_being_opened(forward: Forward, tmp_path: Path) -> None:
+def test_a_forward_whose_kubectl_dies_is_being_opened(forward: PortForward, tmp_path: Path) -> None:
     forward.open()
     (tmp_path / "kubectl").write_text(FAILS_AT_FIRST.format(folder=tmp_path))
     (first,) = started(tmp_path)
@@ -158,7 +162,7 @@ def test_a_forward_whose_kubectl_dies_is_being_opened(forward: Forward, tmp_path
     assert forward.opening_for <= time.monotonic() - died
 
 
-def test_a_copy_of_a_forward_is_one_of_its_own(forward: Forward) -> None:
+def test_a_copy_of_a_forward_is_one_of_its_own(forward: PortForward) -> None:
     forward.open()
     other = replace(forward, target="svc/server-service")
     with pytest.raises(WaitError):

@@ -9,7 +9,7 @@ from typing import Any
 import kubernetes
 import pytest
 
-from fixtures.k8s.server_side_apply import FIELD_MANAGER, Applier, ApplyingError
+from fixtures.k8s.server_side_apply import FIELD_MANAGER, Applier, ApplyError
 from tests.unit.api_server import ApiServer
 
 PATH = "/api/v1/namespaces/demo/configmaps"
@@ -50,7 +50,7 @@ def test_an_object_is_applied_for_this_suite_whoever_else_has_set_its_fields(
 def test_what_is_not_applied_is_told_in_one_line_of_the_api_servers(
     applier: Applier, name: str, kind: str, said: str
 ) -> None:
-    with pytest.raises(ApplyingError, match=f"^{said}$"):
+    with pytest.raises(ApplyError, match=f"^{said}$"):
         applier.apply(config_map(name, kind))
 
 
@@ -77,12 +77,12 @@ def test_an_object_that_names_no_namespace_is_looked_over_in_the_given_one(
 
 @pytest.mark.parametrize("name", ["forbidden", "elsewhere"])
 def test_that_the_fields_were_not_looked_at_does_not_pass_for_known_ones(applier: Applier, name: str) -> None:
-    with pytest.raises(ApplyingError, match=r"is forbidden|404 page not found"):
+    with pytest.raises(ApplyError, match=r"is forbidden|404 page not found"):
         applier.unknown_fields(config_map(name), "demo")
 
 
 def test_an_object_that_names_no_namespace_is_applied_nowhere(applier: Applier, api_server: ApiServer) -> None:
-    with pytest.raises(ApplyingError, match="Namespace is required"):
+    with pytest.raises(ApplyError, match="Namespace is required"):
         applier.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}})
     assert api_server.asked == []
 
@@ -100,7 +100,7 @@ def test_an_api_server_that_is_not_there_is_told(tmp_path: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         gone = applier_of(closed.getsockname()[1], tmp_path)
-        with pytest.raises(ApplyingError, match="refused"):
+        with pytest.raises(ApplyError, match="refused"):
             gone.apply(config_map("a"))
-        with pytest.raises(ApplyingError, match="refused"):
+        with pytest.raises(ApplyError, match="refused"):
             gone.unknown_fields(config_map("a"), "demo")

@@ -134,7 +134,7 @@ def test_whoever_wants_to_know_is_told_when_a_phase_is_done_also_when_it_failed(
 def test_what_is_under_way_is_shown_with_what_is_awaited(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fixtures.report.terminal.HEARTBEAT", 0.01)
     with report.phase("SPIRE", "server") as phase, report.phase("SPIRE", "client"):
-        phase.awaits("bundle for the agents")
+        phase.progress("bundle for the agents")
         report.watch()
         wait_for(
             Condition("a line", lambda: Look(said(report)[0] if said(report) else None, "none")), 5.0, interval=0.01
@@ -151,7 +151,7 @@ def test_on_a_terminal_one_line_is_written_anew_cut_to_its_width_and_cleared(
     terminal = Terminal()
     report = Report(tmp_path, terminal)
     with report.phase("a phase with quite a long name", "server") as phase:
-        phase.awaits("something with a long name as well")
+        phase.progress("something with a long name as well")
         report.watch()
         wait_for(Condition("a redraw", lambda: Look("…" in terminal.getvalue() or None, "none")), 5.0, interval=0.01)
         report.stop()

@@ -11,7 +11,7 @@ import pytest
 from fixtures.helm.post_renderer import merge_patch
 from fixtures.k8s.cluster import Cluster, ClusterError
 from fixtures.k8s.server_side_apply import clean
-from fixtures.resilience.objects import Thing
+from fixtures.resilience.objects import KubernetesObject
 
 DEPLOYMENT: dict[str, Any] = {
     "apiVersion": "apps/v1",
@@ -57,8 +57,8 @@ def kubectl() -> Kubectl:
 
 
 @pytest.fixture
-def thing(kubectl: Kubectl) -> Thing:
-    return Thing(cast(Cluster, kubectl), "deployments.apps", "server", "demo")
+def thing(kubectl: Kubectl) -> KubernetesObject:
+    return KubernetesObject(cast(Cluster, kubectl), "deployments.apps", "server", "demo")
 
 
 @pytest.mark.parametrize(
@@ -71,32 +71,34 @@ def thing(kubectl: Kubectl) -> Thing:
         {"metadata": {"labels": {"app": None, "other": "1"}}},
     ],
 )
-def test_a_change_is_taken_back_whole(kubectl: Kubectl, thing: Thing, patch: dict[str, Any]) -> None:
-    with ExitStack() as mend:
-        thing.change(mend, patch)
+def test_a_change_is_taken_back_whole(kubectl: Kubectl, thing: KubernetesObject, patch: dict[str, Any]) -> None:
+    with ExitStack() as undo:
+        thing.change(undo, patch)
         assert kubectl.object != DEPLOYMENT
     assert kubectl.object == DEPLOYMENT
 
 
-def test_changes_are_taken_back_in_the_reverse_order(kubectl: Kubectl, thing: Thing) -> None:
-    with ExitStack() as mend:
-        thing.change(mend, {"spec": {"replicas": 2}})
-        thing.change(mend, {"spec": {"replicas": 3}})
+def test_changes_are_taken_back_in_the_reverse_order(kubectl: Kubectl, thing: KubernetesObject) -> None:
+    with ExitStack() as undo:
+        thing.change(undo, {"spec": {"replicas": 2}})
+        thing.change(undo, {"spec": {"replicas": 3}})
     assert kubectl.object == DEPLOYMENT
 
 
-def test_a_change_that_is_refused_is_taken_back_too(kubectl: Kubectl, thing: Thing) -> None:
-    with ExitStack() as mend:
+def test_a_change_that_is_refused_is_taken_back_too(kubectl: Kubectl, thing: KubernetesObject) -> None:
+    with ExitStack() as undo:
         kubectl.fails = True
         with pytest.raises(ClusterError):
-            thing.change(mend, {"spec": {"replicas": 2}})
+            thing.change(undo, {"spec": {"replicas": 2}})
         kubectl.fails = False
     assert kubectl.said == ["get", "patch", "patch"]
 
 
-def test_what_was_deleted_is_made_anew_without_what_the_server_had_added(kubectl: Kubectl, thing: Thing) -> None:
-    with ExitStack() as mend:
-        thing.delete(mend)
+def test_what_was_deleted_is_made_anew_without_what_the_server_had_added(
+    kubectl: Kubectl, thing: KubernetesObject
+) -> None:
+    with ExitStack() as undo:
+        thing.delete(undo)
         assert kubectl.object is None
     assert kubectl.object == clean(DEPLOYMENT)
     assert set(clean(DEPLOYMENT)["metadata"]) == {"name", "namespace", "labels"}

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from fixtures.core.waiting import Condition, Look
-from fixtures.resilience.recovery_times import Measured, Moment
+from fixtures.resilience.recovery_times import MeasuredFrom, RecoveryTimes
 
 
 def at_once(value: float) -> Condition[float]:
@@ -15,7 +15,7 @@ def at_once(value: float) -> Condition[float]:
 
 
 def test_times_are_shown_by_kind_in_equal_columns() -> None:
-    measured = Measured()
+    measured = RecoveryTimes()
     measured.add("recovery", "agent back", 1.25)
     measured.add("propagation", "prepared", 12.0, "15 s")
     measured.from_now("recovery").wait("at once", at_once(1), 1)
@@ -27,13 +27,13 @@ def test_times_are_shown_by_kind_in_equal_columns() -> None:
 
 
 def test_a_table_of_nothing_says_so() -> None:
-    assert Measured().table() == ["nothing was measured"]
+    assert RecoveryTimes().table() == ["nothing was measured"]
 
 
 def test_times_are_measured_from_the_moment() -> None:
-    measured = Measured()
-    moment = Moment(measured, "recovery", time.time() - 5)
-    assert moment.passed("a") == pytest.approx(5, abs=1)
+    measured = RecoveryTimes()
+    moment = MeasuredFrom(measured, "recovery", time.time() - 5)
+    assert moment.record("a") == pytest.approx(5, abs=1)
     assert moment.wait("b", at_once(7), 1, "15 s") == 7
     assert [(kind, what, bound) for kind, what, _, bound in measured.rows] == [
         ("recovery", "a", ""),
@@ -43,6 +43,6 @@ def test_times_are_measured_from_the_moment() -> None:
 
 
 def test_a_condition_that_reckons_by_itself_is_told_the_moment_and_believed() -> None:
-    measured = Measured()
-    Moment(measured, "recovery", 100.0).reckoned("traffic", lambda since: at_once(since + 1), 1)
+    measured = RecoveryTimes()
+    MeasuredFrom(measured, "recovery", 100.0).wait_seconds("traffic", lambda since: at_once(since + 1), 1)
     assert measured.rows == [("recovery", "traffic", 101.0, "")]

@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from fixtures.resilience.jwt_signing import SigningKey, with_key
-from fixtures.resilience.slow_link import Relay
-from fixtures.resilience.svid_server import StandIn
+from fixtures.resilience.jwt_signing import SigningKey, add_authority
+from fixtures.resilience.slow_link import SlowLink
+from fixtures.resilience.svid_server import SVIDServer
 from fixtures.spire import api_types, authorities, server_cli
 from fixtures.spire.server_cli import X509SVID
 
@@ -75,7 +75,7 @@ def test_a_token_is_signed_by_the_key_that_the_bundle_has_then(recorded: Read) -
     assert json.loads(decoded(header)) == {"alg": "ES256", "kid": "of-the-test", "typ": "JWT"}
     assert json.loads(decoded(claims)) == {"sub": SPIFFE_ID, "aud": ["a"]}, "what is None is left out"
 
-    document = with_key(recorded("bundle-show.json"), key)
+    document = add_authority(recorded("bundle-show.json"), key)
     before, after = api_types.bundle(recorded("bundle-show.json")), api_types.bundle(document)
     assert after.jwt_authorities - before.jwt_authorities == {"of-the-test"}
     assert after.x509_authorities == before.x509_authorities
@@ -95,7 +95,7 @@ def svid() -> X509SVID:
 def test_a_stand_in_shows_its_svid_and_answers_as_the_demos_server_does(svid: X509SVID) -> None:
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
-    with StandIn("127.0.0.1", svid) as server:
+    with SVIDServer("127.0.0.1", svid) as server:
         with urllib.request.urlopen(server.url, context=trusting, timeout=5) as answer:  # noqa: S310 - of this test
             assert answer.read() == b"Success!!!"
         port = int(server.url.rpartition(":")[2])
@@ -105,7 +105,7 @@ def test_a_stand_in_shows_its_svid_and_answers_as_the_demos_server_does(svid: X5
 
 
 def test_a_stand_in_keeps_what_its_callers_refuse_it_for(svid: X509SVID) -> None:
-    with StandIn("127.0.0.1", svid) as server:
+    with SVIDServer("127.0.0.1", svid) as server:
         with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
             urllib.request.urlopen(server.url, context=ssl.create_default_context(), timeout=5)  # noqa: S310 - of this test
         deadline = time.monotonic() + 5
@@ -118,7 +118,7 @@ def test_a_relay_passes_everything_on_and_late() -> None:
     with socket.create_server(("127.0.0.1", 0)) as target, socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
         free.close()
-        with Relay("127.0.0.1", port, target.getsockname()[1], 0.1):
+        with SlowLink("127.0.0.1", port, target.getsockname()[1], 0.1):
             began = time.monotonic()
             with socket.create_connection(("127.0.0.1", port), timeout=5) as caller:
                 called, _ = target.accept()

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from fixtures.core.waiting import WaitError
-from fixtures.helm.release_history import MARK, Release, Revision, marked
+from fixtures.helm.release_history import CHARTS_AND_VALUES_LABEL, Release, Revision, revision_label
 from fixtures.spire import cleanup
-from fixtures.spire.cleanup import SpireError, unfit
+from fixtures.spire.cleanup import SpireError, why_not_upgradable
 from fixtures.spire.installation import Spire
 
 
@@ -32,7 +32,7 @@ class Cluster:
         history: tuple[str, ...] = (),
     ) -> None:
         self.releases = list(releases)
-        self.adopted = adopted
+        self.is_external = adopted
         self.uninstalled: list[str] = []
         self.rolled_back_to: list[str] = []
         self.history = history
@@ -92,13 +92,13 @@ def namespace(name: str, *conditions: tuple[str, str], phase: str = "Terminating
     )
 
 
-@pytest.mark.parametrize("status", cleanup.BROKEN)
+@pytest.mark.parametrize("status", cleanup.BROKEN_STATUSES)
 def test_a_release_that_broke_before_it_was_ever_deployed_is_removed_before_anything_is_installed(
     tmp_path: Path, status: str
 ) -> None:
     cluster = Cluster({"name": "spire", "status": status}, {"name": "spire-crds", "status": "deployed"})
     said: list[str] = []
-    on(cluster, tmp_path)._leftovers.clear_broken(said.append)
+    on(cluster, tmp_path)._leftovers.repair_broken_releases(said.append)
     assert cluster.uninstalled == ["spire"]
     assert said[0] == f"removing release spire ({status})"
 
@@ -106,43 +106,43 @@ def test_a_release_that_broke_before_it_was_ever_deployed_is_removed_before_anyt
 @pytest.mark.parametrize("status", ["failed", "pending-upgrade", "pending-rollback"])
 def test_a_release_that_was_deployed_before_it_broke_keeps_what_it_stores(tmp_path: Path, status: str) -> None:
     cluster = Cluster({"name": "spire", "status": status}, history=("superseded", "deployed", status))
-    on(cluster, tmp_path)._leftovers.clear_broken(lambda _: None)
+    on(cluster, tmp_path)._leftovers.repair_broken_releases(lambda _: None)
     assert cluster.uninstalled == []
     assert cluster.rolled_back_to == ["2"]
 
 
 def test_a_failed_upgrade_in_somebodys_cluster_is_left_to_the_next(tmp_path: Path) -> None:
     cluster = Cluster({"name": "spire", "status": "failed"}, history=("deployed", "failed"), adopted=True)
-    on(cluster, tmp_path)._leftovers.clear_broken(lambda _: None)
+    on(cluster, tmp_path)._leftovers.repair_broken_releases(lambda _: None)
     assert (cluster.uninstalled, cluster.rolled_back_to) == ([], [])
 
 
-@pytest.mark.parametrize("status", cleanup.BROKEN)
+@pytest.mark.parametrize("status", cleanup.BROKEN_STATUSES)
 def test_a_broken_release_in_somebodys_cluster_is_named_and_stays(tmp_path: Path, status: str) -> None:
     cluster = Cluster({"name": "spire", "status": status}, adopted=True)
     with pytest.raises(SpireError, match=rf"^server: the release spire in spire-mgmt is {status}, from an earlier run"):
-        on(cluster, tmp_path)._leftovers.clear_broken(lambda _: None)
+        on(cluster, tmp_path)._leftovers.repair_broken_releases(lambda _: None)
     assert cluster.uninstalled == []
 
 
 def test_a_namespace_that_does_not_go_is_named_with_what_holds_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cleanup, "GONE", 0.05)
+    monkeypatch.setattr(cleanup, "NAMESPACE_DELETION_TIMEOUT", 0.05)
     held = namespace("spire-server", ("NamespaceFinalizersRemaining", "example.com/hold in 1 resource instances"))
     cluster = Cluster(namespaces=(held, namespace("spire-system", phase="Active"), namespace("elsewhere")))
     with pytest.raises(WaitError, match=r"terminating: spire-server \(example\.com/hold in 1 resource instances\)"):
-        on(cluster, tmp_path)._leftovers.clear_broken(lambda _: None)
+        on(cluster, tmp_path)._leftovers.repair_broken_releases(lambda _: None)
     assert cluster.forced == ["spire-server"]
 
 
 def test_pods_in_somebodys_cluster_are_waited_for_and_never_forced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cleanup, "GONE", 0.05)
+    monkeypatch.setattr(cleanup, "NAMESPACE_DELETION_TIMEOUT", 0.05)
     cluster = Cluster(namespaces=(namespace("spire-server"),), adopted=True)
     with pytest.raises(WaitError, match=r"terminating: spire-server \(no reason given\)"):
-        on(cluster, tmp_path)._leftovers.clear_broken(lambda _: None)
+        on(cluster, tmp_path)._leftovers.repair_broken_releases(lambda _: None)
     assert cluster.forced == []
 
 
@@ -161,17 +161,17 @@ def test_a_release_that_cannot_be_followed_makes_way_and_in_somebodys_cluster_is
     release = chart(tmp_path, wanted)
     found = {"name": "spire", "status": "deployed", "chart": installed}
     ours, theirs = Cluster(found), Cluster(found, adopted=True)
-    on(ours, tmp_path)._leftovers.make_way(release, lambda _: None)
+    on(ours, tmp_path)._leftovers.remove_incompatible_release(release, lambda _: None)
     assert ours.uninstalled == ["spire"]
     with pytest.raises(SpireError, match=rf"^server has {installed} installed: .*{why}"):
-        on(theirs, tmp_path)._leftovers.make_way(release, lambda _: None)
+        on(theirs, tmp_path)._leftovers.remove_incompatible_release(release, lambda _: None)
     assert theirs.uninstalled == []
 
 
 @pytest.mark.parametrize(("installed", "wanted"), [("0.29.0", "0.29.0"), ("0.29.0", "0.30.0"), ("0.28.0", "0.28.5")])
 def test_a_release_that_can_be_followed_stays(tmp_path: Path, installed: str, wanted: str) -> None:
     cluster = Cluster({"name": "spire", "status": "deployed", "chart": f"spire-{installed}"}, adopted=True)
-    on(cluster, tmp_path)._leftovers.make_way(chart(tmp_path, wanted), lambda _: None)
+    on(cluster, tmp_path)._leftovers.remove_incompatible_release(chart(tmp_path, wanted), lambda _: None)
     assert cluster.uninstalled == []
 
 
@@ -189,7 +189,7 @@ def test_spire_goes_neither_back_nor_leaps_within_one_chart(
     tmp_path: Path, before: str | None, after: str, why: str | None
 ) -> None:
     values = {"spire-server": {"image": {"tag": before}}} if before else {}
-    assert unfit("spire-0.1.0", values, chart(tmp_path, "0.1.0", after)) == why
+    assert why_not_upgradable("spire-0.1.0", values, chart(tmp_path, "0.1.0", after)) == why
 
 
 @pytest.mark.parametrize(
@@ -208,16 +208,16 @@ def test_a_datastore_stays_where_it_is_and_what_it_is_of(
 ) -> None:
     wanted = chart(tmp_path, "0.1.0")
     release = Release(wanted.spire, wanted.crds, {"global": {"spire": {"trustDomain": "one.test"}}})
-    assert unfit("spire-0.1.0", installed, release) == why
+    assert why_not_upgradable("spire-0.1.0", installed, release) == why
 
 
 def test_helm_is_not_asked_where_it_has_stored_nothing(tmp_path: Path) -> None:
     cluster = Cluster()
     cluster.run = None  # type: ignore[assignment,method-assign]
     spire = on(cluster, tmp_path)
-    spire._leftovers.clear_broken(lambda _: None)
-    spire._leftovers.make_way(chart(tmp_path, "0.30.0"), lambda _: None)
-    assert not spire._leftovers.are_broken()
+    spire._leftovers.repair_broken_releases(lambda _: None)
+    spire._leftovers.remove_incompatible_release(chart(tmp_path, "0.30.0"), lambda _: None)
+    assert not spire._leftovers.has_broken_release()
 
 
 def test_the_newest_revision_counts_and_not_the_one_that_is_listed_last(tmp_path: Path) -> None:
@@ -231,11 +231,11 @@ def test_the_newest_revision_counts_and_not_the_one_that_is_listed_last(tmp_path
 @pytest.mark.parametrize(
     ("number", "status", "label", "is_it"),
     [
-        ("3", "deployed", marked("abc", 3), True),
-        ("3", "pending-upgrade", marked("abc", 3), False),
-        ("3", "deployed", marked("abd", 3), False),
+        ("3", "deployed", revision_label("abc", 3), True),
+        ("3", "pending-upgrade", revision_label("abc", 3), False),
+        ("3", "deployed", revision_label("abd", 3), False),
         # Helm hands labels on: this revision was made by somebody else, from whatever values.
-        ("4", "deployed", marked("abc", 3), False),
+        ("4", "deployed", revision_label("abc", 3), False),
         ("3", "deployed", "changed", False),
         ("3", "deployed", "", False),
     ],
@@ -243,4 +243,4 @@ def test_the_newest_revision_counts_and_not_the_one_that_is_listed_last(tmp_path
 def test_a_revision_is_of_the_charts_and_values_that_this_suite_made_it_from(
     number: str, status: str, label: str, is_it: bool
 ) -> None:
-    assert Revision.of({"version": number, "status": status, MARK: label}).is_of("abc") is is_it
+    assert Revision.of({"version": number, "status": status, CHARTS_AND_VALUES_LABEL: label}).is_of("abc") is is_it

@@ -42,7 +42,7 @@ def test_what_there_was_of_a_federation_object_is_recorded_before_it_is_deleted(
     )
     made = Federation([spire, peer], "127.0.0.1", (8440, 8441), tmp_path)
     made.forwards["client.example"] = SimpleNamespace(port=8441)  # type: ignore[assignment]
-    made.seed(spire, peer)
+    made.seed_bundle(spire, peer)
     name = federated_trust_domain(peer, "", "")["metadata"]["name"]
     assert cluster.done[:2] == [("record", name), ("delete", name)]
     assert cluster.done[-1] == ("apply", name)

@@ -21,9 +21,9 @@ from fixtures.spire.installation import Spire
 from fixtures.workloads import observed_call
 from fixtures.workloads.demo import CLIENT_LINES, Demo
 from fixtures.workloads.identity_conditions import endpoint_of
-from fixtures.workloads.jobs import Outcome
+from fixtures.workloads.jobs import JobOutcome
 from fixtures.workloads.observed_call import let_in
-from fixtures.workloads.probe import SUCCESS, Answer, Endpoint, Probe, ProbeError
+from fixtures.workloads.probe import SUCCESS_LINE, Answer, Endpoint, Probe, ProbeError
 from tests import checks
 
 Read = Callable[[str], str]
@@ -65,7 +65,7 @@ def spire(
 def test_a_failed_check_shows_the_values_that_it_compared() -> None:
     lines = (*CLIENT_LINES, "401 Invalid token")
     with pytest.raises(AssertionError, match="401 Invalid token"):
-        checks.call_succeeded(Outcome("client", "Complete", lines))
+        checks.call_succeeded(JobOutcome("client", "Complete", lines))
 
 
 @pytest.fixture
@@ -268,12 +268,14 @@ def test_the_fields_are_looked_at_once_the_api_server_can_and_an_unknown_one_is_
 def test_a_call_that_is_about_to_be_let_in_is_waited_for_and_one_that_is_not_says_why(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    refused, succeeded = Answer(1, "401 Invalid token\n"), Answer(0, f"{SUCCESS}\n")
+    refused, succeeded = Answer(1, "401 Invalid token\n"), Answer(0, f"{SUCCESS_LINE}\n")
     demo = cast(Demo, SimpleNamespace(server_id="spiffe://server.example/ns/demo/sa/default"))
 
     def answered(*answers: Answer) -> None:
         answer = OneAfterTheOther(*answers)
-        monkeypatch.setattr(observed_call, "attempt", lambda *_, **__: observed_call.Attempt(demo, answer(), 0))
+        monkeypatch.setattr(
+            observed_call, "observe_call", lambda *_, **__: observed_call.ObservedCall(demo, answer(), 0)
+        )
 
     answered(refused, succeeded)
     assert wait_for(let_in(demo), SOON).succeeded
@@ -293,12 +295,12 @@ def test_a_check_waits_no_longer_than_it_may(tmp_path: Path, name: str, monkeypa
     if name == "nodes ready":
         silent = Condition("nodes", OneAfterTheOther(ClusterError("Read timed out.")))
         monkeypatch.setattr(server.cluster, "nodes_ready", silent)
-    world: Any = SimpleNamespace(
-        stage=SimpleNamespace(clusters=[server.cluster], spires=[server]),
+    environment: Any = SimpleNamespace(
+        testbed=SimpleNamespace(clusters=[server.cluster], spires=[server]),
         federation=made,
         demo=SimpleNamespace(probes={"server.example": probe}, namespace="demo"),
     )
     began = time.monotonic()
     with pytest.raises(WaitError):
-        checks.CHECKS[name](world, TOO_SOON)
+        checks.CHECKS[name](environment, TOO_SOON)
     assert time.monotonic() - began < 2.0

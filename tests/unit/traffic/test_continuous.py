@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.spire import logs
 from fixtures.spire.installation import Spire
-from fixtures.traffic.continuous import STEADY, Live, unbroken
+from fixtures.traffic.continuous import RECOVERED_REQUESTS, ContinuousTraffic, answered_since_last_failure
 from fixtures.traffic.request_log import Request
 
 Read = Callable[[str], str]
@@ -24,33 +24,33 @@ def sent(*answers: tuple[float, bool]) -> list[Request]:
 
 
 def test_only_what_was_answered_since_the_last_failure_counts() -> None:
-    found = unbroken(sent((1, True), (2, False), (3, True), (4, True)), 0)
+    found = answered_since_last_failure(sent((1, True), (2, False), (3, True), (4, True)), 0)
     assert [each.start for each in found] == [3, 4]
 
 
 def test_what_began_before_the_moment_does_not_count() -> None:
-    assert [each.start for each in unbroken(sent((1, True), (3, True)), 2)] == [3]
+    assert [each.start for each in answered_since_last_failure(sent((1, True), (3, True)), 2)] == [3]
 
 
 def test_nothing_counts_while_the_newest_fails() -> None:
-    assert unbroken(sent((1, True), (2, False)), 0) == []
+    assert answered_since_last_failure(sent((1, True), (2, False)), 0) == []
 
 
-def live(**requests: Iterable[Request]) -> Live:
-    made = Live.__new__(Live)
-    made.traffic = cast(Any, SimpleNamespace(requests=lambda kind: list(requests[kind])))
+def live(**requests: Iterable[Request]) -> ContinuousTraffic:
+    made = ContinuousTraffic.__new__(ContinuousTraffic)
+    made.generator = cast(Any, SimpleNamespace(requests=lambda kind: list(requests[kind])))
     return made
 
 
 def test_traffic_is_whole_from_the_first_answer_of_the_kind_that_came_last() -> None:
-    steady = [(10 + number / 5, True) for number in range(STEADY + 3)]
-    found = live(new=sent((9, False), *steady), kept=sent(*steady[2:])).whole(8.0).look()
+    steady = [(10 + number / 5, True) for number in range(RECOVERED_REQUESTS + 3)]
+    found = live(new=sent((9, False), *steady), kept=sent(*steady[2:])).recovery(8.0).look()
     assert found.value == pytest.approx(2.41)
 
 
 def test_traffic_is_not_whole_after_a_few_answers() -> None:
-    steady = [(10 + number / 5, True) for number in range(STEADY)]
-    found = live(new=sent(*steady), kept=sent((11, False), *steady[-3:])).whole(8.0).look()
+    steady = [(10 + number / 5, True) for number in range(RECOVERED_REQUESTS)]
+    found = live(new=sent(*steady), kept=sent((11, False), *steady[-3:])).recovery(8.0).look()
     assert found.value is None
     assert "kept: 3 answered" in found.seen
 
@@ -67,12 +67,12 @@ FIRST = 1795514400.0
 
 
 def test_a_line_is_heard_for_its_reason_alone() -> None:
-    said = logs.update_fails(spire(LOG), "unexpected ID", since=FIRST).look().value
+    said = logs.bundle_update_error(spire(LOG), "unexpected ID", since=FIRST).look().value
     assert said is not None
     assert said.at == FIRST + 15
-    assert logs.update_fails(spire(LOG), "no such host", since=FIRST).look().value is None
+    assert logs.bundle_update_error(spire(LOG), "no such host", since=FIRST).look().value is None
 
 
 def test_what_was_said_before_is_not_heard_and_whole_seconds_are() -> None:
-    assert logs.update_fails(spire(LOG), "refused", since=FIRST + 1).look().value is None
-    assert logs.update_fails(spire(LOG), "refused", since=FIRST + 0.9).look().value is not None
+    assert logs.bundle_update_error(spire(LOG), "refused", since=FIRST + 1).look().value is None
+    assert logs.bundle_update_error(spire(LOG), "refused", since=FIRST + 0.9).look().value is not None

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from fixtures.traffic.generator import Traffic, TrafficError, deployment
-from fixtures.workloads.probe import identity
+from fixtures.traffic.generator import TrafficError, TrafficGenerator, deployment
+from fixtures.workloads.probe import parse_identity
 from tests.unit.traffic.client_log import BEGINNING, line
 
 URL, SERVER_ID = "https://10.89.0.1:10001", "spiffe://server.example/ns/demo/sa/default"
@@ -89,13 +89,13 @@ def test_each_kind_has_a_deployment_whose_selector_is_its_own() -> None:
         )
 
 
-def running(folder: Path) -> tuple[Traffic, FakeCluster]:
+def running(folder: Path) -> tuple[TrafficGenerator, FakeCluster]:
     cluster = FakeCluster()
     demo = SimpleNamespace(
         client=SimpleNamespace(cluster=cluster), folder=folder, server_id=SERVER_ID, url=URL, namespace="demo"
     )
     cluster.core.pods = [pod("born")]
-    return Traffic(cast(Any, demo)), cluster
+    return TrafficGenerator(cast(Any, demo)), cluster
 
 
 def test_a_log_of_a_single_line_is_read_and_kept(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_moment_is_recorded_only_once_all_that_began_before_it_have_ended(tmp_
 def test_what_a_pod_holds_now_is_fetched_in_the_pod(tmp_path: Path, recorded: Callable[[str], str]) -> None:
     made, cluster = running(tmp_path)
     cluster.printed = f"Unable to use a TTY\n{recorded('fetch.json')}"
-    assert made.fetch("kept") == identity(recorded("fetch.json"))
+    assert made.fetch("kept") == parse_identity(recorded("fetch.json"))
     (command,) = cluster.commands
     assert command == ("demo", "traffic-kept-5d8f7-x", "client", "/client", "fetch")
 

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from fixtures.traffic import request_log
-from fixtures.traffic.request_log import Request, requests
+from fixtures.traffic.request_log import Request, parse_requests
 from fixtures.workloads import manifests
 from tests.unit.traffic.client_log import BEGINNING, line
 
@@ -24,7 +24,7 @@ LOG = """\
 
 
 def test_the_log_is_read_as_the_client_writes_it() -> None:
-    found = requests(LOG)
+    found = parse_requests(LOG)
     assert [each.sequence for each in found] == [1, 2, 3, 4, 5], "lines come in the order in which requests end"
     assert found[0] == Request(1, BEGINNING, 0.03152, True, "", 200, "")
     assert found[1].ended == pytest.approx(BEGINNING + 2.200132)
@@ -35,12 +35,12 @@ def test_the_log_is_read_as_the_client_writes_it() -> None:
 
 def test_the_fields_are_those_that_the_client_declares() -> None:
     # Fails when the client renames a field, which Go's tests and these would each take for right.
-    source = (manifests.FOLDER / "client" / "traffic.go").read_text()
+    source = (manifests.WORKLOADS / "client" / "traffic.go").read_text()
     declared = re.search(r"type record struct \{(.*?)\n\}", source, re.DOTALL)
     assert declared
     assert set(re.findall(r'json:"(\w+)"', declared[1])) == set(json.loads(line(1)))
     # And when a request may take longer than the log is waited for.
-    (manifest,) = manifests.manifests("traffic.yaml")
+    (manifest,) = manifests.load_manifests("traffic.yaml")
     (container,) = manifest["spec"]["template"]["spec"]["containers"]
     timeouts = [item["value"] for item in container["env"] if item["name"] == "REQUEST_TIMEOUT"]
     assert timeouts == ["2s"]
@@ -48,12 +48,12 @@ def test_the_fields_are_those_that_the_client_declares() -> None:
 
 
 def test_a_last_line_that_is_cut_off_is_no_request_yet() -> None:
-    assert [each.sequence for each in requests(f"{line(1)}\n{line(2)}\n{line(3)[:40]}")] == [1, 2]
+    assert [each.sequence for each in parse_requests(f"{line(1)}\n{line(2)}\n{line(3)[:40]}")] == [1, 2]
 
 
 def test_a_broken_line_elsewhere_is_an_error() -> None:
     with pytest.raises(ValueError, match="no line of the traffic's log"):
-        requests(f"{line(1)}\n{line(2)[:40]}\n{line(3)}\n")
+        parse_requests(f"{line(1)}\n{line(2)[:40]}\n{line(3)}\n")
 
 
 @pytest.mark.parametrize(
@@ -61,33 +61,33 @@ def test_a_broken_line_elsewhere_is_an_error() -> None:
 )
 def test_json_that_is_no_request_is_an_error(broken: str) -> None:
     with pytest.raises(ValueError, match="no line of the traffic's log"):
-        requests(f"{line(1)}\n{broken}\n{line(3)}\n")
+        parse_requests(f"{line(1)}\n{broken}\n{line(3)}\n")
 
 
 def test_a_log_with_a_hole_names_the_first_request_that_is_missing() -> None:
     log = "\n".join(line(number) for number in range(1, 100) if number not in (7, 8, 20))
     with pytest.raises(ValueError, match="request 7 is missing from the log, which goes on with 9 up to 99"):
-        requests(log)
-    assert len(requests(log, partial=True)) == 96
+        parse_requests(log)
+    assert len(parse_requests(log, partial=True)) == 96
 
 
 def test_a_log_without_its_beginning_is_one_with_a_hole() -> None:
     log = "\n".join(line(number) for number in range(50, 100))
     with pytest.raises(ValueError, match="request 1 is missing"):
-        requests(log)
-    assert requests(log, partial=True)[0].sequence == 50
+        parse_requests(log)
+    assert parse_requests(log, partial=True)[0].sequence == 50
 
 
 def test_a_request_that_is_still_under_way_is_no_hole() -> None:
     # The log is read while the pod writes it: 95 has not been answered yet, and its line comes only then.
     log = "\n".join(line(number) for number in range(1, 100) if number != 95)
-    assert len(requests(log)) == 98
+    assert len(parse_requests(log)) == 98
 
 
 def test_the_logs_of_two_clients_are_not_taken_for_one() -> None:
     with pytest.raises(ValueError, match="request 2 is there twice"):
-        requests("\n".join([line(1), line(2), line(2), line(3)]))
+        parse_requests("\n".join([line(1), line(2), line(2), line(3)]))
 
 
 def test_an_empty_log_has_no_requests() -> None:
-    assert requests("unable to create X509Source: no identity issued\n") == []
+    assert parse_requests("unable to create X509Source: no identity issued\n") == []

@@ -10,8 +10,8 @@ import pytest
 
 from fixtures.k8s.cluster import Cluster
 from fixtures.traffic import restart_windows
-from fixtures.traffic.restart_windows import SETTLE, RestartWatch, Sample, Watched, windows
-from fixtures.traffic.summary import Window
+from fixtures.traffic.restart_windows import SETTLE_TIME, RestartWatch, Sample, WatchedController, find_windows
+from fixtures.traffic.summary import RestartWindow
 
 
 def ready(*places: tuple[str, str]) -> frozenset[tuple[str, str]]:
@@ -28,58 +28,58 @@ def of_one_node(*uids: str | None, what: str = "client: spire-agent") -> list[Sa
 
 def test_a_replaced_pod_makes_a_window_from_the_last_look_at_the_old_one() -> None:
     # Looks at 100.0, 100.5 (old), 101.0, 101.5 (none), 102.0 (new).
-    assert windows(of_one_node("old", "old", "", "", "new", "new")) == [
-        Window(100.5, 102.0 + SETTLE, "client: spire-agent (node) was replaced")
+    assert find_windows(of_one_node("old", "old", "", "", "new", "new")) == [
+        RestartWindow(100.5, 102.0 + SETTLE_TIME, "client: spire-agent (node) was replaced")
     ]
 
 
 def test_a_pod_that_is_replaced_between_two_looks_makes_a_window() -> None:
-    assert windows(of_one_node("old", "new")) == [
-        Window(100.0, 100.5 + SETTLE, "client: spire-agent (node) was replaced")
+    assert find_windows(of_one_node("old", "new")) == [
+        RestartWindow(100.0, 100.5 + SETTLE_TIME, "client: spire-agent (node) was replaced")
     ]
 
 
 def test_a_pod_that_was_not_ready_for_a_while_is_not_called_replaced() -> None:
-    assert windows(of_one_node("old", "", "old")) == [
-        Window(100.0, 101.0 + SETTLE, "client: spire-agent (node) was not ready")
+    assert find_windows(of_one_node("old", "", "old")) == [
+        RestartWindow(100.0, 101.0 + SETTLE_TIME, "client: spire-agent (node) was not ready")
     ]
 
 
 def test_nothing_happening_makes_no_window() -> None:
-    assert windows(of_one_node("old", "old", "old")) == []
-    assert windows([]) == []
+    assert find_windows(of_one_node("old", "old", "old")) == []
+    assert find_windows([]) == []
 
 
 def test_an_api_that_does_not_answer_opens_no_window() -> None:
-    assert windows(of_one_node("old", None, None, "old")) == []
-    assert windows(of_one_node(None, None)) == []
+    assert find_windows(of_one_node("old", None, None, "old")) == []
+    assert find_windows(of_one_node(None, None)) == []
 
 
 def test_an_api_that_does_not_answer_closes_no_window() -> None:
-    assert windows(of_one_node("old", "", None, None, "", "new")) == [
-        Window(100.0, 102.5 + SETTLE, "client: spire-agent (node) was replaced")
+    assert find_windows(of_one_node("old", "", None, None, "", "new")) == [
+        RestartWindow(100.0, 102.5 + SETTLE_TIME, "client: spire-agent (node) was replaced")
     ]
 
 
 def test_a_pod_that_went_while_the_api_was_away_may_have_gone_right_after_the_last_look() -> None:
-    assert [(each.began, each.ended) for each in windows(of_one_node("old", None, None, "", "new"))] == [
-        (100.0, 102.0 + SETTLE)
+    assert [(each.began, each.ended) for each in find_windows(of_one_node("old", None, None, "", "new"))] == [
+        (100.0, 102.0 + SETTLE_TIME)
     ]
 
 
 def test_a_part_that_never_was_ready_excuses_nothing() -> None:
-    assert windows(of_one_node("", "", "first", "first")) == []
-    assert windows(of_one_node("", "", "")) == []
+    assert find_windows(of_one_node("", "", "first", "first")) == []
+    assert find_windows(of_one_node("", "", "")) == []
 
 
 def test_a_pod_that_does_not_come_back_has_a_window_that_says_so() -> None:
-    assert windows(of_one_node("old", "old", "", "", None)) == [
-        Window(100.5, 101.5, "client: spire-agent (node) was not ready, up to the last look at it")
+    assert find_windows(of_one_node("old", "old", "", "", None)) == [
+        RestartWindow(100.5, 101.5, "client: spire-agent (node) was not ready, up to the last look at it")
     ]
 
 
 def test_two_restarts_are_two_windows() -> None:
-    found = windows(of_one_node("a", "", "b", "b", "b", "c"))
+    found = find_windows(of_one_node("a", "", "b", "b", "b", "c"))
     assert [each.began for each in found] == [100.0, 102.0]
 
 
@@ -91,15 +91,15 @@ def test_the_nodes_of_an_agent_and_the_parts_of_spire_are_told_apart() -> None:
     ]
     others = [Sample(at, "driver", ready(("a", "d"))) for at in range(4)]
     # In any order: each cluster is watched by a thread of its own.
-    assert windows(reversed([*others, *agents])) == [Window(0, 3 + SETTLE, "agent (a) was replaced")]
+    assert find_windows(reversed([*others, *agents])) == [RestartWindow(0, 3 + SETTLE_TIME, "agent (a) was replaced")]
 
 
 def test_a_new_pod_that_is_ready_before_the_old_one_goes_closes_the_window() -> None:
     # As a Deployment that surges does; waiting for two ready pods again would leave the window open for ever.
     states = [ready(("d", "old")), ready(("d", "old"), ("d", "new")), ready(("d", "new")), ready(("d", "new"))]
     assert [
-        (each.began, each.ended) for each in windows([Sample(at, "x", state) for at, state in enumerate(states)])
-    ] == [(1, 2 + SETTLE)]
+        (each.began, each.ended) for each in find_windows([Sample(at, "x", state) for at, state in enumerate(states)])
+    ] == [(1, 2 + SETTLE_TIME)]
 
 
 def pod(
@@ -157,8 +157,8 @@ class FakeCluster:
 AGENT = ("DaemonSet", "spire-agent")
 
 
-def watched(cluster: FakeCluster, name: str = "spire-agent") -> Watched:
-    return Watched(cast(Cluster, cluster), "spire-system", name)
+def watched(cluster: FakeCluster, name: str = "spire-agent") -> WatchedController:
+    return WatchedController(cast(Cluster, cluster), "spire-system", name)
 
 
 def test_a_pods_place_is_what_its_successor_takes_over() -> None:
@@ -188,7 +188,7 @@ def test_a_pod_that_is_being_deleted_is_not_ready_whatever_its_status_says() -> 
 
 
 def test_a_watch_sees_a_replacement_and_an_api_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restart_windows, "INTERVAL", 0.001)
+    monkeypatch.setattr(restart_windows, "WATCH_INTERVAL", 0.001)
     cluster = FakeCluster()
     core = cluster.core
     core.pods = [pod(AGENT, "old")]
@@ -213,7 +213,7 @@ def test_a_watch_sees_a_replacement_and_an_api_that_is_away(monkeypatch: pytest.
 
 def test_clusters_are_watched_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     # A cluster whose API hangs must not blind the watch of the other.
-    monkeypatch.setattr(restart_windows, "INTERVAL", 0.001)
+    monkeypatch.setattr(restart_windows, "WATCH_INTERVAL", 0.001)
     hangs, answers = FakeCluster("server"), FakeCluster("client")
     watch = RestartWatch([watched(hangs), watched(answers)])
     watch.start()

@@ -19,19 +19,19 @@ from fixtures.spire.api_types import bundle
 from fixtures.spire.cleanup import SpireError
 from fixtures.spire.installation import Spire
 from fixtures.spire.layout import AGENT
-from fixtures.traffic.generator import KINDS
+from fixtures.traffic.generator import CONNECTION_KINDS
 from fixtures.traffic.request_log import Request
 from fixtures.upgrade import upgrade
-from fixtures.upgrade.state import State, Workload
+from fixtures.upgrade.state import PreservedState, Workload
 from fixtures.upgrade.upgrade import (
-    STRETCH,
-    Upgrading,
+    PHASE_MIN_DURATION,
+    FederationUpgrade,
     identities_kept,
     images_running,
     object_accepted,
     object_refused,
 )
-from fixtures.workloads.probe import Identity, identity
+from fixtures.workloads.probe import Identity, parse_identity
 from tests import checks
 from tests.unit.release_examples import text, workload
 
@@ -54,25 +54,27 @@ class FakeTraffic:
         return Condition("requests", lambda: Look(self.sent, ""))
 
 
-def made(folder: Path, monkeypatch: pytest.MonkeyPatch, *failed: int) -> tuple[Upgrading, FakeTraffic]:
+def made(folder: Path, monkeypatch: pytest.MonkeyPatch, *failed: int) -> tuple[FederationUpgrade, FakeTraffic]:
     demo = SimpleNamespace(client=SimpleNamespace(cluster=None), namespace="demo", call=lambda *_, **__: None)
-    found = Upgrading(cast(Any, demo), cast(Any, SimpleNamespace(spires={})), {}, folder)
+    found = FederationUpgrade(cast(Any, demo), cast(Any, SimpleNamespace(spires={})), {}, folder)
     traffic = FakeTraffic(*failed)
-    found.traffic = cast(Any, traffic)
+    found.generator = cast(Any, traffic)
     clock = SimpleNamespace(time=lambda: BEGAN)
     monkeypatch.setattr(upgrade, "time", clock)
-    found.reach("after")
+    found.enter_state("after")
     return found, traffic
 
 
 def test_what_fails_after_the_shortest_stretch_and_was_recorded_with_it_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    late = int((STRETCH + 5) * RATE)
+    late = int((PHASE_MIN_DURATION + 5) * RATE)
     found, traffic = made(tmp_path, monkeypatch, late)
-    found.stretch()
-    assert traffic.asked == [BEGAN + STRETCH] * len(KINDS)
-    assert [(each.phase, each.failed_outside_windows) for each in found.summaries()] == [("after", 1)] * len(KINDS)
+    found.wait_phase_recorded()
+    assert traffic.asked == [BEGAN + PHASE_MIN_DURATION] * len(CONNECTION_KINDS)
+    assert [(each.phase, each.failed_outside_windows) for each in found.summaries()] == [("after", 1)] * len(
+        CONNECTION_KINDS
+    )
     assert json.loads((tmp_path / "traffic.json").read_text())[0]["failed"] == 1
     # All of it was there: there was nothing more to wait for.
     assert max(traffic.asked) <= traffic.sent[-1].start
@@ -82,27 +84,27 @@ def test_a_phase_that_had_no_stretch_yet_is_accounted_for_up_to_now(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found, traffic = made(tmp_path, monkeypatch)
-    found.stretch()
+    found.wait_phase_recorded()
     monkeypatch.setattr(upgrade, "time", SimpleNamespace(time=lambda: BEGAN + 6))
-    found.reach("rolled back")
+    found.enter_state("rolled back")
     now = time.time()
     monkeypatch.setattr(upgrade, "time", SimpleNamespace(time=lambda: now))
     found.summaries()
-    assert traffic.asked[-len(KINDS) :] == [now] * len(KINDS)
+    assert traffic.asked[-len(CONNECTION_KINDS) :] == [now] * len(CONNECTION_KINDS)
 
 
 Read = Callable[[str], str]
 TEMPLATES = {name: k8s.V1PodTemplateSpec(metadata=k8s.V1ObjectMeta(labels={"of": name})) for name in ("old", "new")}
 
 
-def state(recorded: Read, **agent: Any) -> State:
+def state(recorded: Read, **agent: Any) -> PreservedState:
     """A state with the agents' workload as given: `template` (old or new) and `pods`."""
     pods = frozenset(agent.get("pods", ("a",)))
     workloads = {
         "spire-server": Workload(TEMPLATES["old"], frozenset("s")),
         AGENT: Workload(TEMPLATES[agent.get("template", "old")], pods),
     }
-    return State(frozenset(), bundle(recorded("bundle-show.json")), {}, workloads)
+    return PreservedState(frozenset(), bundle(recorded("bundle-show.json")), {}, workloads)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ def test_pods_must_be_replaced_just_where_their_template_changes(
 @pytest.fixture
 def held(recorded: Read) -> Identity:
     """What a workload holds, its SVID not expired."""
-    return replace(identity(recorded("fetch.json")), x509_not_after="2100-01-01T00:00:00Z")
+    return replace(parse_identity(recorded("fetch.json")), x509_not_after="2100-01-01T00:00:00Z")
 
 
 @pytest.mark.parametrize(

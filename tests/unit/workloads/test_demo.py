@@ -11,20 +11,20 @@ import pytest
 import yaml
 
 from fixtures.workloads import demo, manifests
-from fixtures.workloads.demo import CLIENT_LINES, NO_BEARER
+from fixtures.workloads.demo import CLIENT_LINES, NO_BEARER_MESSAGE
 from fixtures.workloads.go_spiffe import rejected_audience, unexpected_id
-from fixtures.workloads.probe import SUCCESS
+from fixtures.workloads.probe import SUCCESS_LINE
 
 Read = Callable[[str], str]
 SERVER_ID = "spiffe://server.example/ns/demo/sa/default"
-FILES = sorted(path.name for path in manifests.FOLDER.glob("*.yaml"))
+FILES = sorted(path.name for path in manifests.WORKLOADS.glob("*.yaml"))
 # Volumes that pods may have under the pod-security standard `restricted`.
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 
 
 @pytest.fixture
 def manifest() -> dict[str, Any]:
-    (found,) = manifests.manifests("client.yaml")
+    (found,) = manifests.load_manifests("client.yaml")
     return found
 
 
@@ -35,7 +35,9 @@ def environment(manifest: dict[str, Any]) -> dict[str, str]:
 
 def pod_specs(name: str) -> list[dict[str, Any]]:
     return [
-        item["spec"]["template"]["spec"] for item in manifests.manifests(name) if "template" in item.get("spec", {})
+        item["spec"]["template"]["spec"]
+        for item in manifests.load_manifests(name)
+        if "template" in item.get("spec", {})
     ]
 
 
@@ -70,11 +72,11 @@ def test_lines_of_the_server_on_other_things_reject_no_audience(recorded: Read) 
 def test_the_clients_recorded_log_begins_with_the_tutorials_lines(recorded: Read, log: str) -> None:
     lines = recorded(log).splitlines()
     assert tuple(lines[:-1]) == CLIENT_LINES
-    assert lines[-1] == (SUCCESS if log == "job-client-client.log" else "401 Invalid token")
+    assert lines[-1] == (SUCCESS_LINE if log == "job-client-client.log" else "401 Invalid token")
 
 
 def test_the_servers_recorded_log_has_the_refusal_of_a_request_without_bearer(recorded: Read) -> None:
-    assert any(line.endswith(NO_BEARER) for line in recorded("demo-server.log").splitlines())
+    assert any(line.endswith(NO_BEARER_MESSAGE) for line in recorded("demo-server.log").splitlines())
 
 
 def test_a_changed_workload_has_the_image_and_the_variables_and_nothing_else_changed(manifest: dict[str, Any]) -> None:
@@ -115,7 +117,7 @@ def test_a_workload_takes_another_name_and_other_arguments_only_when_they_are_gi
 
 
 def test_the_server_is_a_deployment_and_the_service_that_selects_its_pods() -> None:
-    deployment, service = manifests.manifests("server.yaml")
+    deployment, service = manifests.load_manifests("server.yaml")
     assert (deployment["kind"], service["kind"]) == ("Deployment", "Service")
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert service["spec"]["selector"].items() <= labels.items()
@@ -127,13 +129,13 @@ def test_the_server_is_a_deployment_and_the_service_that_selects_its_pods() -> N
 
 @pytest.mark.parametrize("name", ["client.yaml", "client-fail.yaml"])
 def test_a_clients_job_runs_once_so_that_its_failure_is_its_end(name: str) -> None:
-    (job,) = manifests.manifests(name)
+    (job,) = manifests.load_manifests(name)
     assert (job["kind"], job["spec"]["backoffLimit"]) == ("Job", 0)
     assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
 
 
 def test_the_failing_client_differs_from_the_client_in_its_name_and_audience_alone() -> None:
-    (client,), (failing,) = manifests.manifests("client.yaml"), manifests.manifests("client-fail.yaml")
+    (client,), (failing,) = manifests.load_manifests("client.yaml"), manifests.load_manifests("client-fail.yaml")
     assert environment(failing)["AUDIENCE"] != environment(client)["AUDIENCE"]
     text = yaml.safe_dump(failing).replace("client-fail", "client")
     assert text.replace(environment(failing)["AUDIENCE"], environment(client)["AUDIENCE"]) == yaml.safe_dump(client)
@@ -141,9 +143,9 @@ def test_the_failing_client_differs_from_the_client_in_its_name_and_audience_alo
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_object_is_a_complete_one_of_the_demos_namespace(name: str) -> None:
-    for item in manifests.manifests(name):
+    for item in manifests.load_manifests(name):
         assert {"apiVersion", "kind", "metadata", *(() if item["kind"] == "ServiceAccount" else ("spec",))} <= set(item)
-        assert item["metadata"]["namespace"] == demo.NAMESPACE
+        assert item["metadata"]["namespace"] == demo.DEMO_NAMESPACE
 
 
 @pytest.mark.parametrize("name", FILES)

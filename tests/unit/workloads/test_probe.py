@@ -11,7 +11,7 @@ import pytest
 
 from fixtures.k8s.cluster import ClusterError
 from fixtures.spire.installation import Spire
-from fixtures.workloads.probe import Answer, Probe, ProbeError, identity
+from fixtures.workloads.probe import Answer, Probe, ProbeError, parse_identity
 
 Read = Callable[[str], str]
 # Recorded: the client's last word.
@@ -53,7 +53,7 @@ def probe(cluster: Executed) -> Probe:
 
 def test_an_identity_is_read_from_what_the_client_prints(recorded: Read) -> None:
     found = probe(Executed(0, recorded("fetch.json"))).fetch("spiffe://server.example/ns/demo/sa/default")
-    assert found == identity(recorded("fetch.json"))
+    assert found == parse_identity(recorded("fetch.json"))
     assert found.spiffe_id == "spiffe://client.example/ns/demo/sa/probe"
     assert found.trust_domains == {"client.example", "server.example"}
     assert len(found.x509_authorities["server.example"]) == 2

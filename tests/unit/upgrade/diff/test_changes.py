@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from fixtures.helm.manifests import Key
+from fixtures.helm.manifests import ObjectKey
 from fixtures.upgrade.diff import difference
 from fixtures.upgrade.diff.changes import Change, headline, render
 from tests.unit.release_examples import config_map, text, thing, workload
 
 
 def test_the_headline_counts_an_image_once_wherever_it_runs() -> None:
-    key = Key("Deployment", "x", "a")
+    key = ObjectKey("Deployment", "x", "a")
     found = [
         Change("images", key, "changed", ("container a: x:1 → x:2", "init container b: x:1 → x:2")),
-        Change("images", Key("Job", "x", "b"), "changed", ("container a: x:1 → x:2", "container c: z:1 → z:2")),
-        Change("configuration", Key("ConfigMap", "x", "c"), "changed", ("a: 1 → 2", "b:\n-1\n+2")),
-        Change("configuration", Key("ConfigMap", "x", "d"), "added"),
-        Change("hooks", Key("Job", "x", "b"), "changed", ("spec.x: 1 → 2", "spec.y: 1 → 2")),
+        Change("images", ObjectKey("Job", "x", "b"), "changed", ("container a: x:1 → x:2", "container c: z:1 → z:2")),
+        Change("configuration", ObjectKey("ConfigMap", "x", "c"), "changed", ("a: 1 → 2", "b:\n-1\n+2")),
+        Change("configuration", ObjectKey("ConfigMap", "x", "d"), "added"),
+        Change("hooks", ObjectKey("Job", "x", "b"), "changed", ("spec.x: 1 → 2", "spec.y: 1 → 2")),
     ]
     assert headline(found) == ("2 images, 3 configuration keys, 0 RBAC, 1 hook, 0 custom resource definitions, 0 other")
 
