@@ -104,7 +104,7 @@ def test_a_chart_is_rendered_as_the_upgrade_that_it_will_be(
 
 def test_a_chart_that_does_not_render_is_told_in_helms_words_without_secrets(helm: Path, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="does not render: Error: values do not meet the schema") as caught:
-        render_upgrade(helm, tmp_path / "chart", {"fail": True}, "1.36.3")
+        render_upgrade(helm, tmp_path / "chart", {"fail": True}, "1.36.3", "spire-mgmt")
     assert "hush" not in str(caught.value)
 
 
