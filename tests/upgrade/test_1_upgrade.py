@@ -20,7 +20,6 @@ from fixtures.upgrade.upgrade import FederationUpgrade, identities_kept, images_
 from fixtures.workloads.demo import Demo
 from tests import checks
 
-pytestmark = pytest.mark.upgrade
 INVALID_TEMPLATE = "spiffe://{{ .TrustDomain"
 
 

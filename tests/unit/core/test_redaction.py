@@ -299,7 +299,7 @@ def test_told(report, secret):
     thread.join()
     report.say(f"say {secret}")
     report.table("a table", [f"row {secret}"])
-    report.diagnosed([f"broken link: a (b): {secret}"])
+    report.set_diagnosis([f"broken link: a (b): {secret}"])
     with report.phase(f"phase {secret}"):
         report.refused = ""
 """

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from fixtures.config.command_line import CLUSTER_MARKERS
 from fixtures.core.project import PROJECT
-from fixtures.plugins.options import CLUSTER_MARKERS
 
 pytest_plugins = ["pytester"]
 

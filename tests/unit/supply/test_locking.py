@@ -21,9 +21,9 @@ from supply.locking import locked
 RUN = """
 import subprocess, sys, time
 from pathlib import Path
-from fixtures import clusters
-clusters.LOCKS = Path(sys.argv[1])
-with clusters.reserved(["server", "client"], Path("/runs/first")):
+from fixtures.k8s import cluster
+cluster.LOCKS = Path(sys.argv[1])
+with cluster.reserved(["server", "client"], Path("/runs/first")):
     started = subprocess.Popen(["sleep", "60"])
     print(started.pid, flush=True)
     time.sleep(60)

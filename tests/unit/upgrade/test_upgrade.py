@@ -193,8 +193,8 @@ class RolledBack:
         if len(self.asked) == 1:
             raise SpireError("the webhook does not answer")
 
-    def wait_ready(self, _: Any, *, undisturbed: bool) -> None:
-        assert undisturbed
+    def wait_ready(self, _: Any, *, keep_agents: bool) -> None:
+        assert keep_agents
 
 
 def test_a_rollback_goes_to_the_revision_before_the_upgrade_whatever_was_made_since(
