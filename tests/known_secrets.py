@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
+from fixtures.core.concurrency import map_concurrently
 from fixtures.k8s.cluster import Cluster
 
 SECRET_TYPES = ("Opaque", "kubernetes.io/tls", "kubernetes.io/service-account-token")
@@ -101,3 +102,15 @@ def _is_key(word: str) -> bool:
     except Exception:  # of whatever is no key, or one of a kind that the library does not know
         return False
     return True
+
+
+def assert_none_is_revealed(folder: Path, clusters: Iterable[Cluster]) -> None:
+    """No file below the folder has a key or token in it, nor a secret of these clusters.
+
+    Clusters that are not the suite's own are left out: what a Secret of somebody else's holds may well be no secret.
+    """
+    assert keys_and_tokens(folder) == []
+    ours = [cluster for cluster in clusters if not cluster.is_external]
+    for known in map_concurrently(of_cluster, ours):
+        assert known, "a Kind cluster's kubeconfig has a key at least"
+        assert revealed(folder, known) == []

@@ -606,11 +606,8 @@ def declared(suite: str) -> set[str]:
     }
 
 
-# What every run that brings clusters up asks.
-OF_EVERY_SUITE = {
-    "tests/federation/test_1_deployment.py::test_lifetimes_fit",
-    "tests/federation/test_5_artefacts.py::test_nothing_that_is_gathered_of_a_red_run_has_a_secret_in_it",
-}
+# What every run that brings clusters up asks first.
+OF_EVERY_SUITE = {"tests/federation/test_1_deployment.py::test_lifetimes_fit"}
 
 
 def test_plain_pytest_selects_no_test_that_needs_clusters(run: Run) -> None:

@@ -313,7 +313,7 @@ def test_a_secret_stands_neither_in_junit_xml_nor_on_the_terminal_nor_in_any_oth
     (pytester.path / "secret").write_text(secret)
     pytester.makeconftest(CONFTEST)
     pytester.makeini(
-        "[pytest]\naddopts = -ra -p fixtures.config.settings -p fixtures.report.terminal\njunit_logging = all\n"
+        "[pytest]\naddopts = -ra -p fixtures.plugins.options -p fixtures.plugins.reporting\njunit_logging = all\n"
     )
     pytester.makepyfile(TESTS)
     pytester.makepyfile(test_collected="import pathlib\nraise RuntimeError(pathlib.Path('secret').read_text())\n")
@@ -344,7 +344,7 @@ def test_an_error_in_a_plugin_is_shown_without_secrets(pytester: pytest.Pytester
     pytester.makeconftest(
         CONFTEST + "\n\ndef pytest_runtest_protocol(item):\n    raise RuntimeError(f'plugin {SECRET}')\n"
     )
-    pytester.makeini("[pytest]\naddopts = -p fixtures.config.settings -p fixtures.report.terminal\n")
+    pytester.makeini("[pytest]\naddopts = -p fixtures.plugins.options -p fixtures.plugins.reporting\n")
     pytester.makepyfile("def test_one(): pass")
     done = pytester.runpytest_inprocess()
     assert done.ret == pytest.ExitCode.INTERNAL_ERROR

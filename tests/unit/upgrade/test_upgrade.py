@@ -166,13 +166,11 @@ def test_an_svid_must_be_another_one_just_where_the_agent_is(
 
 def test_what_an_upgrade_changed_is_read_from_helms_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found, _ = made(tmp_path, monkeypatch)
-    found.spires = {"server": cast(Spire, None)}
     found._manifests["server"] = text(workload("DaemonSet"), workload("StatefulSet"))
     now = text(workload("DaemonSet", container={"image": "example.com/main:2"}), workload("StatefulSet"))
-    monkeypatch.setattr(upgrade, "installed", lambda _: now)
-    assert found.changed("server") == {"thing"}
-    monkeypatch.setattr(upgrade, "installed", lambda _: found._manifests["server"])
-    assert found.changed("server") == set()
+    for installed, changed in ((now, {"thing"}), (found._manifests["server"], set())):
+        found.spires = {"server": cast(Spire, SimpleNamespace(installed_manifests=lambda text=installed: text))}
+        assert found.changed("server") == changed
 
 
 class RolledBack:
