@@ -584,7 +584,7 @@ FEDERATION_FAULTS = (
     ChartFault(
         "hook-that-fails",
         "component ready",
-        r"(?i)hook[\s\S]*BackoffLimit",
+        r"(?i)BackoffLimit[\s\S]*hook",
         (Edit("templates/check.yaml", "", HOOK % (SHELL, "exit 1")),),
     ),
 )

@@ -26,7 +26,6 @@ from fixtures.core.concurrency import map_concurrently
 from fixtures.core.project import PROJECT
 from fixtures.k8s.cluster import host_address, kind_config
 from fixtures.spire.federation import federated_trust_domain
-from fixtures.spire.installation import Spire
 from fixtures.workloads.manifests import load_manifests, with_image_and_environment
 from supply import catalogue, host
 
@@ -170,9 +169,8 @@ class Tutorial:
                 show = ("/opt/spire/bin/spire-server", "bundle", "show", "-format", "spiffe")
                 pod = ("exec", "-n", "spire-server", "spire-server-0", "-c", "spire-server", "--")
                 bundle = self._do(self._kubectl, *pod, *show, cluster=peer.name)
-                spire = Spire(None, self.made.helm, peer.trust_domain, (), self.folder)  # type: ignore[arg-type]
                 url = f"https://{self.address}:{ports[peer.name]}"
-                self._apply(cluster.name, federated_trust_domain(spire, url, bundle))
+                self._apply(cluster.name, federated_trust_domain(peer.trust_domain, url, bundle))
 
     def _serve(self) -> None:
         server, client = self.clusters[0].name, self.clusters[1].name

@@ -92,7 +92,7 @@ def federation_object(**spec: str) -> dict[str, Any]:
     ],
 )
 def test_a_relationship_that_is_not_there_is_put_down_to_its_object(made: Any, words: str) -> None:
-    sentence, cause, _ = causes.no_relationship("client.example", made)
+    sentence, cause, _ = causes.no_relationship("client.example", made, CLASS_NAME)
     assert words in sentence
     assert cause
 
@@ -104,18 +104,27 @@ def cluster_spiffe_id(name: str, **spec: Any) -> dict[str, Any]:
 DEFAULT = cluster_spiffe_id("default", federatesWith=["client.example"], fallback=True)
 
 
+ELSEWHERE = {"matchLabels": {"kubernetes.io/metadata.name": "spire-server"}}
+NOT_HERE = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["demo"]}]}
+
+
 @pytest.mark.parametrize(
     ("ids", "words"),
     [
-        ([], "no ClusterSPIFFEID is of the class"),
+        ([], f"no ClusterSPIFFEID of the class {CLASS_NAME} selects the namespace demo"),
         ([cluster_spiffe_id("default", federatesWith=[])], "no ClusterSPIFFEID federates with client.example"),
         ([DEFAULT, cluster_spiffe_id("second")], "second selects the pod and does not federate"),
-        ([DEFAULT], "no ClusterSPIFFEID that federates selects the pod"),
-        ([{"metadata": {"name": "a"}, "spec": {"className": "other"}}], "no ClusterSPIFFEID is of the class"),
+        ([DEFAULT, cluster_spiffe_id("second", namespaceSelector=ELSEWHERE)], "no ClusterSPIFFEID selects the pod"),
+        ([DEFAULT], "no ClusterSPIFFEID selects the pod, or the controller manager does not run"),
+        ([cluster_spiffe_id("default", namespaceSelector=NOT_HERE)], "selects the namespace demo"),
+        (
+            [cluster_spiffe_id("default", className="other", federatesWith=["client.example"])],
+            f"heeds the class {CLASS_NAME} alone, and passes over ClusterSPIFFEID default (class other)",
+        ),
     ],
 )
 def test_an_entry_that_does_not_federate_is_put_down_to_the_objects_that_make_it(ids: Any, words: str) -> None:
-    assert words in causes.why_no_entry(ids, ["client.example"])
+    assert words in causes.why_no_entry(ids, ["client.example"], "demo", CLASS_NAME)
     assert len(causes.describe_cluster_spiffe_ids(ids).splitlines()) == len(ids)
 
 

@@ -86,6 +86,7 @@ class Objects(KubernetesObjects):
             failed_revision=lambda: self.failed,
             release_status=self.status,
             server_log=lambda: self.server_log,
+            class_name=CLASS_NAME,
             trust_domain="server.example",
             federates_with=("client.example",),
         )
@@ -357,6 +358,13 @@ def test_a_forward_to_another_clusters_server_is_that_clusters(objects: Objects)
     assert list(spire_links.forwards(objects.spire, federation, demo)) == []
 
 
+def federation(*, is_made: bool = True, rejection: str = "") -> Federation:
+    """A federation with client.example, whose object this run has made or not, or which the API server did not take."""
+    peer = SimpleNamespace(trust_domain="client.example")
+    found = SimpleNamespace(peers=lambda _: [peer], has_been_made=lambda *_: is_made, rejection=lambda *_: rejection)
+    return cast(Federation, found)
+
+
 @pytest.mark.parametrize(("age", "on_its_way"), [(NEW_POD - 1, True), (NEW_POD + 1, False)])
 def test_a_new_pods_entry_may_be_on_its_way(
     objects: Objects, monkeypatch: pytest.MonkeyPatch, age: float, on_its_way: bool
@@ -367,8 +375,13 @@ def test_a_new_pods_entry_may_be_on_its_way(
     assert made.status.start_time.timestamp() == NOW - 120
     objects.objects[-1][1]["status"]["startTime"] = stamp(NOW - age)
     objects.add("ClusterSPIFFEID", "default", spec={"className": CLASS_NAME, "federatesWith": ["client.example"]})
-    (found,) = spire_links.check_entries(spire, cast(Demo, SimpleNamespace(namespace="demo")))
+    (found,) = spire_links.check_entries(spire, cast(Demo, SimpleNamespace(namespace="demo")), federation())
     assert (found.sentence, found.on_its_way) == ("pod demo/server-1-x has no entry", on_its_way)
+    assert not found.follows
+    # Without a bundle of each that it names there is no entry: the federation that was not made is the reason.
+    unmade = federation(is_made=False)
+    (found,) = spire_links.check_entries(spire, cast(Demo, SimpleNamespace(namespace="demo")), unmade)
+    assert found.follows
 
 
 def test_a_pod_that_is_being_deleted_or_has_ended_needs_no_entry(
@@ -379,19 +392,17 @@ def test_a_pod_that_is_being_deleted_or_has_ended_needs_no_entry(
     pod(objects, container(running=running()), namespace="demo", deletionTimestamp=stamp(NOW))
     pod(objects, container(terminated=exited(0)), namespace="demo", name="client-x")
     objects.objects[-1][1]["status"]["phase"] = "Succeeded"
-    assert list(spire_links.check_entries(spire, cast(Demo, SimpleNamespace(namespace="demo")))) == []
+    assert list(spire_links.check_entries(spire, cast(Demo, SimpleNamespace(namespace="demo")), federation())) == []
 
 
 @pytest.mark.parametrize("is_made", [True, False])
 def test_a_relationship_that_is_still_to_be_made_is_not_missed(
     objects: Objects, monkeypatch: pytest.MonkeyPatch, is_made: bool
 ) -> None:
-    spire, peer = objects.spire, SimpleNamespace(trust_domain="client.example")
+    spire = objects.spire
     monkeypatch.setattr(spire, "relationships", list, raising=False)
     monkeypatch.setattr(spire, "foreign_bundle", lambda _: None, raising=False)
-    found = spire_links.check_relationships(
-        spire, cast(Federation, SimpleNamespace(peers=lambda _: [peer], has_been_made=lambda *_: is_made))
-    )
+    found = spire_links.check_relationships(spire, federation(is_made=is_made))
     expected = "there is none with client.example, and no ClusterFederatedTrustDomain for it"
     assert sentences(found) == ([expected] if is_made else [])
 
@@ -399,7 +410,7 @@ def test_a_relationship_that_is_still_to_be_made_is_not_missed(
 def test_a_missing_relationship_has_the_controller_managers_words(
     objects: Objects, monkeypatch: pytest.MonkeyPatch, recorded: Read
 ) -> None:
-    spire, peer = objects.spire, SimpleNamespace(trust_domain="client.example")
+    spire = objects.spire
     monkeypatch.setattr(spire, "relationships", list, raising=False)
     monkeypatch.setattr(spire, "foreign_bundle", lambda _: None, raising=False)
     pod(objects, container("spire-controller-manager", running=running()))
@@ -407,9 +418,34 @@ def test_a_missing_relationship_has_the_controller_managers_words(
     objects.log("spire-server-0/spire-controller-manager", line)
     spec = {"className": CLASS_NAME, "trustDomain": "client.example"}
     objects.add("ClusterFederatedTrustDomain", "client-example", spec=spec)
-    (found,) = spire_links.check_relationships(
-        spire, cast(Federation, SimpleNamespace(peers=lambda _: [peer], has_been_made=lambda *_: True))
-    )
+    (found,) = spire_links.check_relationships(spire, federation())
     assert found.evidence.startswith("the controller manager logs: ")
     assert "Failed to create federation relationship" in found.evidence
     assert json.dumps("client.example") in found.evidence
+
+
+def test_an_object_that_the_api_server_does_not_take_is_named_in_its_words(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spire = objects.spire
+    monkeypatch.setattr(spire, "relationships", list, raising=False)
+    rejection = 'failed calling webhook "vclusterfederatedtrustdomain.kb.io": service "spire-webhook" not found'
+    (found,) = spire_links.check_relationships(spire, federation(is_made=False, rejection=rejection))
+    assert found.link == "federation relationship"
+    assert found.sentence == f"the ClusterFederatedTrustDomain for client.example is not taken: {rejection}"
+
+
+def test_a_workload_of_spires_own_without_an_entry_is_put_down_to_the_objects_that_make_it(objects: Objects) -> None:
+    objects.with_spire()
+    controller(objects, "Deployment", "oidc")
+    runs = {**container("oidc", running=running(NOW - 60)), "ready": False}
+    pod(objects, runs, name="oidc-1-x", owner=("ReplicaSet", "oidc-1"))
+    line = (
+        'level=warning msg="Failed to fetch JWKS" error="rpc error: code = PermissionDenied desc = no identity issued"'
+    )
+    for seconds in (30, 10):
+        objects.log("oidc-1-x/oidc", line, at=NOW - seconds)
+    objects.log("spire-server-0/spire-controller-manager", "E1125 12:00:00.0 1 main.go:1] pods is forbidden")
+    (found,) = spire_links.check_components(objects.spire)
+    assert found.sentence.endswith("no identity issued")
+    assert found.cause == f"no ClusterSPIFFEID of the class {CLASS_NAME} selects the namespace spire-server"

@@ -35,6 +35,7 @@ def test_what_there_was_of_a_federation_object_is_recorded_before_it_is_deleted(
         trust_domain="client.example", server_id="spiffe://client.example/spire/server", bundle_document=lambda: "{}"
     )
     spire: Any = SimpleNamespace(
+        class_name="spire-mgmt-spire",
         trust_domain="server.example",
         federates_with=("client.example",),
         cluster=cluster,
@@ -43,6 +44,6 @@ def test_what_there_was_of_a_federation_object_is_recorded_before_it_is_deleted(
     made = Federation([spire, peer], "127.0.0.1", (8440, 8441), tmp_path)
     made.forwards["client.example"] = SimpleNamespace(port=8441)  # type: ignore[assignment]
     made.seed_bundle(spire, peer)
-    name = federated_trust_domain(peer, "", "")["metadata"]["name"]
+    name = federated_trust_domain(peer.trust_domain, "", "")["metadata"]["name"]
     assert cluster.done[:2] == [("record", name), ("delete", name)]
     assert cluster.done[-1] == ("apply", name)
