@@ -24,7 +24,7 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _no_kept_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test hides what another one's run had as secrets."""
-    monkeypatch.setattr(redaction, "_kept", set())
+    monkeypatch.setattr(redaction, "_kept", redaction._Kept())
 
 
 @pytest.fixture
