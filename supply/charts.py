@@ -19,7 +19,8 @@ from supply.images import PREFIX
 
 PATIENCE = 120.0  # seconds for one run of Helm
 RELEASE, NAMESPACE = "spire", "spire-mgmt"
-# Of the variables that Helm reads: where its caches, registries, repositories and plugins are. Others lead it to other clusters.
+# Of the variables that Helm reads, those that say where its caches, registries, repositories and plugins are. Others
+# lead it to other clusters.
 HELM_PLACES = (
     "HELM_CACHE_HOME",
     "HELM_CONFIG_HOME",
