@@ -1,9 +1,11 @@
 """The plugin list; what each one is for stands at its top."""
 
 pytest_plugins = [
-    "fixtures.settings",
-    "fixtures.reporting",
-    "fixtures.ordering",
-    "fixtures.session",
-    "fixtures.resilience",
+    "fixtures.plugins.options",
+    "fixtures.plugins.reporting",
+    "fixtures.plugins.prerequisites",
+    "fixtures.plugins.session",
+    "fixtures.plugins.diagnosis",
+    "fixtures.plugins.upgrade",
+    "fixtures.plugins.resilience",
 ]

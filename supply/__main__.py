@@ -1,13 +1,12 @@
-"""`python -m supply build | images | pin`."""
+"""`python -m supply build | pin | prune`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
-from pathlib import Path
 
-from supply import catalogue, charts, host, plan, programs, versions
+from supply import catalogue, host, plan, programs, prune, versions
 from supply.images import PREFIX
 
 
@@ -23,23 +22,20 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="VERSION",
         help="a further SPIRE version of versions.toml (repeatable)",
     )
-    pulled = commands.add_parser("images", help="list the images that a folder of charts pulls")
-    pulled.add_argument(
-        "--charts", required=True, type=Path, metavar="DIR", help="a checkout of the charts, or its charts/"
-    )
-    pulled.add_argument(
-        "--values", action="append", default=[], type=Path, metavar="FILE", help="Helm values (repeatable)"
-    )
     commands.add_parser("pin", help="renew go.mod and go.sum of supply/modules/ for versions.toml")
+    pruned = commands.add_parser(
+        "prune", help="remove what was built from other pins or sources than those of this checkout"
+    )
+    pruned.add_argument("--dry-run", action="store_true", help="only list it")
     given = parser.parse_args(arguments)
     try:
         if given.command == "pin":
             programs.pin(versions.load())
-        elif given.command == "images":
-            charts.print_images(given.charts, given.values, catalogue.helm())
+        elif given.command == "prune":
+            prune.prune(plan.cache_folder(), host.engine(), print, dry_run=given.dry_run)
         else:
             _build(given.spire)
-    except (plan.BuildError, charts.ChartError) as error:
+    except plan.BuildError as error:
         print(f"supply: {error}", file=sys.stderr)
         return 1
     return 0

@@ -123,11 +123,16 @@ def folders(steps: Sequence[Step], cache: Path) -> dict[str, Path]:
 
 
 @contextmanager
-def _lock(cache: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """One build at a time for each cache; a second one waits for the first."""
+def lock(cache: Path, say: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Only one build, or other use, of a cache at a time: a second one waits and says so; without `say` it is an error.
+
+    Raises `BuildError`.
+    """
     cache.mkdir(parents=True, exist_ok=True)
 
     def busy(owner: str) -> None:
+        if say is None:
+            raise BuildError(f"a build ({owner}) is using {cache}: try again when it has ended")
         say(f"supply: another build ({owner}) is using this cache: waiting for it")
 
     with locked(cache / "lock", f"process {os.getpid()}", busy):
@@ -160,7 +165,7 @@ def build(steps: Sequence[Step], cache: Path, say: Callable[[str], None], worker
     places = folders(steps, cache)
     if all(place.is_dir() for place in places.values()):
         return places
-    with _lock(cache, say):
+    with lock(cache, say):
         _make_missing(steps, places, cache, workers, say)
     return places
 

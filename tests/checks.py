@@ -1,139 +1,131 @@
 """What is true of a working federation, as assertions: asked on a new release, after an upgrade, and of a broken one.
 
-`CHECKS` has them under the names by which the tests depend on each other. All waits are for `soon` seconds at the most: what has
-worked before and is looked at again needs no long one.
+`CHECKS` has them under the names by which the tests depend on each other. What may be on its way is waited for, `timeout`
+seconds at the most: what has worked before needs no long wait. What is then there must be exactly right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import UTC, datetime
 from functools import partial
 
-from fixtures import pods, spiffe, values
-from fixtures.breaking import World
-from fixtures.clusters import Cluster
-from fixtures.federation import Federation
-from fixtures.live import Live, Stretch
-from fixtures.parallel import side_by_side, together
-from fixtures.probe import SUCCESS, Endpoint
-from fixtures.release import SERVER_NAMESPACE, SYSTEM_NAMESPACE
-from fixtures.spiffe import Bundle, Relationship
-from fixtures.spire import AGENT, CSI_DRIVER, OIDC_PROVIDER, Spire
-from fixtures.summaries import table
-from fixtures.traffic import KINDS
-from fixtures.unknown_fields import unknown_fields
-from fixtures.waiting import Condition, Look, wait_for
-from fixtures.workloads import CLIENT_LINES, Demo, Outcome
+from fixtures.core.concurrency import map_concurrently, run_concurrently
+from fixtures.core.waiting import Condition, Look, wait_for
+from fixtures.diagnosis.spire_links import fields_looked_at
+from fixtures.helm import values
+from fixtures.k8s import conditions, failures, pods
+from fixtures.k8s.cluster import Cluster
+from fixtures.resilience.environment import Environment
+from fixtures.spire.api_types import Bundle, bundle
+from fixtures.spire.federation import Federation
+from fixtures.spire.installation import Spire
+from fixtures.spire.layout import AGENT, CSI_DRIVER, OIDC_PROVIDER, SERVER_NAMESPACE, SERVER_POD, SYSTEM_NAMESPACE
+from fixtures.traffic.continuous import ContinuousTraffic, Interval
+from fixtures.traffic.generator import CONNECTION_KINDS
+from fixtures.traffic.summary import table
+from fixtures.upgrade.state import PreservedState
+from fixtures.workloads.demo import CLIENT_LINES, Demo
+from fixtures.workloads.identity_conditions import agents_attested, endpoint_of
+from fixtures.workloads.jobs import JobOutcome
+from fixtures.workloads.probe import SUCCESS_LINE, Endpoint, Identity
 
-SOON = 30.0  # seconds
-# Seconds that a new pod's identity may take: entry, cache and synchronisation a few; a controller manager that was just started
-# anew waits 15 s for the lease of the one before.
-IDENTITY = 20.0
+RECHECK_TIMEOUT = 30.0  # seconds
+# Seconds that a new pod's identity may take: entry, cache and synchronisation a few; a controller manager that was just
+# started again waits 15 s for the lease of the one before.
+IDENTITY_TIMEOUT = 20.0
 # SPIRE polls an endpoint at a quarter of the bundle's refresh hint: every 75 s with the chart's 5 minutes.
-REFRESH = 100.0
+REFRESH_TIMEOUT = 100.0
 
 
-def nodes_are_ready(clusters: Iterable[Cluster]) -> None:
+def nodes_are_ready(clusters: Iterable[Cluster], timeout: float = RECHECK_TIMEOUT) -> None:
     """Every cluster answers and has nodes, all of them ready."""
-    for cluster in clusters:
-        nodes = cluster.core.list_node(_request_timeout=5).items
-        ready = {
-            node.metadata.name: [condition.status for condition in node.status.conditions if condition.type == "Ready"]
-            for node in nodes
-        }
-        assert ready, f"{cluster.label} has no node"
-        assert set(map(tuple, ready.values())) == {("True",)}, f"{cluster.label}: {ready}"
+    map_concurrently(lambda cluster: wait_for(cluster.nodes_ready, timeout), clusters)
 
 
-def components_are_ready(spires: Iterable[Spire], soon: float = SOON) -> None:
+def components_are_ready(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:
     """Every component of SPIRE is ready, an agent and a CSI driver on every node."""
     for spire in spires:
         cluster = spire.cluster
-        nodes = len(cluster.core.list_node().items)
+        nodes = wait_for(cluster.nodes_ready, timeout)
 
         def ready(condition: Condition[int], namespace: str, name: str, cluster: Cluster = cluster) -> int:
-            return wait_for(condition, soon, fails_if=lambda: pods.doomed(cluster, (namespace,), prefix=name))
+            return wait_for(
+                condition, timeout, fails_if=lambda: failures.unrecoverable(cluster, (namespace,), prefix=name)
+            )
 
-        server = pods.stateful_set_ready(cluster, SERVER_NAMESPACE, "spire-server")
+        server = conditions.stateful_set_ready(cluster, SERVER_NAMESPACE, "spire-server")
         count = ready(server, SERVER_NAMESPACE, "spire-server")
         assert count >= 1, f"{cluster.label}: StatefulSet spire-server has no replica"
         for name in (AGENT, CSI_DRIVER):
-            found = ready(pods.daemon_set_ready(cluster, SYSTEM_NAMESPACE, name), SYSTEM_NAMESPACE, name)
+            found = ready(conditions.daemon_set_ready(cluster, SYSTEM_NAMESPACE, name), SYSTEM_NAMESPACE, name)
             assert found == nodes, f"{cluster.label}: {found} of {name} for {nodes} nodes"
         if values.at(spire.values, "spiffe-oidc-discovery-provider.enabled") is not False:
-            provider = pods.deployment_available(cluster, SERVER_NAMESPACE, OIDC_PROVIDER)
+            provider = conditions.deployment_available(cluster, SERVER_NAMESPACE, OIDC_PROVIDER)
             count = ready(provider, SERVER_NAMESPACE, OIDC_PROVIDER)
             assert count >= 1, f"{cluster.label}: Deployment {OIDC_PROVIDER} has no replica"
-        containers = server_containers(spire)
-        assert containers.get("spire-controller-manager") is True, f"{cluster.label}: {containers}"
+        # Ready with the pod, unless it was started again since.
+        wait_for(pods.containers_ready(cluster, SERVER_NAMESPACE, SERVER_POD, "spire-controller-manager"), timeout)
 
 
-def server_containers(spire: Spire) -> dict[str, bool]:
-    """The containers of the server's pod, and whether they are ready."""
-    pod = spire.cluster.core.read_namespaced_pod("spire-server-0", SERVER_NAMESPACE)
-    return {status.name: status.ready for status in pod.status.container_statuses}
-
-
-def fields_are_known(spires: Iterable[Spire]) -> None:
+def fields_are_known(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:
     """The API server knows every field of what is installed: what it does not know it leaves out, and only warns."""
     spires = list(spires)
-    for spire, unknown in zip(spires, side_by_side(unknown_fields, spires), strict=True):
+    looks = map_concurrently(lambda spire: wait_for(fields_looked_at(spire), timeout), spires)
+    for spire, unknown in zip(spires, looks, strict=True):
         assert not unknown, f"{spire.cluster.label}: {unknown}"
 
 
-def agents_have_attested(spires: Iterable[Spire]) -> None:
+def agents_have_attested(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:
     """An agent of every node has attested by its projected service account token."""
-    spires = list(spires)
-    for spire, agents in zip(spires, side_by_side(Spire.agents, spires), strict=True):
+
+    def check(spire: Spire) -> None:
+        agents = wait_for(agents_attested(spire, wait_for(spire.cluster.nodes_ready, timeout)), timeout)
+        # How an agent has attested, and that it is banned, stays so.
         assert {agent.attestation_type for agent in agents} == {"k8s_psat"}, f"{spire.cluster.label}: {agents}"
         banned = [agent.spiffe_id for agent in agents if agent.banned]
         assert not banned, f"{spire.cluster.label}: banned: {banned}"
         prefix = f"spiffe://{spire.trust_domain}/spire/agent/k8s_psat/"
-        assert all(agent.spiffe_id.startswith(prefix) for agent in agents), agents
-        assert len(agents) >= len(spire.cluster.core.list_node().items), f"{spire.cluster.label}: {agents}"
+        assert all(agent.spiffe_id.startswith(prefix) for agent in agents), f"{spire.cluster.label}: {agents}"
+
+    map_concurrently(check, spires)
 
 
 def endpoint_is_its_owners(endpoint: Endpoint, owner: Spire) -> None:
-    """What a bundle endpoint showed is its owner's SPIFFE ID and bundle, with keys of both kinds."""
+    """What a bundle endpoint presented is its owner's SPIFFE ID, and its bundle has keys of both kinds."""
+    # Both stay as they are, and that the keys are the owner's was waited for (`endpoint_of`).
     assert endpoint.spiffe_id == owner.server_id
-    served = spiffe.bundle(endpoint.document)
+    served = bundle(endpoint.document)
     assert served.x509_authorities, f"{owner.trust_domain} serves no x509-svid key: {served}"
     assert served.jwt_authorities, f"{owner.trust_domain} serves no jwt-svid key: {served}"
-    assert served.same_keys(owner.bundle()), f"{owner.trust_domain} serves {served}, and shows {owner.bundle()}"
 
 
-def relationships_are_exact(federated: Federation) -> None:
+def relationships_are_exact(federation: Federation, timeout: float = RECHECK_TIMEOUT) -> None:
     """`federation list` shows a relationship with every peer, right in all it says, and no other."""
-    spires = federated.spires.values()
-    for spire, listed in zip(spires, side_by_side(Spire.relationships, spires), strict=True):
-        expected = [
-            Relationship(peer.trust_domain, federated.endpoint_url(peer.trust_domain), "https_spiffe", peer.server_id)
-            for peer in federated.peers(spire)
-        ]
-        assert listed == expected, f"{spire.cluster.label}: federation list shows {listed}, and not {expected}"
+    map_concurrently(lambda spire: wait_for(federation.listed(spire), timeout), federation.spires.values())
 
 
-def foreign_bundles_agree(federated: Federation, soon: float = REFRESH) -> None:
+def foreign_bundles_agree(federation: Federation, timeout: float = REFRESH_TIMEOUT) -> None:
     """What a server stores of its peer is what the peer shows, once SPIRE has had the time to look."""
-    side_by_side(lambda pair: wait_for(agreement(*pair), soon), federated.pairs)
+    map_concurrently(lambda pair: wait_for(agreement(*pair), timeout), federation.pairs)
 
 
 def agreement(spire: Spire, peer: Spire) -> Condition[Bundle]:
     """The bundle that a server stores of its peer has the authorities that the peer shows."""
 
     def look() -> Look[Bundle]:
-        stored, shown = together(partial(spire.foreign_bundle, peer.trust_domain), peer.bundle)
+        stored, shown = run_concurrently(partial(spire.foreign_bundle, peer.trust_domain), peer.bundle)
         return Look(stored if stored.same_keys(shown) else None, f"stored: {stored}; shown by its owner: {shown}")
 
     return Condition(f"{spire.cluster.label}: {peer.trust_domain}'s bundle as its owner shows it", look)
 
 
-def entries_federate(demo: Demo, soon: float = SOON) -> None:
+def entries_federate(demo: Demo, timeout: float = RECHECK_TIMEOUT) -> None:
     """Every pod of the demo has an entry of its own, with the bundles of all that its trust domain federates with.
 
     An entry is made once the bundles that it names are there, for pods that exist.
     """
-    side_by_side(lambda probe: wait_for(_entries(probe.spire, demo.namespace), soon), demo.probes.values())
+    map_concurrently(lambda probe: wait_for(_entries(probe.spire, demo.namespace), timeout), demo.probes.values())
 
 
 def _entries(spire: Spire, namespace: str) -> Condition[int]:
@@ -157,58 +149,94 @@ def _entries(spire: Spire, namespace: str) -> Condition[int]:
     return Condition(f"{spire.cluster.label}: an entry that federates for every pod in {namespace}", look)
 
 
-def call_succeeded(outcome: Outcome) -> None:
+def call_succeeded(outcome: JobOutcome) -> None:
     """The client's Job completed, and its log tells the tutorial's story."""
+    # Of a Job that has ended neither changes.
     assert outcome.ended == "Complete", outcome.log
-    assert outcome.lines == (*CLIENT_LINES, SUCCESS)
+    assert outcome.lines == (*CLIENT_LINES, SUCCESS_LINE)
 
 
-def traffic_was_unharmed(live: Live, stretch: Stretch, *kinds: str) -> None:
-    """No request of these kinds (all, where none is named) that began in the stretch failed, and there were some."""
-    for summary in live.summaries(stretch):
-        if summary.kind in (kinds or KINDS):
+def only_what_changed_was_replaced(before: PreservedState, after: PreservedState, changed: Collection[str]) -> None:
+    """The pods of the workloads whose template an upgrade changed are other ones, and those of the others the same.
+
+    `changed` are the names of those whose template is another one in the release's manifests. Where it differs from the
+    old one only in what the API server fills in by itself, it is the same to the API server, and the pods stay.
+    """
+    # Nothing to wait for: an upgrade ends once all pods are of the newest template.
+    for name, old in before.workloads.items():
+        new = after.workloads[name]
+        if name in changed and new.template != old.template:
+            assert not new.pods & old.pods, f"{name}: its pod template changed, and these pods are the old ones"
+        else:
+            assert new.pods == old.pods, f"{name}: its pod template did not change, and its pods did"
+
+
+def svid_is_current(before: Identity, now: Identity, agents: tuple[PreservedState, PreservedState]) -> None:
+    """A workload's X.509-SVID has not expired, and is a new one where the agents were replaced: they keep it in memory.
+
+    `agents` are the states of its cluster before and now. Of the same agents it may be the old one or a renewed one.
+    """
+    assert datetime.fromisoformat(now.x509_not_after) > datetime.now(UTC)
+    old, new = (state.workloads[AGENT].pods for state in agents)
+    if not old & new:
+        assert now.x509_serial != before.x509_serial, "the agent is a new one, and the X.509-SVID is the old one"
+
+
+def traffic_was_unharmed(traffic: ContinuousTraffic, interval: Interval, *kinds: str) -> None:
+    """No request of these kinds (all, where none is named) that began in the stretch failed, and there were some.
+
+    All of them have ended before they are counted (`ContinuousTraffic.summaries`).
+    """
+    for summary in traffic.summaries(interval):
+        if summary.kind in (kinds or CONNECTION_KINDS):
             told = "\n".join(table([summary]))
             assert summary.sent > 0, told
             assert summary.failed == 0, told
 
 
-def traffic_failed_at(live: Live, stretch: Stretch, kind: str, stages: set[str]) -> None:
+def traffic_failed_at(traffic: ContinuousTraffic, interval: Interval, kind: str, stages: set[str]) -> None:
     """Requests of this kind that began in the stretch failed, and at no other stage than these."""
-    summary = live.of(stretch, kind)
+    summary = traffic.of(interval, kind)
     told = "\n".join(table([summary]))
     assert summary.failed > 0, told
     assert set(summary.stages) <= stages, told
 
 
-def endpoints_are_their_owners(federated: Federation, ask: Callable[[Spire, Spire], Endpoint]) -> None:
-    """What every peer's bundle endpoint shows (`ask(spire, peer)`) is its owner's, asked from every other side."""
-    side_by_side(lambda pair: endpoint_is_its_owners(ask(*pair), pair[1]), federated.pairs)
+def endpoints_are_their_owners(federation: Federation, ask: Callable[[Spire, Spire], Endpoint]) -> None:
+    """What every peer's bundle endpoint shows is its owner's, asked from every other side.
+
+    `ask(spire, peer)` waits until its endpoint serves the peer's keys (`endpoint_of`), and returns what it showed.
+    """
+    map_concurrently(lambda pair: endpoint_is_its_owners(ask(*pair), pair[1]), federation.pairs)
 
 
-def _endpoints(world: World, _soon: float) -> None:
+def _endpoints(environment: Environment, timeout: float) -> None:
     def ask(spire: Spire, peer: Spire) -> Endpoint:
-        return world.demo.probes[spire.trust_domain].endpoint(world.federation.endpoint_url(peer.trust_domain))
+        url = environment.federation.endpoint_url(peer.trust_domain)
+        return wait_for(endpoint_of(environment.demo.probes[spire.trust_domain], peer, url), timeout)
 
-    endpoints_are_their_owners(world.federation, ask)
+    endpoints_are_their_owners(environment.federation, ask)
 
 
-def _success(world: World, soon: float) -> None:
+def _success(environment: Environment, timeout: float) -> None:
     # A pod of its own, as in the tutorial: what old pods hold would hide that new ones get nothing.
-    identity = max(soon, IDENTITY)
+    identity = max(timeout, IDENTITY_TIMEOUT)
     call_succeeded(
-        world.demo.call("client-again", whole=False, IDENTITY_TIMEOUT=f"{identity:.0f}s", REQUEST_TIMEOUT="5s")
+        environment.demo.call(
+            "client-again", wait_for_job=False, IDENTITY_TIMEOUT=f"{identity:.0f}s", REQUEST_TIMEOUT="5s"
+        )
     )
 
 
-CHECKS: Mapping[str, Callable[[World, float], None]] = {
-    "nodes ready": lambda world, _: nodes_are_ready(world.stage.clusters),
-    "spire ready": lambda world, soon: components_are_ready(world.stage.spires, soon),
-    "fields known": lambda world, _: fields_are_known(world.stage.spires),
-    "agents attested": lambda world, _: agents_have_attested(world.stage.spires),
-    "federation list": lambda world, _: relationships_are_exact(world.federation),
-    "foreign bundles": lambda world, soon: foreign_bundles_agree(world.federation, soon),
-    "entries federate": lambda world, soon: entries_federate(world.demo, soon),
+CHECKS: Mapping[str, Callable[[Environment, float], None]] = {
+    "nodes ready": lambda environment, timeout: nodes_are_ready(environment.testbed.clusters, timeout),
+    "spire ready": lambda environment, timeout: components_are_ready(environment.testbed.spires, timeout),
+    "fields known": lambda environment, timeout: fields_are_known(environment.testbed.spires, timeout),
+    "agents attested": lambda environment, timeout: agents_have_attested(environment.testbed.spires, timeout),
+    "federation list": lambda environment, timeout: relationships_are_exact(environment.federation, timeout),
+    "foreign bundles": lambda environment, timeout: foreign_bundles_agree(environment.federation, timeout),
+    "entries federate": lambda environment, timeout: entries_federate(environment.demo, timeout),
     "endpoints": _endpoints,
-    "demo server": lambda world, soon: world.demo.wait_server(soon),
+    "demo server": lambda environment, timeout: environment.demo.wait_server(timeout),
     "success": _success,
 }

@@ -13,13 +13,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from fixtures.authorities import Authorities
-from fixtures.breaking import Thing, World, applied, closed, led_astray, paused, released, unrouted
-from fixtures.federation import RESOURCE, object_name
-from fixtures.release import SERVER_NAMESPACE, SYSTEM_NAMESPACE
-from fixtures.spire import AGENT, CLASS_NAME, CSI_DRIVER, OIDC_PROVIDER, Spire
+from fixtures.resilience.disruptions import close_forward, drop_packets, install_variant, pause_nodes, redirect_forward
+from fixtures.resilience.environment import Environment
+from fixtures.resilience.objects import KubernetesObject, apply_object
+from fixtures.spire.authorities import Authorities
+from fixtures.spire.federation import RESOURCE, object_name
+from fixtures.spire.installation import Spire
+from fixtures.spire.layout import AGENT, CLASS_NAME, CSI_DRIVER, OIDC_PROVIDER, SERVER_NAMESPACE, SYSTEM_NAMESPACE
 
-Inject = Callable[[World, ExitStack], None]
+Inject = Callable[[Environment, ExitStack], None]
 CLUSTER_SPIFFE_IDS = "clusterspiffeids.spire.spiffe.io"
 # What a fault that is already met by the installation itself is caught by.
 INSTALLATION = "installation"
@@ -66,21 +68,21 @@ def fault(kind: str, check: str, reason: str, link: str, sentence: str) -> Calla
     return add
 
 
-def federation_object(spire: Spire, peer: Spire) -> Thing:
+def federation_object(spire: Spire, peer: Spire) -> KubernetesObject:
     """The ClusterFederatedTrustDomain with which a cluster federates with a peer."""
-    return Thing(spire.cluster, RESOURCE, object_name(peer.trust_domain))
+    return KubernetesObject(spire.cluster, RESOURCE, object_name(peer.trust_domain))
 
 
-def default_cluster_spiffe_id(spire: Spire) -> Thing:
+def default_cluster_spiffe_id(spire: Spire) -> KubernetesObject:
     """The ClusterSPIFFEID from which the demo's pods have their entries."""
     found = spire.cluster.custom.list_cluster_custom_object("spire.spiffe.io", "v1alpha1", "clusterspiffeids")["items"]
     (name,) = (item["metadata"]["name"] for item in found if item["spec"].get("federatesWith"))
-    return Thing(spire.cluster, CLUSTER_SPIFFE_IDS, name)
+    return KubernetesObject(spire.cluster, CLUSTER_SPIFFE_IDS, name)
 
 
-def demo_server(world: World) -> Thing:
+def demo_server(environment: Environment) -> KubernetesObject:
     """The demo server's Deployment."""
-    return Thing(world.server.cluster, "deployments.apps", "server", world.demo.namespace)
+    return KubernetesObject(environment.server.cluster, "deployments.apps", "server", environment.demo.namespace)
 
 
 def pod_spec(**changed: Any) -> dict[str, Any]:
@@ -88,20 +90,20 @@ def pod_spec(**changed: Any) -> dict[str, Any]:
     return {"spec": {"template": {"spec": changed}}}
 
 
-def changed_server(world: World, mend: ExitStack, **changed: Any) -> None:
+def changed_server(environment: Environment, undo: ExitStack, **changed: Any) -> None:
     """Change fields of the demo server's container."""
-    thing = demo_server(world)
+    thing = demo_server(environment)
     before = thing.read()["spec"]["template"]["spec"]["containers"][0]
-    mend.callback(world.demo.reconnect)
-    thing.change(mend, pod_spec(containers=[before | changed]))
+    undo.callback(environment.demo.reconnect)
+    thing.change(undo, pod_spec(containers=[before | changed]))
 
 
 # Live objects: the federation
 
 
 @fault("objects", *NOT_LISTED, "no ClusterFederatedTrustDomain for it")
-def federation_object_deleted(world: World, mend: ExitStack) -> None:
-    federation_object(world.client, world.server).delete(mend)
+def federation_object_deleted(environment: Environment, undo: ExitStack) -> None:
+    federation_object(environment.client, environment.server).delete(undo)
 
 
 @fault(
@@ -111,18 +113,18 @@ def federation_object_deleted(world: World, mend: ExitStack) -> None:
     "federation relationship",
     r"none with .*no ClusterFederatedTrustDomain",
 )
-def federation_object_deleted_on_the_servers_side(world: World, mend: ExitStack) -> None:
-    federation_object(world.server, world.client).delete(mend)
+def federation_object_deleted_on_the_servers_side(environment: Environment, undo: ExitStack) -> None:
+    federation_object(environment.server, environment.client).delete(undo)
 
 
 @fault("objects", *NOT_LISTED, "has no class name")
-def federation_object_without_class_name(world: World, mend: ExitStack) -> None:
-    federation_object(world.client, world.server).change(mend, {"spec": {"className": None}})
+def federation_object_without_class_name(environment: Environment, undo: ExitStack) -> None:
+    federation_object(environment.client, environment.server).change(undo, {"spec": {"className": None}})
 
 
 @fault("objects", *NOT_LISTED, "has the class name somebody-elses")
-def federation_object_of_another_class(world: World, mend: ExitStack) -> None:
-    federation_object(world.client, world.server).change(mend, {"spec": {"className": "somebody-elses"}})
+def federation_object_of_another_class(environment: Environment, undo: ExitStack) -> None:
+    federation_object(environment.client, environment.server).change(undo, {"spec": {"className": "somebody-elses"}})
 
 
 @fault(
@@ -132,9 +134,9 @@ def federation_object_of_another_class(world: World, mend: ExitStack) -> None:
     "federation relationship",
     "its profile is https_web, and not https_spiffe",
 )
-def https_web_where_https_spiffe_is_meant(world: World, mend: ExitStack) -> None:
+def https_web_where_https_spiffe_is_meant(environment: Environment, undo: ExitStack) -> None:
     profile = {"type": "https_web", "endpointSPIFFEID": None}
-    federation_object(world.client, world.server).change(mend, {"spec": {"bundleEndpointProfile": profile}})
+    federation_object(environment.client, environment.server).change(undo, {"spec": {"bundleEndpointProfile": profile}})
 
 
 @fault(
@@ -144,15 +146,15 @@ def https_web_where_https_spiffe_is_meant(world: World, mend: ExitStack) -> None
     "endpoint identity",
     r"presents spiffe://\S+/spire/server, and spiffe://\S+/spire/impostor is expected",
 )
-def wrong_endpoint_spiffe_id(world: World, mend: ExitStack) -> None:
-    profile = {"endpointSPIFFEID": f"spiffe://{world.server.trust_domain}/spire/impostor"}
-    federation_object(world.client, world.server).change(mend, {"spec": {"bundleEndpointProfile": profile}})
+def wrong_endpoint_spiffe_id(environment: Environment, undo: ExitStack) -> None:
+    profile = {"endpointSPIFFEID": f"spiffe://{environment.server.trust_domain}/spire/impostor"}
+    federation_object(environment.client, environment.server).change(undo, {"spec": {"bundleEndpointProfile": profile}})
 
 
 @fault("objects", "federation list", r":1'", "endpoint reachable", "its endpoint https://.*:1 refuses connections")
-def endpoint_url_with_a_wrong_port(world: World, mend: ExitStack) -> None:
-    url = f"https://{world.federation.address}:1"
-    federation_object(world.client, world.server).change(mend, {"spec": {"bundleEndpointURL": url}})
+def endpoint_url_with_a_wrong_port(environment: Environment, undo: ExitStack) -> None:
+    url = f"https://{environment.federation.address}:1"
+    federation_object(environment.client, environment.server).change(undo, {"spec": {"bundleEndpointURL": url}})
 
 
 @fault(
@@ -162,15 +164,17 @@ def endpoint_url_with_a_wrong_port(world: World, mend: ExitStack) -> None:
     "endpoint identity",
     r"presents spiffe://client\S+/spire/server, and spiffe://server\S+/spire/server is expected",
 )
-def endpoint_url_of_ones_own_endpoint(world: World, mend: ExitStack) -> None:
-    url = world.federation.endpoint_url(world.client.trust_domain)
-    federation_object(world.client, world.server).change(mend, {"spec": {"bundleEndpointURL": url}})
+def endpoint_url_of_ones_own_endpoint(environment: Environment, undo: ExitStack) -> None:
+    url = environment.federation.endpoint_url(environment.client.trust_domain)
+    federation_object(environment.client, environment.server).change(undo, {"spec": {"bundleEndpointURL": url}})
 
 
 @fault("objects", "foreign bundles", "stores no bundle of", "bundle present", "the server stores no bundle of")
-def foreign_bundle_deleted(world: World, mend: ExitStack) -> None:
-    mend.callback(world.federation.seed, world.client, world.server)
-    world.client.server("bundle", "delete", "-mode", "dissociate", "-id", f"spiffe://{world.server.trust_domain}")
+def foreign_bundle_deleted(environment: Environment, undo: ExitStack) -> None:
+    undo.callback(environment.federation.seed_bundle, environment.client, environment.server)
+    environment.client.server(
+        "bundle", "delete", "-mode", "dissociate", "-id", f"spiffe://{environment.server.trust_domain}"
+    )
 
 
 @fault(
@@ -180,10 +184,10 @@ def foreign_bundle_deleted(world: World, mend: ExitStack) -> None:
     "bundle fresh",
     "is not what its owner shows: it lacks .*; it still has",
 )
-def wrong_bundle_stored(world: World, mend: ExitStack) -> None:
-    mend.callback(world.federation.seed, world.client, world.server)
-    wrong = world.client.bundle_document()
-    world.client.store_bundle(world.server.trust_domain, wrong)
+def wrong_bundle_stored(environment: Environment, undo: ExitStack) -> None:
+    undo.callback(environment.federation.seed_bundle, environment.client, environment.server)
+    wrong = environment.client.bundle_document()
+    environment.client.store_bundle(environment.server.trust_domain, wrong)
 
 
 @fault(
@@ -193,54 +197,54 @@ def wrong_bundle_stored(world: World, mend: ExitStack) -> None:
     "endpoint reachable",
     "bundle here is .* its endpoint .* refuses connections",
 )
-def keys_rotated_while_the_endpoint_was_away(world: World, mend: ExitStack) -> None:
-    mend.callback(world.client.refresh, world.server.trust_domain)
-    closed(mend, world.federation.forwards[world.server.trust_domain])
-    Authorities(world.server, "jwt").prepare()
+def keys_rotated_while_the_endpoint_was_away(environment: Environment, undo: ExitStack) -> None:
+    undo.callback(environment.client.refresh, environment.server.trust_domain)
+    close_forward(undo, environment.federation.forwards[environment.server.trust_domain])
+    Authorities(environment.server, "jwt").prepare()
 
 
 # Live objects: identities
 
 
 @fault("objects", *NOT_FEDERATED, "entry of pod .* does not federate with")
-def second_cluster_spiffe_id_without_federation(world: World, mend: ExitStack) -> None:
+def second_cluster_spiffe_id_without_federation(environment: Environment, undo: ExitStack) -> None:
     """What is marked `fallback` does not count beside it (charts from 0.24 on)."""
-    template = default_cluster_spiffe_id(world.server).read()["spec"]["spiffeIDTemplate"]
-    selector = {"matchLabels": {"kubernetes.io/metadata.name": world.demo.namespace}}
+    template = default_cluster_spiffe_id(environment.server).read()["spec"]["spiffeIDTemplate"]
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": environment.demo.namespace}}
     spec = {"className": CLASS_NAME, "spiffeIDTemplate": template, "namespaceSelector": selector}
     kind = {"apiVersion": "spire.spiffe.io/v1alpha1", "kind": "ClusterSPIFFEID"}
-    applied(mend, world.server.cluster, {**kind, "metadata": {"name": "second"}, "spec": spec})
-    default_cluster_spiffe_id(world.server).change(mend, {"spec": {"fallback": True}})
+    apply_object(undo, environment.server.cluster, {**kind, "metadata": {"name": "second"}, "spec": spec})
+    default_cluster_spiffe_id(environment.server).change(undo, {"spec": {"fallback": True}})
 
 
 @fault("objects", *NOT_FEDERATED, "entry of pod .* does not federate with")
-def federates_with_emptied(world: World, mend: ExitStack) -> None:
-    default_cluster_spiffe_id(world.client).change(mend, {"spec": {"federatesWith": None}})
+def federates_with_emptied(environment: Environment, undo: ExitStack) -> None:
+    default_cluster_spiffe_id(environment.client).change(undo, {"spec": {"federatesWith": None}})
 
 
 @fault("objects", *NO_ENTRY)
-def cluster_spiffe_id_of_another_class(world: World, mend: ExitStack) -> None:
-    default_cluster_spiffe_id(world.server).change(mend, {"spec": {"className": "somebody-elses"}})
+def cluster_spiffe_id_of_another_class(environment: Environment, undo: ExitStack) -> None:
+    default_cluster_spiffe_id(environment.server).change(undo, {"spec": {"className": "somebody-elses"}})
 
 
 @fault("objects", *NO_ENTRY)
-def cluster_spiffe_id_deleted(world: World, mend: ExitStack) -> None:
-    default_cluster_spiffe_id(world.client).delete(mend)
+def cluster_spiffe_id_deleted(environment: Environment, undo: ExitStack) -> None:
+    default_cluster_spiffe_id(environment.client).delete(undo)
 
 
 @fault("objects", *NO_ENTRY)
-def namespace_not_selected(world: World, mend: ExitStack) -> None:
-    others = [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": [world.demo.namespace]}]
+def namespace_not_selected(environment: Environment, undo: ExitStack) -> None:
+    others = [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": [environment.demo.namespace]}]
     selector = {"namespaceSelector": {"matchExpressions": others}}
-    default_cluster_spiffe_id(world.server).change(mend, {"spec": selector})
+    default_cluster_spiffe_id(environment.server).change(undo, {"spec": selector})
 
 
 @fault("objects", "agents attested", "banned: ", "agent attested", "banned: spiffe://")
-def agent_banned(world: World, mend: ExitStack) -> None:
-    (agent,) = world.client.agents()
-    mend.callback(world.client.restart, AGENT)
-    mend.callback(world.client.server, "agent", "evict", "-spiffeID", agent.spiffe_id)
-    world.client.server("agent", "ban", "-spiffeID", agent.spiffe_id)
+def agent_banned(environment: Environment, undo: ExitStack) -> None:
+    (agent,) = environment.client.agents()
+    undo.callback(environment.client.restart, AGENT)
+    undo.callback(environment.client.server, "agent", "evict", "-spiffeID", agent.spiffe_id)
+    environment.client.server("agent", "ban", "-spiffeID", agent.spiffe_id)
 
 
 # Live objects: components
@@ -253,15 +257,15 @@ def agent_banned(world: World, mend: ExitStack) -> None:
     "component ready",
     "StatefulSet spire-server/spire-server has 0 of 1 ready",
 )
-def server_scaled_to_nothing(world: World, mend: ExitStack) -> None:
-    _without_replicas(world.server, "statefulsets.apps", "spire-server", mend)
+def server_scaled_to_nothing(environment: Environment, undo: ExitStack) -> None:
+    _without_replicas(environment.server, "statefulsets.apps", "spire-server", undo)
 
 
 @fault(
     "objects", "spire ready", "spire-agent", "component ready", "DaemonSet spire-system/spire-agent has 0 of 1 ready"
 )
-def agents_on_no_node(world: World, mend: ExitStack) -> None:
-    _on_no_node(world.client, AGENT, mend)
+def agents_on_no_node(environment: Environment, undo: ExitStack) -> None:
+    _on_no_node(environment.client, AGENT, undo)
 
 
 @fault(
@@ -271,14 +275,14 @@ def agents_on_no_node(world: World, mend: ExitStack) -> None:
     "component ready",
     "DaemonSet spire-system/spire-spiffe-csi-driver has 0 of 1 ready",
 )
-def csi_drivers_on_no_node(world: World, mend: ExitStack) -> None:
-    _on_no_node(world.server, CSI_DRIVER, mend)
+def csi_drivers_on_no_node(environment: Environment, undo: ExitStack) -> None:
+    _on_no_node(environment.server, CSI_DRIVER, undo)
 
 
-def _on_no_node(spire: Spire, name: str, mend: ExitStack) -> None:
-    mend.callback(spire.wait_ready)
-    daemon_set = Thing(spire.cluster, "daemonsets.apps", name, SYSTEM_NAMESPACE)
-    daemon_set.change(mend, pod_spec(nodeSelector=NOWHERE))
+def _on_no_node(spire: Spire, name: str, undo: ExitStack) -> None:
+    undo.callback(spire.wait_ready)
+    daemon_set = KubernetesObject(spire.cluster, "daemonsets.apps", name, SYSTEM_NAMESPACE)
+    daemon_set.change(undo, pod_spec(nodeSelector=NOWHERE))
 
 
 @fault(
@@ -288,24 +292,24 @@ def _on_no_node(spire: Spire, name: str, mend: ExitStack) -> None:
     "component ready",
     f"Deployment spire-server/{OIDC_PROVIDER} has 0 of 1 ready",
 )
-def oidc_provider_scaled_to_nothing(world: World, mend: ExitStack) -> None:
-    _without_replicas(world.client, "deployments.apps", OIDC_PROVIDER, mend)
+def oidc_provider_scaled_to_nothing(environment: Environment, undo: ExitStack) -> None:
+    _without_replicas(environment.client, "deployments.apps", OIDC_PROVIDER, undo)
 
 
-def _without_replicas(spire: Spire, kind: str, name: str, mend: ExitStack) -> None:
-    mend.callback(spire.wait_ready)
-    Thing(spire.cluster, kind, name, SERVER_NAMESPACE).change(mend, {"spec": {"replicas": 0}})
+def _without_replicas(spire: Spire, kind: str, name: str, undo: ExitStack) -> None:
+    undo.callback(spire.wait_ready)
+    KubernetesObject(spire.cluster, kind, name, SERVER_NAMESPACE).change(undo, {"spec": {"replicas": 0}})
 
 
 @fault("objects", "spire ready", "has no image: .*nowhere", "component ready", "has no image: .*nowhere")
-def controller_manager_without_image(world: World, mend: ExitStack) -> None:
-    mend.callback(world.client.wait_ready)
-    server = Thing(world.client.cluster, "statefulsets.apps", "spire-server", SERVER_NAMESPACE)
+def controller_manager_without_image(environment: Environment, undo: ExitStack) -> None:
+    undo.callback(environment.client.wait_ready)
+    server = KubernetesObject(environment.client.cluster, "statefulsets.apps", "spire-server", SERVER_NAMESPACE)
     containers = server.read()["spec"]["template"]["spec"]["containers"]
     for each in containers:
         if each["name"] == "spire-controller-manager":
             each["image"] = "localhost/nowhere:0"
-    server.change(mend, pod_spec(containers=containers))
+    server.change(undo, pod_spec(containers=containers))
 
 
 # Live objects: the demo
@@ -318,35 +322,35 @@ def controller_manager_without_image(world: World, mend: ExitStack) -> None:
     "audience",
     "the server accepts .*/other, and the token is for .*/default",
 )
-def server_of_another_audience(world: World, mend: ExitStack) -> None:
-    audience = f"spiffe://{world.server.trust_domain}/other"
-    changed_server(world, mend, env=_environment(world, SERVER_AUDIENCE=audience))
-    world.demo.reconnect()
+def server_of_another_audience(environment: Environment, undo: ExitStack) -> None:
+    audience = f"spiffe://{environment.server.trust_domain}/other"
+    changed_server(environment, undo, env=_environment(environment, SERVER_AUDIENCE=audience))
+    environment.demo.reconnect()
 
 
 @fault(
     "objects", "success", "unexpected ID", "TLS", r"the server presents \S+/sa/other, and \S+/sa/default is expected"
 )
-def server_under_another_service_account(world: World, mend: ExitStack) -> None:
-    namespace = world.demo.namespace
+def server_under_another_service_account(environment: Environment, undo: ExitStack) -> None:
+    namespace = environment.demo.namespace
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "other", "namespace": namespace}}
-    applied(mend, world.server.cluster, account)
-    mend.callback(world.demo.reconnect)
+    apply_object(undo, environment.server.cluster, account)
+    undo.callback(environment.demo.reconnect)
     # Kubernetes keeps the name under its old key too.
-    demo_server(world).change(mend, pod_spec(serviceAccountName="other", serviceAccount="other"))
-    world.demo.reconnect()
+    demo_server(environment).change(undo, pod_spec(serviceAccountName="other", serviceAccount="other"))
+    environment.demo.reconnect()
 
 
 @fault("objects", "demo server", "has no image: .*nowhere", "server reachable", "has no image: .*nowhere")
-def server_without_image(world: World, mend: ExitStack) -> None:
-    _alone(world, mend)
-    changed_server(world, mend, image="localhost/nowhere:0")
+def server_without_image(environment: Environment, undo: ExitStack) -> None:
+    _alone(environment, undo)
+    changed_server(environment, undo, image="localhost/nowhere:0")
 
 
 @fault("objects", "demo server", r"crashes .*[\s\S]*unable to listen", "server reachable", "crashes")
-def server_that_crashes(world: World, mend: ExitStack) -> None:
-    _alone(world, mend)
-    changed_server(world, mend, env=_environment(world, READY_ADDRESS="nonsense"))
+def server_that_crashes(environment: Environment, undo: ExitStack) -> None:
+    _alone(environment, undo)
+    changed_server(environment, undo, env=_environment(environment, READY_ADDRESS="nonsense"))
 
 
 @fault(
@@ -356,60 +360,62 @@ def server_that_crashes(world: World, mend: ExitStack) -> None:
     "server reachable",
     "may not create its pods: .*forbidden",
 )
-def server_refused_by_pod_security(world: World, mend: ExitStack) -> None:
-    namespace = Thing(world.server.cluster, "namespaces", world.demo.namespace)
-    namespace.change(mend, {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}})
-    _alone(world, mend)
-    changed_server(world, mend, securityContext={"privileged": True})
+def server_refused_by_pod_security(environment: Environment, undo: ExitStack) -> None:
+    namespace = KubernetesObject(environment.server.cluster, "namespaces", environment.demo.namespace)
+    namespace.change(undo, {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}})
+    _alone(environment, undo)
+    changed_server(environment, undo, securityContext={"privileged": True})
 
 
 @fault("objects", "demo server", "running, not ready", "CSI socket", "has no ready pod: .*running, not ready")
-def server_that_looks_for_the_socket_elsewhere(world: World, mend: ExitStack) -> None:
-    _alone(world, mend)
+def server_that_looks_for_the_socket_elsewhere(environment: Environment, undo: ExitStack) -> None:
+    _alone(environment, undo)
     changed_server(
-        world, mend, env=_environment(world, SPIFFE_ENDPOINT_SOCKET="unix:///spiffe-workload-api/agent.sock")
+        environment,
+        undo,
+        env=_environment(environment, SPIFFE_ENDPOINT_SOCKET="unix:///spiffe-workload-api/agent.sock"),
     )
 
 
 @fault("objects", "success", "unable to issue request", "server reachable", "Service .*/server-service leads to no pod")
-def service_that_selects_nothing(world: World, mend: ExitStack) -> None:
+def service_that_selects_nothing(environment: Environment, undo: ExitStack) -> None:
     # A forward keeps the pod that it was opened to.
-    mend.callback(world.demo.forward.interrupt)
-    service = Thing(world.server.cluster, "services", "server-service", world.demo.namespace)
-    service.change(mend, {"spec": {"selector": {"app": "nothing"}}})
-    world.demo.forward.interrupt()
+    undo.callback(environment.demo.forward.interrupt)
+    service = KubernetesObject(environment.server.cluster, "services", "server-service", environment.demo.namespace)
+    service.change(undo, {"spec": {"selector": {"app": "nothing"}}})
+    environment.demo.forward.interrupt()
 
 
-def _environment(world: World, **changed: str) -> list[dict[str, str]]:
-    before = demo_server(world).read()["spec"]["template"]["spec"]["containers"][0].get("env", [])
+def _environment(environment: Environment, **changed: str) -> list[dict[str, str]]:
+    before = demo_server(environment).read()["spec"]["template"]["spec"]["containers"][0].get("env", [])
     variables = {item["name"]: item["value"] for item in before} | changed
     return [{"name": name, "value": value} for name, value in variables.items()]
 
 
-def _alone(world: World, mend: ExitStack) -> None:
+def _alone(environment: Environment, undo: ExitStack) -> None:
     """Have no old pod of the demo server stay while the new one does not come."""
-    demo_server(world).change(mend, {"spec": {"strategy": {"type": "Recreate", "rollingUpdate": None}}})
+    demo_server(environment).change(undo, {"spec": {"strategy": {"type": "Recreate", "rollingUpdate": None}}})
 
 
 # The network
 
 
 @fault("network", *REFUSED, r"server\S*'s bundle here is .* refuses connections")
-def endpoint_away(world: World, mend: ExitStack) -> None:
-    closed(mend, world.federation.forwards[world.server.trust_domain])
+def endpoint_away(environment: Environment, undo: ExitStack) -> None:
+    close_forward(undo, environment.federation.forwards[environment.server.trust_domain])
 
 
 @fault("network", *REFUSED, r"client\S*'s bundle here is .* refuses connections")
-def clients_endpoint_away(world: World, mend: ExitStack) -> None:
-    closed(mend, world.federation.forwards[world.client.trust_domain])
+def clients_endpoint_away(environment: Environment, undo: ExitStack) -> None:
+    close_forward(undo, environment.federation.forwards[environment.client.trust_domain])
 
 
 @fault(
     "network", "endpoints", "deadline exceeded|timeout|Timeout", "endpoint reachable", "its endpoint .* does not answer"
 )
-def endpoint_behind_a_network_policy(world: World, mend: ExitStack) -> None:
-    port = world.federation.forwards[world.server.trust_domain].port
-    unrouted(mend, world, world.client, world.federation.address, port)
+def endpoint_behind_a_network_policy(environment: Environment, undo: ExitStack) -> None:
+    port = environment.federation.forwards[environment.server.trust_domain].port
+    drop_packets(undo, environment, environment.client, environment.federation.address, port)
 
 
 @fault(
@@ -419,38 +425,40 @@ def endpoint_behind_a_network_policy(world: World, mend: ExitStack) -> None:
     "endpoint identity",
     "is no bundle endpoint of server.*: it answered 401",
 )
-def port_that_leads_elsewhere(world: World, mend: ExitStack) -> None:
-    forward = world.federation.forwards[world.server.trust_domain]
-    led_astray(mend, forward, world.demo.namespace, "svc/server-service")
+def port_that_leads_elsewhere(environment: Environment, undo: ExitStack) -> None:
+    forward = environment.federation.forwards[environment.server.trust_domain]
+    redirect_forward(undo, forward, environment.demo.namespace, "svc/server-service")
 
 
 @fault("network", "success", "unable to issue request", "server reachable", "https://.* refuses connections")
-def forward_to_the_server_away(world: World, mend: ExitStack) -> None:
-    closed(mend, world.demo.forward)
+def forward_to_the_server_away(environment: Environment, undo: ExitStack) -> None:
+    close_forward(undo, environment.demo.forward)
 
 
 @fault("network", "nodes ready", "timed out|Timeout", "cluster", "API server does not answer")
-def node_frozen(world: World, mend: ExitStack) -> None:
-    paused(mend, world, world.client)
+def node_frozen(environment: Environment, undo: ExitStack) -> None:
+    pause_nodes(undo, environment, environment.client)
 
 
 # Values
 
 
 @fault("values", *NOT_SERVED)
-def federation_disabled(world: World, mend: ExitStack) -> None:
-    released(mend, world, world.server, {"spire-server": {"federation": {"enabled": False}}})
+def federation_disabled(environment: Environment, undo: ExitStack) -> None:
+    install_variant(undo, environment, environment.server, {"spire-server": {"federation": {"enabled": False}}})
 
 
 @fault("values", *NOT_FEDERATED, "does not federate with")
-def values_that_federate_with_nobody(world: World, mend: ExitStack) -> None:
+def values_that_federate_with_nobody(environment: Environment, undo: ExitStack) -> None:
     identities: dict[str, Any] = {"clusterSPIFFEIDs": {"default": {"federatesWith": []}}}
-    released(mend, world, world.client, {"spire-server": {"controllerManager": {"identities": identities}}})
+    install_variant(
+        undo, environment, environment.client, {"spire-server": {"controllerManager": {"identities": identities}}}
+    )
 
 
 @fault("values", INSTALLATION, "has no image", "component ready", "DaemonSet spire-system/spire-agent .*has no image")
-def agents_of_a_tag_that_does_not_exist(world: World, mend: ExitStack) -> None:
-    released(mend, world, world.client, {"spire-agent": {"image": {"tag": "0.0.1"}}})
+def agents_of_a_tag_that_does_not_exist(environment: Environment, undo: ExitStack) -> None:
+    install_variant(undo, environment, environment.client, {"spire-agent": {"image": {"tag": "0.0.1"}}})
 
 
 # Rendered manifests
@@ -473,15 +481,17 @@ def reconfigured_server(**changed: Any) -> list[dict[str, Any]]:
 
 
 @fault("manifests", *NOT_SERVED)
-def server_configured_without_endpoint(world: World, mend: ExitStack) -> None:
-    released(mend, world, world.server, changes=reconfigured_server(federation=None))
+def server_configured_without_endpoint(environment: Environment, undo: ExitStack) -> None:
+    install_variant(undo, environment, environment.server, changes=reconfigured_server(federation=None))
 
 
 @fault("manifests", "success", "unable to fetch SVID", "JWT", "gives no JWT-SVID|is given no JWT-SVID")
-def jwt_svids_disabled(world: World, mend: ExitStack) -> None:
+def jwt_svids_disabled(environment: Environment, undo: ExitStack) -> None:
     # The OIDC provider publishes JWT keys, and is not ready without any: it would be the link that is named.
     without_provider = {"spiffe-oidc-discovery-provider": {"enabled": False}}
-    released(mend, world, world.client, without_provider, changes=reconfigured_server(disable_jwt_svids=True))
+    install_variant(
+        undo, environment, environment.client, without_provider, changes=reconfigured_server(disable_jwt_svids=True)
+    )
 
 
 @fault(
@@ -491,11 +501,11 @@ def jwt_svids_disabled(world: World, mend: ExitStack) -> None:
     "component ready",
     "DaemonSet spire-system/spire-agent .*crashes",
 )
-def agents_without_a_server_address(world: World, mend: ExitStack) -> None:
-    released(
-        mend,
-        world,
-        world.client,
+def agents_without_a_server_address(environment: Environment, undo: ExitStack) -> None:
+    install_variant(
+        undo,
+        environment,
+        environment.client,
         changes=reconfigured("DaemonSet", AGENT, "agent.conf", {"agent": {"server_address": ""}}),
     )
 
@@ -507,8 +517,8 @@ def agents_without_a_server_address(world: World, mend: ExitStack) -> None:
     "component ready",
     "StatefulSet spire-server/spire-server .*crashes",
 )
-def server_with_a_key_that_it_does_not_know(world: World, mend: ExitStack) -> None:
-    released(mend, world, world.client, changes=reconfigured_server(log_level="LOUD"))
+def server_with_a_key_that_it_does_not_know(environment: Environment, undo: ExitStack) -> None:
+    install_variant(undo, environment, environment.client, changes=reconfigured_server(log_level="LOUD"))
 
 
 @fault(
@@ -518,9 +528,9 @@ def server_with_a_key_that_it_does_not_know(world: World, mend: ExitStack) -> No
     "component ready",
     "may not create its pods",
 )
-def server_that_pod_security_refuses(world: World, mend: ExitStack) -> None:
+def server_that_pod_security_refuses(environment: Environment, undo: ExitStack) -> None:
     changes = [{"kind": "StatefulSet", "name": "spire-server", "merge": pod_spec(hostNetwork=True)}]
-    released(mend, world, world.client, changes=changes)
+    install_variant(undo, environment, environment.client, changes=changes)
 
 
 @fault(
@@ -530,23 +540,23 @@ def server_that_pod_security_refuses(world: World, mend: ExitStack) -> None:
     "fields",
     'DaemonSet .*unknown field "spec.template.spec.terminationGraceSeconds"',
 )
-def misspelt_field(world: World, mend: ExitStack) -> None:
+def misspelt_field(environment: Environment, undo: ExitStack) -> None:
     changes = [{"kind": "DaemonSet", "name": AGENT, "merge": pod_spec(terminationGraceSeconds=20)}]
-    released(mend, world, world.client, changes=changes)
+    install_variant(undo, environment, environment.client, changes=changes)
 
 
 @fault("manifests", "success", "no such file|no identity within", "CSI socket", "socket is not there|has no ready pod")
-def csi_driver_that_mounts_another_folder(world: World, mend: ExitStack) -> None:
-    daemon_set = Thing(world.client.cluster, "daemonsets.apps", CSI_DRIVER, SYSTEM_NAMESPACE)
+def csi_driver_that_mounts_another_folder(environment: Environment, undo: ExitStack) -> None:
+    daemon_set = KubernetesObject(environment.client.cluster, "daemonsets.apps", CSI_DRIVER, SYSTEM_NAMESPACE)
     volumes = daemon_set.read()["spec"]["template"]["spec"]["volumes"]
     for volume in volumes:
         if "agent-sockets" in (volume.get("hostPath") or {}).get("path", ""):
             volume["hostPath"] = {"path": "/run/spire/elsewhere", "type": "DirectoryOrCreate"}
     changes = [{"kind": "DaemonSet", "name": CSI_DRIVER, "merge": pod_spec(volumes=volumes)}]
     # What a pod has mounted it keeps: it is made anew after the driver, when that is broken and when it is mended.
-    probe = world.demo.probes[world.client.trust_domain]
-    mend.callback(probe.renew)
-    released(mend, world, world.client, changes=changes)
+    probe = environment.demo.probes[environment.client.trust_domain]
+    undo.callback(probe.renew)
+    install_variant(undo, environment, environment.client, changes=changes)
     probe.renew()
 
 
@@ -584,15 +594,15 @@ spec:
     "component ready",
     "Helm's release spire has failed: .*BackoffLimitExceeded",
 )
-def hook_that_fails(world: World, mend: ExitStack) -> None:
+def hook_that_fails(environment: Environment, undo: ExitStack) -> None:
     # A post-renderer is not shown the hooks of a chart: it is the chart that gets one more.
-    name = world.client.cluster.label
-    chart = Path(mend.enter_context(TemporaryDirectory())) / "spire"
-    shutil.copytree(world.releases[name].spire, chart)
-    hook = HOOK.format(namespace=SERVER_NAMESPACE, image=world.demo.images.probe)
+    name = environment.client.cluster.label
+    chart = Path(undo.enter_context(TemporaryDirectory())) / "spire"
+    shutil.copytree(environment.releases[name].spire, chart)
+    hook = HOOK.format(namespace=SERVER_NAMESPACE, image=environment.demo.images.probe)
     (chart / "templates" / "refusing-hook.yaml").write_text(hook)
-    mend.callback(
-        world.client.cluster.kubectl,
+    undo.callback(
+        environment.client.cluster.kubectl,
         "delete",
         "job",
         "-n",
@@ -600,4 +610,4 @@ def hook_that_fails(world: World, mend: ExitStack) -> None:
         "spire-server-refusing-hook",
         "--ignore-not-found",
     )
-    released(mend, world, world.client, chart=chart)
+    install_variant(undo, environment, environment.client, chart=chart)

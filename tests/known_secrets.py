@@ -1,7 +1,6 @@
-"""Secrets in a run's folder, found by what they are, and not by the expressions that remove them.
+"""Secrets in a run's folder, found by what they are: not by the expressions of what removes them (`fixtures.core.redaction`).
 
-What is looked for is known (the Secrets of the run's clusters, the kubeconfigs' credentials), or loads as a private key
-or as a token.
+What is looked for is known (the Secrets of the run's clusters, the kubeconfigs' credentials), or loads as a private key, or as a token.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ from pathlib import Path
 import yaml
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from fixtures.clusters import Cluster
+from fixtures.core.concurrency import map_concurrently
+from fixtures.k8s.cluster import Cluster
 
 SECRET_TYPES = ("Opaque", "kubernetes.io/tls", "kubernetes.io/service-account-token")
 PUBLIC = ("ca.crt", "tls.crt", "namespace")
@@ -81,7 +81,7 @@ def _decoded(text: str) -> bytes:
 
 
 def _is_token(word: str) -> bool:
-    """Whether a word is a signed JSON Web Token (RFC 7519): two parts are JSON, the first with an algorithm."""
+    """Whether a word is a signed JSON Web Token (RFC 7519): its first two parts are JSON, the first with an algorithm."""
     parts = word.split(".")
     try:
         header, claims = (json.loads(_decoded(part)) for part in parts[:2])
@@ -102,3 +102,15 @@ def _is_key(word: str) -> bool:
     except Exception:  # of whatever is no key, or one of a kind that the library does not know
         return False
     return True
+
+
+def assert_none_is_revealed(folder: Path, clusters: Iterable[Cluster]) -> None:
+    """No file below the folder has a key or token in it, nor a secret of these clusters.
+
+    Clusters that are not the suite's own are left out: what a Secret of somebody else's holds may well be no secret.
+    """
+    assert keys_and_tokens(folder) == []
+    ours = [cluster for cluster in clusters if not cluster.is_external]
+    for known in map_concurrently(of_cluster, ours):
+        assert known, "a Kind cluster's kubeconfig has a key at least"
+        assert revealed(folder, known) == []

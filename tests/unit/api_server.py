@@ -17,9 +17,26 @@ from urllib.parse import parse_qs
 
 import yaml
 
-from fixtures import clusters
+from fixtures.k8s.cluster import OWNER_MARK
 
-NODES = {"items": [{"metadata": {"name": "node"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}]}
+
+def nodes(*conditions: dict[str, str]) -> dict[str, Any]:
+    """A list of nodes, each by its condition `Ready`."""
+    items = [
+        {"metadata": {"name": "node"}, "status": {"conditions": [{"type": "Ready"} | each]}} for each in conditions
+    ]
+    return {"items": items}
+
+
+READY = {"status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status"}
+# As kubelets say it of a node whose cluster `kind create cluster` has just finished.
+WITHOUT_NETWORK = {
+    "status": "False",
+    "reason": "KubeletNotReady",
+    "message": "[container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "
+    "message:Network plugin returns error: cni plugin not initialized, CSINode is not yet initialized]",
+}
+WITHOUT_CSI_NODE = {"status": "False", "reason": "KubeletNotReady", "message": "CSINode is not yet initialized"}
 KINDS = {
     "kind": "APIResourceList",
     "resources": [
@@ -33,12 +50,11 @@ THERE = {
     "metadata": {"name": "there", "namespace": "theirs", "uid": "1", "resourceVersion": "2"},
     "data": {"whose": "somebody's"},
 }
-MADE_OF = f"/api/v1/namespaces/kube-system/configmaps/{clusters.OWNER}"
+MADE_OF = f"/api/v1/namespaces/kube-system/configmaps/{OWNER_MARK}"
 ANSWERS = {
     "/version": {"gitVersion": "v1.36.3"},
     "/apis": {"kind": "APIGroupList", "groups": []},
     "/api/v1": KINDS,
-    "/api/v1/nodes": NODES,
     "/api/v1/namespaces/theirs": {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "theirs"}},
     "/api/v1/namespaces/theirs/configmaps/there": THERE,
     MADE_OF: {"data": {"image": "node:1"}},
@@ -75,12 +91,14 @@ APPLIED = (200, '{"kind":"ConfigMap","apiVersion":"v1"}')
 class ApiServer(ThreadingHTTPServer):
     """The server; `asked` are the requests that change something or would, as method, path and query.
 
+    `nodes` are its answers about the nodes, one after the other, the last one from then on.
     `applied` are the objects that were, by their paths, in that order.
     """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[tuple[str, str, dict[str, list[str]]]] = []
+        self.nodes = [nodes(READY)]
         self.applied: dict[str, dict[str, Any]] = {}
 
     def kubeconfig(self) -> str:
@@ -93,6 +111,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         asked = self.path.partition("?")[0]
+        if asked == "/api/v1/nodes":
+            more = len(self.server.nodes) > 1
+            self._answer(200, json.dumps(self.server.nodes.pop(0) if more else self.server.nodes[0]))
+            return
         found = self.server.applied.get(asked) or ANSWERS.get(asked)
         self._answer(404 if found is None else 200, json.dumps(found or {}))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures import redaction
+from fixtures.core import redaction
 from tests.unit.api_server import ApiServer, serving
 
 RECORDED = Path(__file__).parent / "recorded"

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from fixtures.release_diff import difference
+from fixtures.upgrade.diff import difference
 
 Manifest = dict[str, Any]
 

@@ -1,0 +1,724 @@
+"""Installation faults, as data: what is wrong with a chart or its values, and which link must be named for it.
+
+A fault is met by the installation itself, as a person meets it: a run of `-m federation` with a broken copy of this
+project's chart, or with values that break any chart. `python -m tests.tools.reliability faults` makes those runs; healthy
+variants, which are only slow or unusual, are in the list too, and must stay green.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from _pytest.mark.expression import Expression, ExpressionMatcher
+
+from fixtures.config.cluster_values import read_clusters
+from fixtures.helm import charts
+from fixtures.helm.values import load, merge
+from fixtures.helm.values_check.ignored_keys import ignored_keys
+from supply import versions
+from supply.images import PREFIX
+
+# The version that a copy of the project's own chart gets: the suite takes its values as they are, as of the newest
+# chart.
+VERSION = charts.CRD_CHART_VERSIONS[0][0]
+PINS = versions.load()
+SHELL = f"{PREFIX}/shell:{PINS.kubernetes}"
+PROVISIONER = f"{PREFIX}/local-path-provisioner:{PINS.programs['local-path-provisioner'].tag}"
+# What a run is that was refused before anything was started: there is no link then, and the sentence is the refusal's.
+REFUSED = "refused"
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A change of a file of the chart `spire`: every `old` becomes `new`, or `new` is added where `old` is empty."""
+
+    file: str
+    old: str
+    new: str
+
+    def apply(self, chart: Path) -> None:
+        """Change the file in a copy of the chart. Raises `ValueError` where the chart has no such text."""
+        path = chart / self.file
+        before = path.read_text() if path.is_file() else ""
+        if self.old and self.old not in before:
+            raise ValueError(f"the chart has no such text in {self.file}: {self.old!r}")
+        path.write_text(before.replace(self.old, self.new) if self.old else before + self.new)
+
+
+@dataclass(frozen=True)
+class ChartFault:
+    """A chart or values that cannot make a federation, or, where `healthy`, that must.
+
+    `edits` are made to a copy of this project's chart, `values` are added to a cluster's (`cluster`; both where it is
+    empty). `other` are the values that do the same to a chart that is not this project's, where there are such. `link`
+    is the one that the diagnosis must name (several, with `|` between them, where the fault can rightly be seen at
+    each), and `sentence` a pattern of what it must say. `kept` says whether it can be met on clusters that have a good
+    release already, and `cores` to how many cores the run is limited.
+    """
+
+    name: str
+    link: str = ""
+    sentence: str = ""
+    edits: tuple[Edit, ...] = ()
+    values: Values = field(default_factory=dict)
+    cluster: str = ""
+    other: Values | None = None
+    healthy: bool = False
+    kept: bool = True
+    cores: float | None = None
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def copy_of_own_chart(source: Path, into: Path) -> Path:
+    """Copy the folder of this project's charts to one that `--charts` takes, and return it; `into` must not exist.
+
+    The suite refuses values that a chart does not read. Those of `charts-values/` that this project's chart passes over
+    get an empty default, which is how a chart says that it takes anything.
+    """
+    shutil.copytree(source, into)
+    spire = into / "spire"
+    for file, changed in ((spire / "Chart.yaml", {"version": VERSION}), (spire / "values.yaml", _passed_over(spire))):
+        file.write_text(yaml.safe_dump(merge(load(file), changed), sort_keys=False))
+    return into
+
+
+def _passed_over(spire: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for cluster in read_clusters([], []):
+        for path in ignored_keys(cluster.values, spire):
+            value: dict[str, Any] = {}
+            for part in reversed(path.split(".")):
+                value = {part: value}
+            found = merge(found, value)
+    return found
+
+
+def broken(fault: ChartFault, charts_folder: Path, into: Path) -> Path:
+    """Copy what `copy_of_own_chart` made, and make the fault's edits. Raises `ValueError` where one does not match."""
+    shutil.copytree(charts_folder, into)
+    for edit in fault.edits:
+        edit.apply(into / "spire")
+    return into
+
+
+SERVER, SERVER_CONFIG, SERVER_ACCESS = (
+    f"templates/{name}" for name in ("server.yaml", "_server-config.tpl", "server-access.yaml")
+)
+AGENT, AGENT_CONFIG = "templates/agent.yaml", "templates/_agent-config.tpl"
+MANAGER, MANAGER_CONFIG = "templates/controller-manager.yaml", "templates/_controller-manager.tpl"
+CSI, IDENTITIES = "templates/csi-driver.yaml", "templates/identities.yaml"
+OIDC, OIDC_CONFIG = "templates/oidc-discovery-provider.yaml", "templates/_oidc-config.tpl"
+
+SERVER_POD = "serviceAccountName: spire-server\n"
+AGENT_POD = "serviceAccountName: spire-agent\n"
+PROBES = '{{- include "spire.probes" (dict "port" "health" "ready" "/ready" "live" "/live") | nindent 10 }}'
+REVIEWS = """\
+  - apiGroups: [authentication.k8s.io]
+    resources: [tokenreviews]
+    verbs: [create]
+"""
+PODS_OF_AGENTS = """\
+  - apiGroups: [""]
+    resources: [pods]
+    verbs: [get]
+"""
+FEDERATION_PORT = """\
+    - name: federation
+      port: {{ $values.federation.bundleEndpoint.port }}
+      targetPort: federation
+"""
+ENDPOINT = '{{- $_ := set $server "federation" (dict "bundle_endpoint" $endpoint) -}}\n'
+CONFIG_VOLUME = """\
+        - name: config
+          configMap:
+            name: spire-server
+"""
+OTHER_IDENTITIES = """\
+      clusterSPIFFEIDs:
+"""
+HOOK = """\
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: spire-check
+  namespace: {{ .Release.Namespace }}
+  annotations:
+    helm.sh/hook: post-install,post-upgrade
+    helm.sh/hook-delete-policy: before-hook-creation
+spec:
+  backoffLimit: 0
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+        - name: check
+          image: %s
+          command: [/bin/sh, -c, "%s"]
+"""
+
+
+def own_values(section: str, **values: Any) -> Values:
+    """Values of a component below `spire-server`, or of another chart of SPIRE's."""
+    return {"spire-server": {section: values}}
+
+
+def identities(**values: Any) -> Values:
+    """Values of the default ClusterSPIFFEID."""
+    return own_values("controllerManager", identities={"clusterSPIFFEIDs": {"default": values}})
+
+
+# A server that cannot run
+
+SERVER_FAULTS = (
+    # A home lab's values on another cluster: the server is Pending for ever, and nothing crashes (spire-tutorials#48).
+    ChartFault(
+        "unknown-storage-class",
+        "component ready",
+        # A StatefulSet's claims cannot be changed: on a release that is there already, Helm fails.
+        r"(?i)storage ?class|longhorn|updates to statefulset spec",
+        values=own_values("persistence", storageClass="longhorn"),
+    ),
+    # Requests of a production cluster on a small one.
+    ChartFault(
+        "server-that-asks-for-64-cores",
+        "component ready",
+        r"(?i)insufficient cpu",
+        (
+            Edit(
+                SERVER,
+                "args: [-config, /etc/spire/server.conf]\n",
+                'args: [-config, /etc/spire/server.conf]\n          resources: {requests: {cpu: "64"}}\n',
+            ),
+        ),
+        other=own_values("resources", requests={"cpu": "64"}),
+    ),
+    ChartFault(
+        "server-for-nodes-that-are-not-there",
+        "component ready",
+        r"(?i)node selector|node affinity|node\(s\) didn't match",
+        (Edit(SERVER, SERVER_POD, SERVER_POD + "      nodeSelector: {pool: spire}\n"),),
+        other=own_values("nodeSelector", pool="spire"),
+    ),
+    # Priority classes that come with another chart of the company's.
+    ChartFault(
+        "unknown-priority-class",
+        "component ready",
+        r"(?i)priority ?class",
+        (Edit(SERVER, SERVER_POD, SERVER_POD + "      priorityClassName: platform-critical\n"),),
+        other={"spire-server": {"priorityClassName": "platform-critical"}},
+    ),
+    # The ConfigMap was renamed in one of two places.
+    ChartFault(
+        "server-whose-config-map-is-missing",
+        "component ready",
+        r"spire-server-config",
+        (Edit(SERVER, CONFIG_VOLUME, CONFIG_VOLUME.replace("name: spire-server", "name: spire-server-config")),),
+    ),
+    ChartFault(
+        "server-whose-liveness-probe-kills-it",
+        "component ready",
+        r"(?i)liveness",
+        (
+            Edit(
+                SERVER,
+                PROBES,
+                "livenessProbe: {httpGet: {path: /live, port: 9999}, periodSeconds: 2, failureThreshold: 1}",
+            ),
+        ),
+    ),
+    # The datastore is away (csm#4762): the server gives up at its start, again and again.
+    ChartFault(
+        "datastore-away",
+        "component ready",
+        r"(?i)datastore|refused",
+        (
+            Edit(SERVER_CONFIG, '"sqlite3"', '"postgres"'),
+            Edit(
+                SERVER_CONFIG, '"/run/spire/data/datastore.sqlite3"', '"host=127.0.0.1 port=1 user=spire dbname=spire"'
+            ),
+        ),
+        other=own_values("dataStore", sql={"databaseType": "postgres", "host": "127.0.0.1", "port": 1}),
+    ),
+    # An option of another SPIRE version.
+    ChartFault(
+        "server-option-that-is-not-known",
+        "component ready",
+        r"(?i)unknown",
+        (Edit(SERVER_CONFIG, '"audit_log_enabled" false', '"audit_log" false'),),
+    ),
+    # The namespace is "restricted", and the pod is not (namespace labels of a platform team).
+    ChartFault(
+        "server-that-pod-security-refuses",
+        "component ready",
+        r"PodSecurity",
+        (Edit(SERVER, SERVER_POD, SERVER_POD + "      hostNetwork: true\n"),),
+    ),
+    ChartFault(
+        "server-that-may-not-write-the-bundle",
+        "component ready",
+        r"(?i)forbidden",
+        (Edit(SERVER_ACCESS, "verbs: [get, patch]", "verbs: [get]"),),
+    ),
+    # The controller manager shares the server's pod, and waits there for a socket.
+    ChartFault(
+        "controller-manager-that-looks-for-another-socket",
+        "component ready",
+        r"(?i)controller-manager[\s\S]*(socket|registration\.sock|crash|not ready)",
+        (Edit(MANAGER_CONFIG, "private/api.sock", "private/registration.sock"),),
+    ),
+)
+
+# Agents that never attest: 338 s of waiting before they were seen.
+
+AGENT_FAULTS = (
+    ChartFault(
+        "agent-of-another-cluster",
+        "component ready|agent attested",
+        r"(?i)attest[\s\S]*not configured for cluster|not configured for cluster",
+        (Edit(AGENT_CONFIG, '"cluster" $spire.clusterName', '"cluster" "production"'),),
+    ),
+    ChartFault(
+        "agent-of-another-trust-domain",
+        "component ready|agent attested",
+        r"(?i)attest|trust domain",
+        (Edit(AGENT_CONFIG, '"trust_domain" $spire.trustDomain', '"trust_domain" "elsewhere.example"'),),
+    ),
+    ChartFault(
+        "agent-with-a-token-for-somebody-else",
+        "component ready|agent attested",
+        r"(?i)not authenticated|token audiences",
+        (Edit(AGENT, "audience: spire-server", "audience: vault"),),
+    ),
+    ChartFault(
+        "agent-that-is-not-in-the-allow-list",
+        "component ready|agent attested",
+        r"(?i)not an allowed service account",
+        (Edit(SERVER_CONFIG, '"%s:spire-agent"', '"%s:agent"'),),
+    ),
+    ChartFault(
+        "server-that-may-not-review-tokens",
+        "component ready|agent attested",
+        r"(?i)TokenReview|forbidden",
+        (Edit(SERVER_ACCESS, REVIEWS, ""),),
+    ),
+    ChartFault(
+        "server-that-may-not-read-the-agents-pods",
+        "component ready|agent attested",
+        r"(?i)forbidden|fail to get pod",
+        (Edit(SERVER_ACCESS, PODS_OF_AGENTS, ""),),
+    ),
+    ChartFault(
+        "agent-that-asks-for-a-server-of-another-name",
+        "component ready|agent attested",
+        r"(?i)no such host|lookup|spire-servers",
+        (Edit(AGENT_CONFIG, '"spire-server.%s.svc"', '"spire-servers.%s.svc"'),),
+    ),
+    ChartFault(
+        "service-of-the-server-that-selects-nothing",
+        "component ready|agent attested",
+        r"(?i)Service|refused|unavailable|connect",
+        (
+            Edit(
+                SERVER,
+                '  selector:\n    {{- include "spire.selector" "spire-server" | nindent 4 }}\n',
+                '  selector:\n    {{- include "spire.selector" "server" | nindent 4 }}\n',
+            ),
+        ),
+    ),
+    ChartFault(
+        "service-of-the-server-with-another-port",
+        "component ready|agent attested",
+        r"(?i)Service|refused|unavailable|connect",
+        (Edit(SERVER, "targetPort: grpc", "targetPort: 8099"),),
+    ),
+    # The bundle's ConfigMap was renamed for the server alone (values of a mesh integration): the agents wait for the
+    # old one.
+    ChartFault(
+        "bundle-in-another-config-map",
+        "component ready",
+        r"spire-bundle",
+        (
+            Edit(SERVER_CONFIG, '"config_map" "spire-bundle"', '"config_map" "trust-bundle"'),
+            Edit(SERVER_ACCESS, "spire-bundle", "trust-bundle"),
+        ),
+    ),
+    # The chart's 0.26 renamed the key.
+    ChartFault(
+        "bundle-under-another-key",
+        "component ready",
+        r"bundle\.crt",
+        (Edit(SERVER_CONFIG, '"config_map_key" "bundle.crt"', '"config_map_key" "bundle.spiffe"'),),
+    ),
+    ChartFault(
+        "agent-without-its-service-account",
+        "component ready",
+        r"(?i)service ?account",
+        (Edit(AGENT, AGENT_POD, "serviceAccountName: spire-agents\n"),),
+    ),
+    ChartFault(
+        "agents-on-no-node",
+        "component ready",
+        r"DaemonSet spire-system/spire-agent[\s\S]*(?i:node|selector|0 of 1)",
+        (Edit(AGENT, AGENT_POD, AGENT_POD + "      nodeSelector: {pool: workers}\n"),),
+        other={"spire-agent": {"nodeSelector": {"pool": "workers"}}},
+    ),
+    ChartFault(
+        "agent-whose-readiness-probe-asks-the-wrong-port",
+        "component ready",
+        r"(?i)spire-agent[\s\S]*(probe|9999)",
+        (Edit(AGENT, PROBES, "readinessProbe: {httpGet: {path: /ready, port: 9999}, periodSeconds: 2}"),),
+    ),
+    # "No identity issued" for everybody: the agent cannot ask the kubelet whose pod a process is
+    # (helm-charts-hardened#704, spire#4004).
+    ChartFault(
+        "agent-that-may-not-ask-the-kubelet",
+        "component ready|X.509 SVID",
+        r"(?i)kubelet|forbidden|attest",
+        (Edit(AGENT, "verbs: [get]", "verbs: [list]"),),
+        other={"spire-agent": {"hostNetwork": False}},
+    ),
+    # The image is neither built here nor can it be pulled.
+    ChartFault(
+        "agent-of-a-tag-that-does-not-exist",
+        REFUSED,
+        r"spire-agent:0\.0\.1",
+        values={"spire-agent": {"image": {"tag": "0.0.1"}}},
+    ),
+)
+
+# The Workload API in pods
+
+CSI_FAULTS = (
+    ChartFault(
+        "csi-driver-that-registers-another-name",
+        "component ready|CSI socket",
+        r"(?i)csi",
+        (Edit(CSI, "-plugin-name={{ $values.pluginName }}", "-plugin-name=csi.example.com"),),
+    ),
+    # 277 s of waiting before it was seen.
+    ChartFault(
+        "csi-driver-of-another-socket-folder",
+        "component ready|CSI socket",
+        r"(?i)socket|no such file",
+        (Edit(CSI, 'dir (index .Values "spire-agent").socketPath', '"/run/spire/sockets"'),),
+        other={"spiffe-csi-driver": {"agentSocketPath": "/run/spire/sockets/spire-agent.sock"}},
+    ),
+    ChartFault(
+        "csi-driver-that-the-kubelet-does-not-reach",
+        "component ready|CSI socket",
+        r"(?i)csi",
+        (
+            Edit(
+                CSI,
+                "--kubelet-registration-path=/var/lib/kubelet/plugins/{{ $values.pluginName }}/csi.sock",
+                "--kubelet-registration-path=/var/lib/kubelet/plugins/spiffe/csi.sock",
+            ),
+        ),
+    ),
+    ChartFault(
+        "oidc-provider-that-looks-for-another-socket",
+        "component ready",
+        r"(?i)oidc[\s\S]*(socket|no such file|workload api)",
+        (Edit(OIDC_CONFIG, '"/spiffe-workload-api/%s"', '"/spiffe-workload-api/public-%s"'),),
+    ),
+    ChartFault(
+        "oidc-provider-whose-secret-is-missing",
+        "component ready",
+        r"oidc-provider-tls",
+        (
+            Edit(
+                OIDC,
+                "        - name: config\n          configMap:\n            name: {{ $name }}\n",
+                "        - name: config\n          secret:\n            secretName: oidc-provider-tls\n",
+            ),
+        ),
+    ),
+)
+
+# Identities, and the controller manager that registers them
+
+IDENTITY_FAULTS = (
+    ChartFault(
+        "controller-manager-that-may-not-list-pods",
+        "component ready|entry with federatesWith",
+        r"(?i)forbidden|may not|cannot list",
+        (Edit(MANAGER, "[namespaces, nodes, pods, endpoints]", "[namespaces, nodes, endpoints]"),),
+    ),
+    # 108 to 139 s of waiting; the pods have no entry, and nobody says why.
+    ChartFault(
+        "default-identity-of-another-class",
+        "entry with federatesWith",
+        r"(?i)class",
+        (Edit(IDENTITIES, '"className" (include "spire.className" $)', '"className" "dir-spire"'),),
+    ),
+    # A class name of one's own, in one of two places.
+    ChartFault(
+        "controller-manager-of-another-class",
+        "component ready|entry with federatesWith|federation relationship",
+        r"(?i)class",
+        (Edit(MANAGER_CONFIG, '"className" (include "spire.className" .)', '"className" "dir-spire"'),),
+    ),
+    ChartFault(
+        "identities-not-reconciled",
+        "component ready|entry with federatesWith",
+        r"(?i)reconcil|no entry",
+        values=own_values("controllerManager", reconcile={"clusterSPIFFEIDs": False}),
+    ),
+    ChartFault(
+        "default-identity-for-spires-own-namespaces",
+        "entry with federatesWith",
+        r"(?i)no entry",
+        (Edit(IDENTITIES, '"operator" "NotIn"', '"operator" "In"'),),
+    ),
+    # Renamed values are silently ignored: the entries are there, and federate with nobody.
+    ChartFault(
+        "default-identity-that-does-not-federate",
+        "entry with federatesWith",
+        r"(?i)does not federate",
+        (Edit(IDENTITIES, 'omit $entry "enabled"', 'omit $entry "enabled" "federatesWith"'),),
+    ),
+    # The default is a fallback since 0.24: any other identity that selects a pod removes what it federates with.
+    ChartFault(
+        "second-identity-that-does-not-federate",
+        "entry with federatesWith",
+        r"(?i)does not federate",
+        (Edit("values.yaml", OTHER_IDENTITIES, OTHER_IDENTITIES + "        second: {enabled: true}\n"),),
+        other=own_values(
+            "controllerManager",
+            identities={
+                "clusterSPIFFEIDs": {
+                    "second": {"spiffeIDTemplate": "spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/sa/default"}
+                }
+            },
+        ),
+    ),
+    ChartFault(
+        "identities-of-another-form",
+        "TLS|X.509 SVID|entry with federatesWith",
+        r"(?i)presents|expected|template",
+        values=identities(spiffeIDTemplate="spiffe://{{ .TrustDomain }}/{{ .PodMeta.Namespace }}/{{ .PodMeta.Name }}"),
+        cluster="server",
+    ),
+    # jwtSVIDSupport, after an upgrade with reused values (0.30); the OIDC provider, which needs JWT keys, would be
+    # named first.
+    ChartFault(
+        "jwt-svids-disabled",
+        "JWT",
+        r"JWT-SVID",
+        (Edit(SERVER_CONFIG, '"audit_log_enabled" false', '"audit_log_enabled" false\n  "disable_jwt_svids" true'),),
+        values={"spiffe-oidc-discovery-provider": {"enabled": False}},
+        other={"spire-server": {"jwtSVIDSupport": False}, "spiffe-oidc-discovery-provider": {"enabled": False}},
+    ),
+)
+
+# Federation
+
+FEDERATION_FAULTS = (
+    # 151 s of waiting before it was seen; `reconcile: false` was ignored in 0.18 to 0.20.
+    ChartFault(
+        "federation-objects-not-reconciled",
+        "federation relationship",
+        r"(?i)reconcil",
+        values=own_values("controllerManager", reconcile={"clusterFederatedTrustDomains": False}),
+    ),
+    ChartFault(
+        "controller-manager-that-may-not-read-federation-objects",
+        "component ready|federation relationship",
+        r"(?i)forbidden|may not",
+        (
+            Edit(
+                MANAGER,
+                "resources: [clusterspiffeids, clusterstaticentries, clusterfederatedtrustdomains]",
+                "resources: [clusterspiffeids, clusterstaticentries]",
+            ),
+        ),
+    ),
+    ChartFault(
+        "service-without-the-endpoints-port",
+        "endpoint reachable",
+        r"(?i)port|refuses|closes",
+        (Edit(SERVER, FEDERATION_PORT, ""),),
+    ),
+    ChartFault(
+        "server-without-a-bundle-endpoint",
+        "endpoint reachable",
+        r"(?i)refuses|closes|listen",
+        (Edit(SERVER_CONFIG, ENDPOINT, ""),),
+    ),
+    ChartFault(
+        "federation-disabled",
+        REFUSED,
+        r"spire-server\.federation\.enabled is not true",
+        values=own_values("federation", enabled=False),
+    ),
+    ChartFault(
+        "values-that-federate-with-nobody",
+        REFUSED,
+        r"federates with nobody",
+        values=identities(federatesWith=[]),
+        cluster="client",
+    ),
+    # Webhooks with `failurePolicy: Fail` whose Service is another release's.
+    ChartFault(
+        "webhook-whose-service-is-not-there",
+        "component ready|federation relationship",
+        r"(?i)webhook",
+        (
+            Edit(
+                MANAGER,
+                "        name: spire-controller-manager-webhook\n        namespace",
+                "        name: spire-webhook\n        namespace",
+            ),
+            Edit(MANAGER, "    failurePolicy: Ignore", "    failurePolicy: Fail"),
+        ),
+    ),
+    ChartFault(
+        "hook-that-fails",
+        "component ready",
+        r"(?i)hook[\s\S]*BackoffLimit",
+        (Edit("templates/check.yaml", "", HOOK % (SHELL, "exit 1")),),
+    ),
+)
+
+# Healthy variants: slow, and green in the end
+
+SLOW_PROVISIONER = f"""\
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata:
+  name: slow
+provisioner: example.com/slow
+volumeBindingMode: WaitForFirstConsumer
+---
+# A second local-path provisioner, with the rights and settings of the node image's, that comes 40 s late.
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: slow-provisioner
+  namespace: local-path-storage
+spec:
+  selector:
+    matchLabels: {{app: slow-provisioner}}
+  template:
+    metadata:
+      labels: {{app: slow-provisioner}}
+    spec:
+      serviceAccountName: local-path-provisioner
+      initContainers:
+        - name: late
+          image: {SHELL}
+          command: [sleep, "40"]
+      containers:
+        - name: provisioner
+          image: {PROVISIONER}
+          args:
+            - start
+            - --provisioner-name=example.com/slow
+            - --config=/etc/config/config.json
+            - --helper-pod-file=/etc/config/helperPod.yaml
+            - --service-account-name=local-path-provisioner
+            - --configmap-name=local-path-config
+          env:
+            - name: POD_NAMESPACE
+              valueFrom: {{fieldRef: {{fieldPath: metadata.namespace}}}}
+          volumeMounts:
+            - {{name: config, mountPath: /etc/config}}
+      volumes:
+        - name: config
+          configMap: {{name: local-path-config}}
+"""
+LATE = f"""\
+      initContainers:
+        - name: late
+          image: {SHELL}
+          command: [sleep, "30"]
+"""
+RESTRICTED = """\
+          securityContext:
+            {{- include "spire.restrictedContainer" . | nindent 12 }}
+"""
+# It sees the node's processes, as the agent beside it does.
+KILLER = f"""\
+        - name: killer
+          image: {SHELL}
+          command:
+            - /bin/bash
+            - -c
+            - |
+              until agent=$(grep -lsx spire-agent /proc/[0-9]*/comm); do sleep 0.2; done
+              sleep 1
+              kill -KILL $(echo "$agent" | cut -d / -f 3)
+              exec sleep infinity
+"""
+
+HEALTHY = (
+    ChartFault(
+        "provisioner-that-takes-40-s",
+        edits=(Edit("templates/slow-provisioner.yaml", "", SLOW_PROVISIONER),),
+        values=own_values("persistence", storageClass="slow"),
+        healthy=True,
+        kept=False,  # a StatefulSet's claims cannot be changed
+    ),
+    ChartFault(
+        "csi-driver-that-comes-30-s-late",
+        edits=(Edit(CSI, "      containers:\n", LATE + "      containers:\n"),),
+        healthy=True,
+    ),
+    ChartFault(
+        "server-that-comes-30-s-late",
+        edits=(Edit(SERVER, "      containers:\n", LATE + RESTRICTED + "      containers:\n"),),
+        healthy=True,
+    ),
+    ChartFault(
+        "agent-that-is-killed-once",
+        edits=(
+            Edit(
+                AGENT, "      volumes:\n        - name: config\n", KILLER + "      volumes:\n        - name: config\n"
+            ),
+        ),
+        healthy=True,
+    ),
+    ChartFault(
+        "hook-that-takes-a-minute",
+        edits=(Edit("templates/check.yaml", "", HOOK % (SHELL, "sleep 60")),),
+        healthy=True,
+    ),
+    # Nodes that are there already keep the cores that they have.
+    ChartFault("half-a-core", healthy=True, kept=False, cores=0.5),
+)
+
+FAULTS = (*SERVER_FAULTS, *AGENT_FAULTS, *CSI_FAULTS, *IDENTITY_FAULTS, *FEDERATION_FAULTS)
+
+
+def chosen(expression: str, *, kept: bool, own_chart: bool) -> Iterator[ChartFault]:
+    """The faults and healthy variants that pytest's `-k` language chooses by their names, and that can be met so.
+
+    Of a chart that is not this project's only values are changed. Raises `ValueError` for an expression that is none.
+    """
+    try:
+        compiled = Expression.compile(expression) if expression else None
+    except SyntaxError as error:
+        raise ValueError(f"-k {expression}: {error}") from None
+    for fault in (*FAULTS, *HEALTHY):
+        if (compiled and not compiled.evaluate(_part_of(fault.name))) or (kept and not fault.kept):
+            continue
+        if own_chart:
+            yield fault
+        elif fault.other is not None or not fault.edits:
+            yield replace(fault, edits=(), values=fault.values if fault.other is None else fault.other)
+
+
+def _part_of(name: str) -> ExpressionMatcher:
+    def matches(text: str, /, **_: object) -> bool:
+        return text in name
+
+    return matches

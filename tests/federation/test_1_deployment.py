@@ -1,0 +1,69 @@
+"""Steps 0.5 and 1 of the tutorial: the clusters are there, and SPIRE runs on each."""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.artifacts.supply import Supply
+from fixtures.config.settings import Settings
+from fixtures.core.waiting import wait_for
+from fixtures.k8s import pods
+from fixtures.k8s.cluster import Cluster
+from fixtures.spire.installation import Spire
+from fixtures.spire.layout import SERVER_NAMESPACE, SERVER_POD, TORNJAK
+from fixtures.workloads.tutorial_calls import TutorialCalls
+from tests import checks
+
+
+@pytest.mark.upgrade
+@pytest.mark.resilience
+@pytest.mark.selftest
+@pytest.mark.dependency(name="lifetimes fit")
+def test_lifetimes_fit(unfit_lifetimes: list[str], settings: Settings) -> None:
+    # Read from the manifests before anything is installed; each is a warning of the run, strict or not.
+    if settings.strict and unfit_lifetimes:
+        pytest.fail("\n".join(unfit_lifetimes), pytrace=False)
+
+
+@pytest.mark.dependency(name="nodes ready")
+def test_every_node_is_ready(clusters: dict[str, Cluster]) -> None:
+    checks.nodes_are_ready(clusters.values())
+
+
+# The demo's server comes up from here on.
+@pytest.mark.usefixtures("demo_deployment")
+@pytest.mark.dependency(name="spire ready", depends=["nodes ready"], scope="session")
+def test_every_spire_component_is_ready(spires: dict[str, Spire]) -> None:
+    checks.components_are_ready(spires.values())
+
+
+@pytest.mark.dependency(name="entries federate", depends=["spire ready"], scope="session")
+def test_workload_entries_federate_with_the_other_trust_domains(calls: TutorialCalls) -> None:
+    # The calls' pods are among them, and what follows is asked while they run.
+    checks.entries_federate(calls.demo)
+
+
+@pytest.mark.dependency(name="agents attested", depends=["spire ready"], scope="session")
+def test_an_agent_of_every_node_has_attested(spires: dict[str, Spire]) -> None:
+    checks.agents_have_attested(spires.values())
+
+
+@pytest.mark.dependency(name="pod security", depends=["nodes ready"], scope="session")
+def test_the_servers_namespace_enforces_restricted_pods(spires: dict[str, Spire]) -> None:
+    # Nothing to wait for: the label is set before an installation has ended.
+    for spire in spires.values():
+        labels = spire.cluster.core.read_namespace(SERVER_NAMESPACE).metadata.labels
+        assert labels.get("pod-security.kubernetes.io/enforce") == "restricted", f"{spire.cluster.label}: {labels}"
+
+
+@pytest.mark.dependency(name="fields known", depends=["spire ready"], scope="session")
+def test_the_api_server_knows_every_field_of_what_is_installed(spires: dict[str, Spire]) -> None:
+    checks.fields_are_known(spires.values())
+
+
+@pytest.mark.dependency(name="tornjak", depends=["spire ready"], scope="session")
+def test_tornjak_runs_beside_every_server(supply: Supply, spires: dict[str, Spire]) -> None:
+    if supply.tornjak:
+        pytest.skip(f"Tornjak is not installed: {supply.tornjak}")
+    for spire in spires.values():
+        wait_for(pods.containers_ready(spire.cluster, SERVER_NAMESPACE, SERVER_POD, TORNJAK), checks.RECHECK_TIMEOUT)

@@ -1,0 +1,32 @@
+"""Steps 1.5 and 2 of the tutorial: bundle endpoints, federation relationships, bundles."""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.core.waiting import wait_for
+from fixtures.spire.federation import Federation
+from fixtures.workloads.tutorial_calls import TutorialCalls
+from tests import checks
+
+
+@pytest.mark.dependency(name="endpoints", depends=["spire ready"], scope="session")
+def test_every_bundle_endpoint_answers_the_other_side(federation: Federation, calls: TutorialCalls) -> None:
+    checks.endpoints_are_their_owners(federation, calls.endpoint)
+
+
+@pytest.mark.dependency(name="federation list", depends=["spire ready"], scope="session")
+def test_federation_list_shows_exactly_the_peers(federation: Federation) -> None:
+    checks.relationships_are_exact(federation)
+
+
+@pytest.mark.dependency(name="foreign bundles", depends=["federation list"], scope="session")
+def test_every_stored_foreign_bundle_is_what_its_owner_shows(federation: Federation) -> None:
+    checks.foreign_bundles_agree(federation)
+
+
+@pytest.mark.dependency(name="refreshed", depends=["endpoints", "foreign bundles"], scope="session")
+def test_every_foreign_bundle_was_refreshed_from_its_endpoint(federation: Federation) -> None:
+    for spire, peer in federation.pairs:
+        refresh = wait_for(federation.refreshed(spire, peer), checks.REFRESH_TIMEOUT)
+        assert refresh.refreshed >= int(refresh.seeded)

@@ -1,0 +1,266 @@
+"""Parts of SPIRE, or of the network, gone for a while under live traffic: what goes on, what does not, what comes back.
+
+SPIRE's promise: an SVID that was handed out serves until it expires, whoever is away. New identities need the server,
+and every JWT-SVID needs the agent.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from fixtures.core.waiting import Condition, Look, wait_for
+from fixtures.plugins.resilience import NEW_PROBES_NAMESPACE, ProbeFactory
+from fixtures.resilience.disruptions import (
+    close_forward,
+    delay_forward,
+    kill_container,
+    lose_packets,
+    node_addresses,
+    partition_clusters,
+    remove_daemon_set_pods,
+    remove_server,
+)
+from fixtures.resilience.environment import Environment
+from fixtures.resilience.recovery_times import RECOVERY_KIND, RecoveryTimes
+from fixtures.spire.authorities import Authorities
+from fixtures.spire.installation import Spire
+from fixtures.spire.layout import AGENT, CSI_DRIVER
+from fixtures.spire.logs import BUNDLE_POLL_INTERVAL, BUNDLE_POLL_TIMEOUT, agent_log_line, bundle_update_error
+from fixtures.traffic.continuous import ContinuousTraffic
+from fixtures.workloads.identity_conditions import PROBE_AUDIENCE, probe_identity
+from fixtures.workloads.observed_call import let_in, observe_call
+from fixtures.workloads.probe import ProbeError
+from tests.checks import RECHECK_TIMEOUT, agreement, components_are_ready, traffic_failed_at, traffic_was_unharmed
+
+BACK = 90.0  # seconds that a part of SPIRE may take to be back
+OUTAGE = 8.0  # seconds of traffic without a part
+DELAY = 0.3  # seconds by which every piece is late on a slow link
+LOST = 0.1  # of the packets on a lossy link
+# A refresh under way when the network was cut waits for its connection, 30 s (net/http's dialer), before the next.
+DIALLED = 30.0
+NO_IDENTITY = r"(?i)no identity issued"
+
+
+def sides(environment: Environment, which: str) -> list[Spire]:
+    """The clusters that an outage is on: server, client or both."""
+    return {
+        "server": [environment.server],
+        "client": [environment.client],
+        "both": [environment.server, environment.client],
+    }[which]
+
+
+def passed(seconds: float) -> Condition[bool]:
+    """So much time has passed."""
+    until = time.monotonic() + seconds
+    return Condition(f"{seconds:g} s", lambda: Look(time.monotonic() >= until or None, "not yet"))
+
+
+@pytest.mark.usefixtures("undo")
+@pytest.mark.parametrize("which", ["server", "client"])
+def test_without_the_peers_endpoint_all_goes_on_but_the_bundle_ages(
+    environment: Environment,
+    traffic: ContinuousTraffic,
+    probe_factory: ProbeFactory,
+    recovery_times: RecoveryTimes,
+    which: str,
+) -> None:
+    (peer,) = sides(environment, which)
+    (spire,) = (each for each in (environment.server, environment.client) if each is not peer)
+    with traffic.during(f"{which}'s endpoint away") as interval:
+        with ExitStack() as away:
+            close_forward(away, environment.federation.forwards[peer.trust_domain])
+            prepared_upgrade = Authorities(peer, "jwt").prepare()
+            wait_for(bundle_update_error(spire, "connection refused", since=interval.began), BUNDLE_POLL_TIMEOUT)
+            assert prepared_upgrade not in spire.foreign_bundle(peer.trust_domain).jwt_authorities
+            # New identities too: the bundle that is stored is handed out.
+            wait_for(probe_identity(probe_factory(spire)), RECHECK_TIMEOUT)
+        back = recovery_times.from_now(RECOVERY_KIND)
+        what = f"{which}'s endpoint back: its new authority known"
+        back.wait(what, agreement(spire, peer), BUNDLE_POLL_INTERVAL + RECHECK_TIMEOUT, bound="15 s")
+    traffic_was_unharmed(traffic, interval)
+
+
+@pytest.mark.usefixtures("undo")
+@pytest.mark.parametrize("which", ["server", "client", "both"])
+def test_without_a_spire_server_traffic_goes_on_and_new_pods_there_wait(
+    environment: Environment,
+    traffic: ContinuousTraffic,
+    probe_factory: ProbeFactory,
+    recovery_times: RecoveryTimes,
+    which: str,
+) -> None:
+    away_here = sides(environment, which)
+    # The probe's JWT-SVID is in its agent's cache then, as those of the traffic are.
+    wait_for(let_in(environment.demo), RECHECK_TIMEOUT)
+    with traffic.during(f"SPIRE server of {which} away") as interval:
+        with ExitStack() as away:
+            for spire in away_here:
+                remove_server(away, spire)
+            gone = time.time()
+            waiting = [probe_factory(spire) for spire in away_here]
+            for spire in (environment.server, environment.client):
+                if spire not in away_here:
+                    wait_for(probe_identity(probe_factory(spire)), RECHECK_TIMEOUT)
+            # Where the server is there, even a younger pod has its identity by now.
+            for probe in waiting:
+                wait_for(agent_log_line(probe.spire, "Synchronize failed", since=gone), RECHECK_TIMEOUT)
+                with pytest.raises(ProbeError, match=NO_IDENTITY):
+                    probe.fetch(PROBE_AUDIENCE)
+            wait_for(let_in(environment.demo), RECHECK_TIMEOUT)
+        back = recovery_times.from_now(RECOVERY_KIND)
+        for probe in waiting:
+            what = f"SPIRE server of {which} back: a new pod's identity ({probe.cluster.label})"
+            back.wait(what, probe_identity(probe), BACK)
+        components_are_ready(away_here, BACK)
+    traffic_was_unharmed(traffic, interval)
+
+
+@pytest.mark.usefixtures("undo")
+def test_without_the_servers_agent_traffic_goes_on(
+    environment: Environment, traffic: ContinuousTraffic, probe_factory: ProbeFactory, recovery_times: RecoveryTimes
+) -> None:
+    with traffic.during("agent of server away") as interval:
+        with ExitStack() as away:
+            remove_daemon_set_pods(away, environment.server, AGENT)
+            with pytest.raises(ProbeError, match=r"no such file|connection refused"):
+                probe_factory(environment.server).fetch(PROBE_AUDIENCE)
+            wait_for(let_in(environment.demo), RECHECK_TIMEOUT)
+        back = recovery_times.from_now(RECOVERY_KIND)
+        probe = environment.demo.probes[environment.server.trust_domain]
+        back.wait("agent of server back: an old pod's identity", probe_identity(probe), BACK)
+    traffic_was_unharmed(traffic, interval)
+
+
+@pytest.mark.usefixtures("undo")
+@pytest.mark.parametrize("which", ["client", "both"])
+def test_without_the_clients_agent_nothing_fails_but_the_jwt_svid(
+    environment: Environment, traffic: ContinuousTraffic, recovery_times: RecoveryTimes, which: str
+) -> None:
+    with traffic.during(f"agent of {which} away") as interval:
+        with ExitStack() as away:
+            for spire in sides(environment, which):
+                remove_daemon_set_pods(away, spire, AGENT)
+            wait_for(passed(OUTAGE), OUTAGE + 1)
+        recovery_times.from_now(RECOVERY_KIND).wait_seconds(f"agent of {which} back: traffic", traffic.recovery, BACK)
+    for kind in ("new", "kept"):
+        traffic_failed_at(traffic, interval, kind, {"svid"})
+
+
+@pytest.mark.usefixtures("undo")
+@pytest.mark.parametrize("which", ["server", "client"])
+def test_a_replaced_csi_driver_is_noticed_by_nobody(
+    environment: Environment,
+    traffic: ContinuousTraffic,
+    probe_factory: ProbeFactory,
+    recovery_times: RecoveryTimes,
+    which: str,
+) -> None:
+    (spire,) = sides(environment, which)
+    with traffic.during(f"CSI driver of {which} replaced") as interval:
+        began = recovery_times.from_now(RECOVERY_KIND)
+        spire.restart(CSI_DRIVER)
+        began.record(f"CSI driver of {which} replaced")
+        # Old pods over the old mount, and new ones over a new one.
+        wait_for(probe_identity(environment.demo.probes[spire.trust_domain]), RECHECK_TIMEOUT)
+        wait_for(probe_identity(probe_factory(spire)), RECHECK_TIMEOUT)
+    traffic_was_unharmed(traffic, interval)
+
+
+@pytest.mark.usefixtures("undo")
+@pytest.mark.parametrize("which", ["server", "client"])
+def test_a_killed_controller_manager_takes_no_entry_along(
+    environment: Environment,
+    traffic: ContinuousTraffic,
+    probe_factory: ProbeFactory,
+    recovery_times: RecoveryTimes,
+    which: str,
+) -> None:
+    (spire,) = sides(environment, which)
+    # Of pods that an earlier test has deleted the entries may be on their way out.
+    entries = [entry for entry in spire.entries() if f"/ns/{NEW_PROBES_NAMESPACE}/" not in entry.spiffe_id]
+    relationships = spire.relationships()
+    with traffic.during(f"controller manager of {which} killed") as interval:
+        began = recovery_times.from_now(RECOVERY_KIND)
+        kill_container(environment, spire, "spire-controller-manager")
+        began.wait(f"controller manager of {which} killed: a new pod", probe_identity(probe_factory(spire)), BACK)
+        components_are_ready([spire], BACK)
+        # Nothing to wait for: they have been there, and are to stay.
+        assert {entry.id for entry in entries} <= {entry.id for entry in spire.entries()}
+        assert spire.relationships() == relationships
+    traffic_was_unharmed(traffic, interval)
+
+
+@pytest.mark.usefixtures("undo")
+def test_a_slow_link_slows_and_breaks_nothing(
+    environment: Environment, traffic: ContinuousTraffic, recovery_times: RecoveryTimes
+) -> None:
+    client, peer = environment.client, environment.server
+    with traffic.during("slow link") as interval, ExitStack() as slow:
+        delay_forward(slow, environment.federation.forwards[peer.trust_domain], DELAY)
+        delay_forward(slow, environment.demo.forward, DELAY)
+        Authorities(peer, "jwt").prepare()
+        began = recovery_times.from_now("over a slow link")
+        client.refresh(peer.trust_domain)
+        took = began.record(f"a refresh, every piece {DELAY:g} s late")
+        wait_for(agreement(client, peer), RECHECK_TIMEOUT)
+        assert took >= 3 * DELAY, f"the link was not slow: {took:.2f} s"
+        # A single one, for its time is measured.
+        began = recovery_times.from_now("over a slow link")
+        call = observe_call(environment.demo)
+        assert call.succeeded, call.text
+        began.record(f"a call, every piece {DELAY:g} s late")
+    traffic_was_unharmed(traffic, interval)
+
+
+@pytest.mark.usefixtures("undo")
+def test_a_lossy_link_loses_packets_and_no_bundle(
+    environment: Environment, traffic: ContinuousTraffic, recovery_times: RecoveryTimes
+) -> None:
+    client, peer = environment.client, environment.server
+    with traffic.during(f"link that loses {LOST:.0%}") as interval, ExitStack() as losing:
+        for address in (*node_addresses(peer), environment.federation.address):
+            lose_packets(losing, environment, client, address, LOST)
+        Authorities(peer, "jwt").prepare()
+        prepared_upgrade = recovery_times.from_now("over a lossy link")
+        prepared_upgrade.wait(
+            f"a bundle, {LOST:.0%} of packets lost",
+            agreement(client, peer),
+            BUNDLE_POLL_INTERVAL + RECHECK_TIMEOUT,
+            bound="15 s",
+        )
+        wait_for(passed(OUTAGE), OUTAGE + 1)
+    recovery_times.from_now(RECOVERY_KIND).wait_seconds("lossy link healed: traffic", traffic.recovery, RECHECK_TIMEOUT)
+    for summary in traffic.summaries(interval):
+        # TCP sends again what was lost, within the two seconds that a request has, or else that request alone fails.
+        assert summary.failed < summary.sent / 2, summary
+        assert "svid" not in summary.stages, summary
+
+
+@pytest.mark.usefixtures("undo")
+def test_a_cut_network_heals(
+    environment: Environment, traffic: ContinuousTraffic, recovery_times: RecoveryTimes
+) -> None:
+    client, peer = environment.client, environment.server
+    with traffic.during("network cut") as interval:
+        with ExitStack() as away:
+            partition_clusters(away, environment)
+            prepared_upgrade = Authorities(peer, "jwt").prepare()
+            wait_for(passed(OUTAGE), OUTAGE + 1)
+            assert prepared_upgrade not in client.foreign_bundle(peer.trust_domain).jwt_authorities
+            for probe in environment.demo.probes.values():
+                wait_for(probe_identity(probe), RECHECK_TIMEOUT)
+        healed = recovery_times.from_now(RECOVERY_KIND)
+        healed.wait_seconds("network healed: traffic", traffic.recovery, BACK)
+        bound = "30 s for the connection under way, then 15 s"
+        healed.wait(
+            "network healed: the bundle",
+            agreement(client, peer),
+            DIALLED + BUNDLE_POLL_INTERVAL + RECHECK_TIMEOUT,
+            bound,
+        )
+    for kind in ("new", "kept"):
+        traffic_failed_at(traffic, interval, kind, {"tls", "http", "overload"})

@@ -1,0 +1,147 @@
+"""A run of the suite as a program of its own, as a person starts it: what it printed, and what its folder has."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fixtures.core.project import PROJECT
+from fixtures.core.subprocesses import end_with_parent
+from fixtures.core.waiting import Condition, Look, WaitError, wait_for
+from tests.tools.machine_load import Slowed
+
+PREFIX = "reliability-"
+VERDICTS = ("RED:", "REFUSED:", "GREEN:")
+ENDING = 120.0  # seconds that a run may take to end after a signal
+RUNNING = 1200.0
+INTERRUPTED = 2  # pytest's exit code
+
+
+class Run:
+    """A run of `-m federation` in the background; `folder`, which exists, gets its output and all that it leaves."""
+
+    def __init__(self, folder: Path, *options: str, slowed: Slowed | None = None) -> None:
+        self.folder = folder
+        self.log = folder / "output.log"
+        slowed = slowed or Slowed()
+        command = [sys.executable, "-m", "pytest", "-c", str(PROJECT / "pyproject.toml"), "-m", "federation"]
+        command += ["--supply=local", f"--cluster-prefix={PREFIX}", f"--run-folder={folder}", *options]
+        with self.log.open("w") as log:
+            self._process = subprocess.Popen(
+                end_with_parent(slowed.command(command)),
+                cwd=PROJECT,
+                env={**os.environ, **slowed.environment},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+            )
+        self._began = time.monotonic()
+
+    def reached(self, point: str) -> Condition[bool]:
+        """The run has come to a point: it has ended a phase of this name, or has been running for so many seconds."""
+
+        def look() -> Look[bool]:
+            kind, _, number = point.partition(" ")
+            if kind == "seconds":
+                there = time.monotonic() - self._began >= float(number)
+            else:
+                there = any("✓" in line and point in line for line in self.log.read_text().splitlines())
+            return Look(True if there or self.has_ended else None, self.last_line)
+
+        return Condition(f"a run at the point {point!r}", look)
+
+    def send(self, sent: signal.Signals) -> float:
+        """Send a signal and wait for the end; the value is the seconds that it took. Raises `WaitError`."""
+        began = time.monotonic()
+        self._process.send_signal(sent)
+        self.wait(ENDING)
+        return time.monotonic() - began
+
+    def wait(self, timeout: float = RUNNING) -> int:
+        """Wait for the end, and return the exit code. Raises `WaitError`."""
+        ended = Condition(
+            "the end of a run", lambda: Look(None if self._process.poll() is None else True, self.last_line)
+        )
+        wait_for(ended, timeout)
+        return int(self._process.returncode)
+
+    def result(self, timeout: float = RUNNING) -> Result:
+        """Wait for the end, and return what came of the run; one that has not ended after `timeout` seconds is red."""
+        try:
+            code = self.wait(timeout)
+        except WaitError:
+            self.send(signal.SIGINT)
+            code = self.wait() or INTERRUPTED
+        except KeyboardInterrupt:
+            self.send(signal.SIGINT)
+            raise
+        return Result(self.folder, code, time.monotonic() - self._began)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it runs no more."""
+        return self._process.poll() is not None
+
+    @property
+    def last_line(self) -> str:
+        """The last line printed so far."""
+        return (self.log.read_text().strip().splitlines() or [""])[-1]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a run: its exit code, and seconds from its command to its verdict."""
+
+    folder: Path
+    code: int
+    seconds: float
+
+    @property
+    def green(self) -> bool:
+        """Whether it was green."""
+        return self.code == 0
+
+    @property
+    def verdict(self) -> str:
+        """The verdict line, and what follows it in the summary of a red run: the first failure and the broken link."""
+        lines = (self.folder / "output.log").read_text(errors="replace").splitlines()
+        starts = [number for number, line in enumerate(lines) if line.startswith(VERDICTS)]
+        if not starts:
+            return f"no verdict; last line: {next((line for line in reversed(lines) if line.strip()), '')}"
+        last = lines[starts[-1] :]
+        return " | ".join(line.strip() for line in last if line.strip() and line.strip() != str(self.folder))
+
+    @property
+    def diagnosis(self) -> list[str]:
+        """The diagnosis, line by line; nothing where the run made none."""
+        file = self.folder / "diagnosis.txt"
+        return file.read_text().splitlines() if file.is_file() else []
+
+    @property
+    def phases(self) -> dict[str, Any]:
+        """What the run's `phases.json` has; nothing where it was ended before its summary."""
+        file = self.folder / "phases.json"
+        return dict(json.loads(file.read_text())) if file.is_file() else {}
+
+
+def seconds_table(rows: Sequence[tuple[str, Sequence[Result]]]) -> list[str]:
+    """How many runs there were of each kind, how many were green and red, and their median and longest seconds."""
+    width = max((len(kind) for kind, _ in rows), default=0)
+    lines = [f"{'runs':<{width}}{'count':>8}{'green':>8}{'red':>8}{'median':>10}{'longest':>10}"]
+    for kind, results in rows:
+        green = sum(result.green for result in results)
+        seconds = [result.seconds for result in results] or [0.0]
+        lines.append(
+            f"{kind:<{width}}{len(results):>8}{green:>8}{len(results) - green:>8}"
+            f"{statistics.median(seconds):>8.1f} s{max(seconds):>8.1f} s"
+        )
+    return lines

@@ -1,0 +1,628 @@
+"""The command line: what is read from it, and what is refused before anything is started."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fixtures.config import cluster_values, command_line
+from fixtures.config.cluster_values import FEDERATES_WITH
+from fixtures.config.command_line import BUNDLE_PORT, DEMO_PORT
+from fixtures.core import redaction
+from fixtures.core.project import PROJECT
+from fixtures.core.redaction import redact, without_secrets
+from fixtures.helm.values import at
+from fixtures.plugins import options
+from supply.host import Engine
+from tests.federation import test_1_deployment
+
+pytest_plugins = ["pytester"]
+
+# What a run could start. Here each of them writes down that it was called, and fails.
+PROGRAMS = ("docker", "podman", "kind", "kubectl", "helm", "go", "tar", "debootstrap")
+Write = Callable[[dict[str, Any]], Path]
+
+
+def nested(path: str, value: object) -> dict[str, Any]:
+    for part in reversed(path.split(".")):
+        value = {part: value}
+    assert isinstance(value, dict)
+    return value
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes a values file."""
+
+    def one(values: dict[str, Any]) -> Path:
+        path = tmp_path / f"values-{len(list(tmp_path.iterdir()))}.yaml"
+        path.write_text(yaml.safe_dump(values))
+        return path
+
+    return one
+
+
+@pytest.fixture(params=["127.0.0.1", "0.0.0.0"])  # noqa: S104 - as a program of somebody else may have
+def taken(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A port on which something listens, on this machine alone or for everyone."""
+    with socket.socket() as listener:
+        listener.bind((request.param, 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def free() -> int:
+    """A port on which nothing listens, nor on the one after it."""
+    for _ in range(50):
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("", 0))
+            port = int(first.getsockname()[1])
+            try:
+                second.bind(("", port + 1))
+            except (OSError, OverflowError):
+                continue
+            return port
+    raise AssertionError("no two free ports side by side")
+
+
+@pytest.fixture
+def configured(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pytest.Config]:
+    """Parses a command line with the suite's options; the machine has an engine."""
+    monkeypatch.setattr("fixtures.config.command_line.host.engine", lambda: Engine("docker"))
+    return lambda *arguments: pytester.parseconfig("-p", "fixtures.plugins.options", *arguments)
+
+
+def test_without_values_of_ones_own_there_are_two_clusters_that_federate_with_each_other() -> None:
+    server, client = cluster_values.read_clusters([], [])
+    assert (server.name, server.trust_domain, server.federates_with) == (
+        "server",
+        "server.example",
+        ("client.example",),
+    )
+    assert (client.name, client.trust_domain, client.federates_with) == (
+        "client",
+        "client.example",
+        ("server.example",),
+    )
+
+
+def test_the_overlays_are_part_of_every_clusters_values() -> None:
+    for cluster in cluster_values.read_clusters([], []):
+        assert cluster.values["global"]["spire"]["recommendations"]["enabled"] is True
+
+
+def test_a_values_file_for_all_clusters_that_makes_the_trust_domains_equal_is_refused(write: Write) -> None:
+    path = write(nested("global.spire.trustDomain", "same.example"))
+    with pytest.raises(ValueError, match=r"clusters server and client have the same trust domain same\.example"):
+        cluster_values.read_clusters([str(path)], [])
+
+
+def test_a_values_file_for_one_cluster_that_makes_the_trust_domains_equal_is_refused(write: Write) -> None:
+    path = write(nested("global.spire.trustDomain", "server.example"))
+    with pytest.raises(ValueError, match=r"clusters server and client have the same trust domain server\.example"):
+        cluster_values.read_clusters([f"client={path}"], [])
+
+
+def test_a_set_value_that_makes_the_trust_domains_equal_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"clusters server and client have the same trust domain same\.example"):
+        cluster_values.read_clusters([], ["global.spire.trustDomain=same.example"])
+
+
+def test_a_foreign_trust_domain_that_is_no_clusters_is_refused_with_those_there_are() -> None:
+    with pytest.raises(
+        ValueError, match=r"cluster server federates with elsewhere\.example, .*server\.example, client"
+    ) as caught:
+        cluster_values.read_clusters([], [f"{FEDERATES_WITH}={{elsewhere.example}}"])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_trust_domain_that_federates_with_itself_is_refused(write: Write) -> None:
+    path = write(nested(FEDERATES_WITH, ["server.example", "client.example"]))
+    with pytest.raises(ValueError, match=r"server\.example"):
+        cluster_values.read_clusters([f"server={path}"], [])
+
+
+@pytest.mark.parametrize("others", [[], None, "client.example", [{"name": "client.example"}], [7]])
+def test_foreign_trust_domains_that_are_no_list_of_names_are_refused(write: Write, others: object) -> None:
+    path = write(nested(FEDERATES_WITH, others))
+    with pytest.raises(ValueError, match="cluster server"):
+        cluster_values.read_clusters([f"server={path}"], [])
+
+
+@pytest.mark.parametrize("value", ["false", "null", "yes"])
+def test_a_cluster_whose_federation_is_not_enabled_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match=r"cluster server: spire-server\.federation\.enabled is not true"):
+        cluster_values.read_clusters([], [f"spire-server.federation.enabled={value}"])
+
+
+@pytest.mark.parametrize(
+    "name", ["Server.example", "server example", "spiffe://server.example", "", 7, "x" * 256, None]
+)
+def test_a_trust_domain_that_has_no_valid_name_is_refused_with_its_cluster(write: Write, name: object) -> None:
+    path = write(nested("global.spire.trustDomain", name))
+    with pytest.raises(ValueError, match=r"cluster client: global\.spire\.trustDomain is"):
+        cluster_values.read_clusters([f"client={path}"], [])
+
+
+def test_a_file_named_for_a_cluster_changes_that_cluster_alone(write: Write) -> None:
+    path = write(nested("global.spire.clusterName", "other"))
+    server, client = cluster_values.read_clusters([f"client={path}"], [])
+    assert (server.values["global"]["spire"]["clusterName"], client.values["global"]["spire"]["clusterName"]) == (
+        "server",
+        "other",
+    )
+
+
+def test_a_file_named_for_no_cluster_changes_all(write: Write) -> None:
+    path = write(nested("global.spire.jwtIssuer", "oidc.example"))
+    assert [each.values["global"]["spire"]["jwtIssuer"] for each in cluster_values.read_clusters([str(path)], [])] == [
+        "oidc.example",
+        "oidc.example",
+    ]
+
+
+def test_an_equals_sign_in_a_files_name_names_no_cluster(tmp_path: Path) -> None:
+    path = tmp_path / "a=b.yaml"
+    path.write_text(yaml.safe_dump(nested("global.spire.jwtIssuer", "oidc.example")))
+    assert cluster_values.read_clusters([str(path)], [])[0].values["global"]["spire"]["jwtIssuer"] == "oidc.example"
+
+
+def test_later_files_win_over_earlier_ones_and_set_values_over_files(write: Write) -> None:
+    key = "global.spire.jwtIssuer"
+    first, second = (write(nested(key, name)) for name in ("first", "second"))
+    for files, sets, expected in (
+        ([str(first), str(second)], [], "second"),
+        ([str(first)], [f"{key}=set"], "set"),
+        ([], [f"{key}=one", f"{key}=two"], "two"),
+    ):
+        assert cluster_values.read_clusters(files, sets)[0].values["global"]["spire"]["jwtIssuer"] == expected
+
+
+def test_a_values_file_that_is_not_there_is_refused_with_its_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"none\.yaml cannot be read"):
+        cluster_values.read_clusters([f"client={tmp_path / 'none.yaml'}"], [])
+
+
+def test_ports_that_nobody_named_are_not_refused_for_being_taken(taken: int) -> None:
+    assert command_line._ports("--demo-port", None, taken, 1) == (taken,)
+
+
+def test_a_named_port_that_is_taken_is_refused(taken: int) -> None:
+    with pytest.raises(ValueError, match=rf"--demo-port {taken}: port {taken} cannot be used: Address already in use"):
+        command_line._ports("--demo-port", taken, DEMO_PORT, 1)
+
+
+def test_a_named_first_port_is_refused_when_one_that_follows_is_taken(taken: int) -> None:
+    with pytest.raises(ValueError, match=rf"--bundle-port {taken - 1}: port {taken} cannot be used"):
+        command_line._ports("--bundle-port", taken - 1, BUNDLE_PORT, 2)
+
+
+def test_a_named_port_that_is_free_stays_free(free: int) -> None:
+    assert command_line._ports("--bundle-port", free, BUNDLE_PORT, 2) == (free, free + 1)
+    assert command_line._ports("--bundle-port", free, BUNDLE_PORT, 2) == (free, free + 1)
+
+
+def test_a_named_port_whose_last_connection_has_just_been_closed_is_free() -> None:
+    # The side that closes first keeps the port in TIME_WAIT for a minute: a rerun with the same port comes sooner.
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as kubectl does
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            accepted, _ = listener.accept()
+            accepted.close()
+            assert connection.recv(1) == b""
+    assert command_line._ports("--demo-port", port, DEMO_PORT, 1) == (port,)
+
+
+@pytest.mark.parametrize(("port", "count"), [(0, 1), (-1, 1), (65536, 1), (65535, 2), (10**9, 1)])
+def test_a_number_that_is_no_port_is_refused(port: int, count: int) -> None:
+    with pytest.raises(ValueError, match=rf"--bundle-port {port}: not a port"):
+        command_line._ports("--bundle-port", port, BUNDLE_PORT, count)
+
+
+def test_a_demo_port_that_a_bundle_endpoint_is_to_have_is_refused(
+    configured: Callable[..., pytest.Config], free: int
+) -> None:
+    with pytest.raises(ValueError, match=str(free + 1)):
+        command_line.read_settings(configured("--bundle-port", str(free), "--demo-port", str(free + 1)))
+
+
+def test_the_command_line_is_read_as_it_stands(
+    configured: Callable[..., pytest.Config], tmp_path: Path, free: int
+) -> None:
+    kind = tmp_path / "kind"
+    kind.touch()
+    found = command_line.read_settings(
+        configured(
+            *("--supply", "local", "--cluster-prefix", "ci-1.", "--keep-clusters", "--bundle-port", str(free)),
+            *("--kind-bin", str(kind), "--kind-image", "node:v1", "--run-folder", str(tmp_path / "run")),
+        )
+    )
+    assert (found.supply, found.prefix, found.keep_clusters) == ("local", "ci-1.", True)
+    assert (found.bundle_ports, found.demo_port) == ((free, free + 1), DEMO_PORT)
+    assert (found.kind, found.kubectl, found.node_image) == (kind, None, "node:v1")
+    assert found.run_folder == tmp_path / "run"
+    assert not (tmp_path / "run").exists()
+    assert [cluster.name for cluster in found.clusters] == ["server", "client"]
+
+
+def test_a_secret_among_the_values_is_hidden_from_then_on(configured: Callable[..., pytest.Config]) -> None:
+    found = command_line.read_settings(configured("--set=spire-server.dataStore.sql.password=hunter2secret"))
+    assert at(found.clusters[0].values, "spire-server.dataStore.sql.password") == "hunter2secret"
+    assert redact("dialling as hunter2secret") == "dialling as <redacted>"
+    assert "hunter2secret" not in repr(found)
+
+
+def test_no_value_of_the_suites_own_is_taken_for_a_secret(configured: Callable[..., pytest.Config]) -> None:
+    for cluster in command_line.read_settings(configured()).clusters:
+        assert without_secrets(cluster.values) == cluster.values
+    assert not redaction._kept.forms
+
+
+def test_an_empty_command_line_has_the_defaults(configured: Callable[..., pytest.Config]) -> None:
+    found = command_line.read_settings(configured())
+    assert (found.supply, found.prefix, found.keep_clusters, found.demo_images) == ("auto", "", False, "built")
+    assert (found.bundle_ports, found.demo_port) == ((BUNDLE_PORT, BUNDLE_PORT + 1), DEMO_PORT)
+    assert (found.run_folder, found.kind, found.kubectl, found.node_image, found.upgrade_to) == (None,) * 5
+
+
+def test_pytest_kinds_own_option_keeps_the_clusters_too(configured: Callable[..., pytest.Config]) -> None:
+    assert command_line.read_settings(configured("--keep-cluster")).keep_clusters
+
+
+@pytest.mark.parametrize("prefix", ["-ci", ".ci", "CI-", "ci_", "ci ", "../"])
+def test_a_prefix_that_kind_would_not_take_is_refused(configured: Callable[..., pytest.Config], prefix: str) -> None:
+    with pytest.raises(ValueError, match=r"--cluster-prefix .*: Kind's names begin with"):
+        command_line.read_settings(configured(f"--cluster-prefix={prefix}"))
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> Path:
+    """A kubeconfig with two contexts."""
+    path = tmp_path / "kubeconfig"
+    path.write_text(yaml.safe_dump({"contexts": [{"name": "kind-a"}, {"name": "kind-b"}]}))
+    return path
+
+
+def test_contexts_are_read_for_the_clusters_that_they_name(
+    configured: Callable[..., pytest.Config], kubeconfig: Path
+) -> None:
+    found = command_line.read_settings(
+        configured(f"--kubeconfig={kubeconfig}", "--context=server=kind-a", "--context=client=kind-b")
+    )
+    assert (found.contexts, found.kubeconfigs) == ({"server": "kind-a", "client": "kind-b"}, (kubeconfig,))
+
+
+def test_contexts_may_be_in_any_of_several_kubeconfigs_as_for_kubectl(
+    configured: Callable[..., pytest.Config], kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, missing = tmp_path / "other", tmp_path / "missing"
+    other.write_text(yaml.safe_dump({"contexts": [{"name": "eks-c"}]}))
+    monkeypatch.setenv("KUBECONFIG", f"{missing}:{other}::{kubeconfig}")
+    found = command_line.read_settings(configured("--context=server=kind-a", "--context=client=eks-c"))
+    assert found.kubeconfigs == (missing, other, kubeconfig)
+    with pytest.raises(ValueError, match=r"missing, .*/other, .*/kubeconfig has no context x; it has eks-c, kind-a"):
+        command_line.read_settings(configured("--context=server=x"))
+
+
+@pytest.mark.parametrize("given", ["kind-a", "other=kind-a", "server=", "=kind-a"])
+def test_a_context_that_is_not_given_for_a_cluster_is_refused(
+    configured: Callable[..., pytest.Config], kubeconfig: Path, given: str
+) -> None:
+    with pytest.raises(
+        ValueError, match=r"--context .*: wanted CLUSTER=CONTEXT, where CLUSTER is one of server, client"
+    ):
+        command_line.read_settings(configured(f"--kubeconfig={kubeconfig}", f"--context={given}"))
+
+
+def test_a_context_that_there_is_not_is_refused_with_those_there_are(
+    configured: Callable[..., pytest.Config], kubeconfig: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"kubeconfig has no context kind-c; it has kind-a, kind-b"):
+        command_line.read_settings(configured(f"--kubeconfig={kubeconfig}", "--context=server=kind-c"))
+
+
+def test_a_kubeconfig_of_which_no_context_is_wanted_is_refused(
+    configured: Callable[..., pytest.Config], kubeconfig: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"--kubeconfig says where the contexts of --context stand"):
+        command_line.read_settings(configured(f"--kubeconfig={kubeconfig}"))
+
+
+@pytest.mark.parametrize("option", ["--kubeconfig", "--kind-bin", "--kind-kubectl-bin"])
+def test_a_file_that_is_not_there_is_refused_with_its_option(
+    configured: Callable[..., pytest.Config], option: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=rf"{option} {tmp_path}/none: there is no such file"):
+        command_line.read_settings(configured(option, f"{tmp_path}/none"))
+
+
+def test_a_run_folder_that_is_a_file_is_refused(configured: Callable[..., pytest.Config], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"--run-folder .*file is not a folder"):
+        command_line.read_settings(configured("--run-folder", str(tmp_path / "file")))
+
+
+@pytest.mark.parametrize(
+    ("user", "installer", "refused"),
+    [(0, "/usr/bin/apt-get", False), (0, None, True), (1000, "/usr/bin/apt-get", True)],
+    ids=["root with apt-get", "root without", "not root"],
+)
+def test_a_machine_with_no_engine_is_refused_unless_one_can_be_installed(
+    configured: Callable[..., pytest.Config],
+    monkeypatch: pytest.MonkeyPatch,
+    user: int,
+    installer: str | None,
+    refused: bool,
+) -> None:
+    config = configured()
+    monkeypatch.setattr("fixtures.config.command_line.host.engine", lambda: None)
+    monkeypatch.setattr("fixtures.config.command_line.os.geteuid", lambda: user)
+    monkeypatch.setattr("fixtures.config.command_line.shutil.which", lambda _: installer)
+    if not refused:
+        assert command_line.read_settings(config)
+        return
+    with pytest.raises(ValueError, match=r"^no container engine answers .* none can be installed here"):
+        command_line.read_settings(config)
+
+
+def test_an_engine_that_answers_is_enough_for_somebody_who_may_install_nothing(
+    configured: Callable[..., pytest.Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fixtures.config.command_line.os.geteuid", lambda: 1000)
+    assert command_line.read_settings(configured())
+
+
+@pytest.mark.parametrize(
+    ("expression", "marker", "matches"),
+    [
+        ("federation", "federation", True),
+        ("federation", "upgrade", False),
+        ("federation or upgrade", "upgrade", True),
+        ("federation and not upgrade", "federation", True),
+        ("federation and not upgrade", "upgrade", False),
+        ("not federation", "federation", False),
+        ("not (federation or upgrade)", "upgrade", False),
+        ("slow", "federation", False),
+        ("federation and", "federation", False),
+        ("federation(scope=1)", "federation", False),
+        ("__import__('os')", "federation", False),
+        ("federations", "federation", False),
+    ],
+)
+def test_a_marker_expression_is_understood_as_pytest_does(expression: str, marker: str, matches: bool) -> None:
+    assert command_line.marker_matches(expression, marker) is matches
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ([], False),
+        (["-m", "federation"], True),
+        (["-m", "upgrade"], True),
+        (["-m", "not federation and not upgrade and not resilience and not selftest"], False),
+        (["-m", "slow"], False),
+        (["tests/federation/test_1_deployment.py"], True),
+        (["tests/federation/test_1_deployment.py::test_every_node_is_ready"], True),
+        (["tests/unit/config/test_settings.py"], False),
+        (["tests/federation"], True),
+        (["tests"], False),
+        (
+            [
+                "tests/federation/test_1_deployment.py",
+                "-m",
+                "not federation and not upgrade and not resilience and not selftest",
+            ],
+            False,
+        ),
+    ],
+)
+def test_clusters_are_wanted_by_a_marker_or_by_one_of_their_files(
+    configured: Callable[..., pytest.Config], arguments: list[str], wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(PROJECT)
+    assert options.wants_clusters(configured("--rootdir", str(PROJECT), *arguments)) is wanted
+
+
+def test_a_warning_is_red_with_strict_alone(configured: Callable[..., pytest.Config]) -> None:
+    lenient, strict = command_line.read_settings(configured()), command_line.read_settings(configured("--strict"))
+    test_1_deployment.test_lifetimes_fit(["server: too long"], lenient)
+    test_1_deployment.test_lifetimes_fit([], strict)
+    with pytest.raises(pytest.fail.Exception, match="server: too long"):
+        test_1_deployment.test_lifetimes_fit(["server: too long"], strict)
+
+
+@dataclass
+class Run:
+    """A run of the real project on a machine where nothing can be started; `started` is what it tried to.
+
+    Paths go with their options as `--option=path`: a word of its own that exists as a file moves pytest's root folder there.
+    """
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pytest", f"--run-folder={self.folder / 'run'}", *arguments]
+        return subprocess.run(
+            command, cwd=PROJECT, env=self.environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    @property
+    def started(self) -> list[str]:
+        """The calls of programs that a run could start something with."""
+        log = self.folder / "started"
+        return log.read_text().splitlines() if log.exists() else []
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in PROGRAMS:
+        (programs / name).write_text(f'#!/bin/sh\necho "{name} $*" >> "{tmp_path}/started"\nexit 1\n')
+        (programs / name).chmod(0o755)
+    kept = {key: value for key, value in os.environ.items() if key in ("LANG", "LC_ALL", "VIRTUAL_ENV", "PYTHONPATH")}
+    places = {"HOME": str(tmp_path), "SPIRE_FEDERATION_CACHE": str(tmp_path / "cache"), "PATH": str(programs)}
+    return Run(tmp_path, {**kept, **places, "PYTHONDONTWRITEBYTECODE": "1"})
+
+
+def refusal(run: Run, *arguments: str, chosen: Sequence[str] = ("-m", "federation")) -> str:
+    """The one sentence with which the real project refuses a command line; nothing is started, nothing left behind."""
+    done = run(*chosen, *arguments)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.stdout + done.stderr
+    assert done.stdout.strip() == ""
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert run.started == []
+    assert not (run.folder / "run").exists()
+    assert not (run.folder / "cache").exists()
+    return lines[0].removeprefix("ERROR: ")
+
+
+def test_a_run_with_an_unknown_chart_folder_is_refused(run: Run) -> None:
+    said = refusal(run, f"--charts={run.folder}")
+    assert said.startswith(f"--charts: {run.folder} is no folder of charts: it has neither spire/Chart.yaml nor")
+
+
+def test_a_run_with_a_bad_version_is_refused(run: Run) -> None:
+    assert refusal(run, "--chart-version", "newest") == "--chart-version 'newest' is not a version such as 0.30.0"
+
+
+@pytest.mark.parametrize(
+    ("crds", "why"),
+    [("0.5.0", "has spire-crds 0.5.0, and spire 0.30.0 needs 0.6"), (None, "has no spire-crds/Chart.yaml")],
+)
+def test_a_run_with_crds_of_another_time_is_refused(run: Run, crds: str | None, why: str) -> None:
+    for name, version in (("spire", "0.30.0"), ("spire-crds", crds)):
+        if version:
+            (run.folder / "charts" / name).mkdir(parents=True)
+            (run.folder / "charts" / name / "Chart.yaml").write_text(f"name: {name}\nversion: {version}\n")
+    assert why in refusal(run, f"--charts={run.folder}")
+
+
+def test_a_run_with_an_oci_reference_that_is_none_is_refused(run: Run) -> None:
+    assert refusal(run, "--charts=oci://") == "--charts oci://: not of the form oci://HOST/FOLDER/spire:VERSION"
+
+
+def test_a_run_with_an_image_archive_that_is_none_is_refused(run: Run) -> None:
+    (run.folder / "notes.txt").write_text("no archive")
+    said = refusal(run, f"--image-archive={run.folder}/notes.txt")
+    assert said.startswith(f"{run.folder}/notes.txt is no image archive, as `docker save` writes it")
+
+
+def test_a_run_with_two_versions_of_the_chart_is_refused(run: Run) -> None:
+    said = refusal(run, "--charts=oci://registry.example/charts/spire:0.30.0", "--chart-version=0.29.0")
+    assert said.endswith("names a version, and so does --chart-version: give one")
+
+
+def test_a_run_with_an_engine_that_does_not_answer_is_refused(run: Run) -> None:
+    run.environment["KIND_EXPERIMENTAL_PROVIDER"] = "nerdctl"
+    assert refusal(run) == "KIND_EXPERIMENTAL_PROVIDER asks for nerdctl, and `nerdctl ps` does not succeed"
+
+
+def test_a_run_with_a_port_that_is_taken_is_refused(run: Run) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        said = refusal(run, "--demo-port", str(port))
+    assert said == f"--demo-port {port}: port {port} cannot be used: Address already in use"
+
+
+def test_a_run_with_equal_trust_domains_is_refused(run: Run, write: Write) -> None:
+    said = refusal(run, f"--values={write(nested('global.spire.trustDomain', 'same.example'))}")
+    assert said.startswith("clusters server and client have the same trust domain same.example")
+
+
+def test_a_run_with_a_kubeconfig_that_is_missing_is_refused(run: Run) -> None:
+    assert refusal(run, f"--kubeconfig={run.folder}/none") == f"--kubeconfig {run.folder}/none: there is no such file"
+
+
+DISRUPTIVE = [
+    ["-m", "resilience"],
+    ["-m", "selftest"],
+    ["-m", "federation or selftest"],
+    ["tests/resilience/test_4_outage.py"],
+    ["tests/selftest/test_1_faults.py::test_other_ports_are_no_fault"],
+]
+
+
+@pytest.mark.parametrize("chosen", DISRUPTIVE, ids=" ".join)
+def test_what_takes_things_away_is_refused_on_clusters_that_are_not_the_suites_own(
+    run: Run, kubeconfig: Path, chosen: list[str]
+) -> None:
+    said = refusal(run, f"--kubeconfig={kubeconfig}", "--context=server=kind-a", chosen=chosen)
+    assert said.startswith("--context: -m resilience and -m selftest take servers, agents and networks away")
+    assert said.endswith("give --allow-disruption where that may be")
+
+
+@pytest.mark.parametrize("chosen", [*DISRUPTIVE, ["-m", "federation"], ["-m", "upgrade"]], ids=" ".join)
+def test_what_takes_nothing_away_or_is_allowed_to_is_not_refused(
+    configured: Callable[..., pytest.Config], monkeypatch: pytest.MonkeyPatch, kubeconfig: Path, chosen: list[str]
+) -> None:
+    monkeypatch.chdir(PROJECT)
+    allowed = ["--allow-disruption"] if chosen in DISRUPTIVE else []
+    found = command_line.read_settings(
+        configured(f"--kubeconfig={kubeconfig}", "--context=server=kind-a", *allowed, *chosen)
+    )
+    assert found.contexts == {"server": "kind-a"}
+
+
+def test_a_run_on_a_machine_without_an_engine_is_refused(run: Run) -> None:
+    (run.folder / "none").mkdir()
+    run.environment["PATH"] = str(run.folder / "none")
+    assert refusal(run).startswith("no container engine answers (`docker ps`, `podman ps`)")
+
+
+def collected(run: Run, *arguments: str) -> set[str]:
+    """The tests that the real project would run, as `file::function`, unit tests left out."""
+    done = run("--collect-only", "-q", "--ignore=tests/unit", *arguments)
+    assert done.returncode in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED), done.stdout + done.stderr
+    assert run.started == []
+    assert not (run.folder / "run").exists()
+    return {line.split("[")[0] for line in done.stdout.splitlines() if "::" in line}
+
+
+def declared(suite: str) -> set[str]:
+    """The test functions in a suite's folder, without collecting them."""
+    return {
+        f"tests/{suite}/{path.name}::{name}"
+        for path in (PROJECT / "tests" / suite).glob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+
+
+# What every run that brings clusters up asks first.
+OF_EVERY_SUITE = {"tests/federation/test_1_deployment.py::test_lifetimes_fit"}
+
+
+def test_plain_pytest_selects_no_test_that_needs_clusters(run: Run) -> None:
+    assert len(declared("federation")) >= 15
+    assert collected(run) == set()
+
+
+@pytest.mark.parametrize("suite", command_line.CLUSTER_MARKERS)
+def test_a_suites_marker_selects_every_test_in_its_folder_and_no_other(run: Run, suite: str) -> None:
+    assert collected(run, "-m", suite) == declared(suite) | OF_EVERY_SUITE != OF_EVERY_SUITE
+
+
+def test_every_test_outside_the_unit_tests_is_in_the_folder_of_a_suite() -> None:
+    folders = {path.parent for path in (PROJECT / "tests").rglob("test_*.py")}
+    outside = {
+        folder.relative_to(PROJECT / "tests").parts[0] if folder != PROJECT / "tests" else "" for folder in folders
+    }
+    assert outside == {*command_line.CLUSTER_MARKERS, "unit"}

@@ -1,0 +1,207 @@
+"""From recorded words of programs and objects to the link that is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fixtures.diagnosis import causes
+from fixtures.diagnosis.chain import LINKS
+from fixtures.spire.api_types import Bundle
+from fixtures.spire.installation import refuses_attestation
+from fixtures.spire.layout import CLASS_NAME
+
+URL = "https://10.89.0.1:10001"
+SERVER_ID = "spiffe://server.example/ns/demo/sa/default"
+Read = Callable[[str], str]
+
+
+def failed(text: str, *server_log: str) -> tuple[str, str, str, str]:
+    found = causes.failed_call(URL, SERVER_ID, text, server_log)
+    assert found[0] in LINKS
+    return found
+
+
+def test_the_tutorials_alternate_audience_breaks_tls(recorded: Read) -> None:
+    link, sentence, _, evidence = causes.failed_call(
+        URL,
+        f"{SERVER_ID}-alternate",
+        recorded("job-client-client-fail.log"),
+        recorded("demo-server.log").splitlines()[-3:],
+    )
+    assert link == "TLS"
+    assert sentence == f"the server presents {SERVER_ID}, and {SERVER_ID}-alternate is expected of it"
+    assert "unexpected ID" in evidence
+    assert "bad certificate" in evidence, "both sides' words are shown"
+
+
+def test_a_wrong_audience_is_named_with_both(recorded: Read) -> None:
+    refused = next(line for line in recorded("demo-server.log").splitlines() if "Invalid token" in line)
+    link, sentence, _, _ = failed(recorded("job-client-client-wrong-audience.log"), refused)
+    assert link == "audience"
+    assert sentence == f"the server accepts {SERVER_ID}, and the token is for {SERVER_ID}-alternate"
+
+
+@pytest.mark.parametrize(
+    ("text", "server_log", "link", "words"),
+    [
+        ("401 Invalid token", ['Invalid token: jwtsvid: no JWT bundle found for trust domain "client.example"'], "JWT", "no JWT bundle found"),
+        ("401 Invalid token", [], "JWT", "401 Invalid token"),
+        ("unable to create X509Source: no identity within 3s: rpc error: code = PermissionDenied desc = no identity issued", [], "X.509 SVID", "no identity"),
+        ("unable to create X509Source: no identity within 3s: dial unix /spiffe-workload-api/spire-agent.sock: connect: no such file or directory", [], "CSI socket", "not there"),
+        ("unable to fetch SVID: rpc error: code = Unavailable desc = could not fetch JWT-SVID", [], "JWT", "no JWT-SVID"),
+        (f'Get "{URL}": x509svid: could not verify leaf certificate: x509: certificate signed by unknown authority', [], "TLS", "certificate signed by unknown authority"),
+        (f'Get "{URL}": dial tcp 10.89.0.1:10001: connect: connection refused', [], "server reachable", "refuses connections"),
+        (f'Get "{URL}": dial tcp 10.89.0.1:10001: i/o timeout', [], "server reachable", "does not answer"),
+        (f'Get "{URL}": EOF', [], "server reachable", "closes connections"),
+    ],
+)  # fmt: skip
+def test_a_failed_call_breaks_the_link_that_its_words_are_about(
+    text: str, server_log: list[str], link: str, words: str
+) -> None:
+    found = failed(text, *server_log)
+    assert found[0] == link
+    assert words in found[1]
+
+
+@pytest.mark.parametrize(
+    ("error", "link"),
+    [
+        ("unable to fetch X509-SVID: rpc error: code = PermissionDenied desc = no identity issued", "X.509 SVID"),
+        ('unable to fetch X509-SVID: connection error: desc = "transport: Error while dialing: dial unix /spiffe-workload-api/spire-agent.sock: connect: connection refused"', "CSI socket"),
+        ("unable to fetch JWT-SVID: rpc error: code = Unimplemented desc = JWT-SVIDs are disabled", "JWT"),
+    ],
+)  # fmt: skip
+def test_a_failed_fetch_breaks_the_link_that_its_words_are_about(error: str, link: str) -> None:
+    assert causes.failed_fetch(error)[0] == link
+
+
+def federation_object(**spec: str) -> dict[str, Any]:
+    return {"metadata": {"name": "client-example"}, "spec": {"trustDomain": "client.example", **spec}}
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (None, "no ClusterFederatedTrustDomain for it"),
+        (federation_object(), "client-example has no class name"),
+        (federation_object(className="other"), "client-example has the class name other"),
+        (federation_object(className=CLASS_NAME), "though ClusterFederatedTrustDomain client-example is there"),
+    ],
+)
+def test_a_relationship_that_is_not_there_is_put_down_to_its_object(made: Any, words: str) -> None:
+    sentence, cause, _ = causes.no_relationship("client.example", made)
+    assert words in sentence
+    assert cause
+
+
+def cluster_spiffe_id(name: str, **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": {"className": CLASS_NAME, **spec}}
+
+
+DEFAULT = cluster_spiffe_id("default", federatesWith=["client.example"], fallback=True)
+
+
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        ([], "no ClusterSPIFFEID is of the class"),
+        ([cluster_spiffe_id("default", federatesWith=[])], "no ClusterSPIFFEID federates with client.example"),
+        ([DEFAULT, cluster_spiffe_id("second")], "second selects the pod and does not federate"),
+        ([DEFAULT], "no ClusterSPIFFEID that federates selects the pod"),
+        ([{"metadata": {"name": "a"}, "spec": {"className": "other"}}], "no ClusterSPIFFEID is of the class"),
+    ],
+)
+def test_an_entry_that_does_not_federate_is_put_down_to_the_objects_that_make_it(ids: Any, words: str) -> None:
+    assert words in causes.why_no_entry(ids, ["client.example"])
+    assert len(causes.describe_cluster_spiffe_ids(ids).splitlines()) == len(ids)
+
+
+# What the scheduler (1.34 and later) ends its words with, also for a pod without claims.
+PREEMPTION = (
+    "no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+)
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        ("container a of b has no image: ErrImagePull", "name or tag is wrong"),
+        ("has failed 2 times", "a hook of the chart fails"),
+        ("container a of b crashes (exit code 1)", "configuration is refused"),
+        ("container a of b crashes (exit code 1): the token claim has failed", "configuration is refused"),
+        ("StatefulSet a may not create its pods: forbidden", "admission rule"),
+        ("its pods cannot be created: exceeded quota", "admission rule"),
+        ("pod a waits for its claim b: no event yet", "no provisioner serves the claim"),
+        (f"pod a is not scheduled: 0/1 nodes are available: 1 Insufficient cpu. {PREEMPTION}", "no node can run the pod"),
+        ("its node selector, affinity or tolerations leave out 1 of 2 nodes", "leave nodes out"),
+        ("its pods are of the old revision: the update strategy is OnDelete, so delete them", "nobody deletes the old pods"),
+        ('pod a waits for a volume: MountVolume.SetUp failed for volume "v" : configmap "c" not found', "has another name"),
+        ('container a of pod b cannot be started: secret "s" not found', "has another name"),
+        ("container a of pod b runs and is not ready: Readiness probe failed: HTTP probe failed with statuscode: 500", "another port or path"),
+        ("container a of pod b was killed for its liveness probe: Liveness probe failed", "another port or path"),
+        ("container a of pod b runs and is not ready; it logs: unable to get kubelet client", "ask the kubelet"),
+        ("container a of pod b runs and is not ready; it logs: dial tcp: lookup db: no such host", "does not answer"),
+        ("container a of pod b runs and is not ready; it logs: x509: certificate signed by unknown authority", "bundle of another server"),
+        ("container a of pod b runs and is not ready; it logs: nodes is forbidden: cannot list resource", "lacks a right"),
+        ("container a of pod b runs and is not ready; it logs: Rotation has failed", "its own log line says why"),
+        ("it was scaled down to nothing", "scaled down to nothing"),
+        ("its controller has made no pod yet", "still starting"),
+        ("", "still starting"),
+    ],
+)  # fmt: skip
+def test_a_component_that_is_not_ready_has_a_usual_cause(problem: str, words: str) -> None:
+    assert words in causes.why_unready(problem)
+
+
+RETRIED = "Failed to retrieve attestation result"
+RECEIVED = f"{RETRIED}: failed to receive attestation response: rpc error: code"
+HANDSHAKE = (
+    f"{RETRIED}: could not open attestation stream to SPIRE server: rpc error: code = Unavailable desc = connection error: desc = "
+    '"transport: authentication handshake failed'
+)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        f'{RECEIVED} = InvalidArgument desc = nodeattestor(k8s_psat): not configured for cluster "other"',
+        f'Agent crashed: {RECEIVED} = PermissionDenied desc = nodeattestor(k8s_psat): token not authenticated according to TokenReview API for cluster "a"',
+        f'{RECEIVED} = PermissionDenied desc = "default:default" is not an allowed service account for cluster "a"',
+        f"{RECEIVED} = PermissionDenied desc = failed to attest: agent is banned",
+        f'{HANDSHAKE}: x509svid: could not verify leaf certificate: x509: certificate signed by unknown authority"',
+        f'{HANDSHAKE}: unexpected ID \\"spiffe://other.example/spire/server\\""',
+        f'{HANDSHAKE}: unexpected trust domain \\"other.example\\""',
+    ],
+)
+def test_an_agent_that_its_server_refuses_or_that_does_not_trust_its_server_is_refused(error: str) -> None:
+    assert refuses_attestation(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "",
+        "Failed to sign: upstream is away",
+        # The server is not there, is being started or has too much to do.
+        f'{RETRIED}: rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial tcp 10.96.0.1:443: connect: connection refused"',
+        f"{RETRIED}: rpc error: code = Unavailable desc = name resolver error: produced zero addresses",
+        f"{RETRIED}: create attestation client: failed to dial dns:///spire-server.spire-server:443: context deadline exceeded",
+        f"{RETRIED}: rpc error: code = Unavailable desc = dns: A record lookup error: lookup spire-server: no such host",
+        f"{RETRIED}: dial tcp 10.96.0.1:443: i/o timeout",
+        f'{HANDSHAKE}: EOF"',
+        f'{HANDSHAKE}: context deadline exceeded"',
+        f'{HANDSHAKE}: read tcp 10.244.0.6:40112->10.96.0.1:443: read: connection reset by peer"',
+    ],
+)
+def test_an_agent_that_does_not_reach_its_server_is_not_refused(error: str) -> None:
+    assert not refuses_attestation(error)
+
+
+def test_bundles_that_differ_are_described_by_what_is_lacking_and_what_is_left() -> None:
+    old = Bundle(frozenset({"a" * 64}), frozenset({"key-1"}), 1, 60)
+    new = Bundle(frozenset({"b" * 64}), frozenset({"key-1", "key-2"}), 2, 60)
+    assert causes.difference(old, new) == f"it lacks {'b' * 12}, key-2; it still has {'a' * 12}"
+    assert causes.difference(old, old) == ""

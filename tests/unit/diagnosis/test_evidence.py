@@ -1,0 +1,137 @@
+"""What is gathered, without secrets: keys and tokens here are made for the test that removes them."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from fixtures.core.redaction import REDACTED, redact
+from fixtures.diagnosis import evidence
+from tests.unit.secret_examples import PKCS8, TRADITIONAL, jwt, pem
+
+Read = Callable[[str], str]
+KEYS: dict[str, Callable[[], str]] = {
+    "PRIVATE KEY": lambda: pem(ec.generate_private_key(ec.SECP256R1()), PKCS8),
+    "EC PRIVATE KEY": lambda: pem(ec.generate_private_key(ec.SECP256R1()), TRADITIONAL),
+    "RSA PRIVATE KEY": lambda: pem(rsa.generate_private_key(65537, 2048), TRADITIONAL),
+    "ENCRYPTED PRIVATE KEY": lambda: pem(ec.generate_private_key(ec.SECP256R1()), PKCS8, b"passphrase"),
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_a_private_key_is_removed_and_what_stands_around_it_is_not(kind: str) -> None:
+    key = KEYS[kind]()
+    assert key.startswith(f"-----BEGIN {kind}-----")
+    assert redact(f"before\n{key}after\n") == f"before\n{REDACTED}\nafter\n"
+
+
+def test_a_private_key_inside_json_is_removed_and_the_rest_is_json_still() -> None:
+    key = KEYS["PRIVATE KEY"]()
+    assert json.loads(redact(json.dumps({"tls.key": key, "other": "kept"}))) == {
+        "tls.key": f"{REDACTED}\\n".encode().decode("unicode_escape"),
+        "other": "kept",
+    }
+
+
+def test_a_private_key_whose_end_was_cut_off_is_removed_to_the_end_of_the_text() -> None:
+    key = KEYS["PRIVATE KEY"]()
+    assert redact(f"before\n{key[:120]}") == f"before\n{REDACTED}"
+
+
+def test_every_private_key_is_removed_and_a_certificate_between_two_stays() -> None:
+    certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+    keys = [KEYS[kind]() for kind in ("PRIVATE KEY", "EC PRIVATE KEY")]
+    assert redact(f"{keys[0]}{certificate}{keys[1]}") == f"{REDACTED}\n{certificate}{REDACTED}\n"
+
+
+@pytest.mark.parametrize("around", ["{}", "Authorization: Bearer {}", '{{"token":"{}"}}', "token={} next", "'{}',"])
+def test_a_json_web_token_is_removed_wherever_it_stands(around: str) -> None:
+    assert redact(around.format(jwt())) == around.format(REDACTED)
+
+
+def test_a_join_token_is_removed_as_spire_prints_it() -> None:
+    token = str(uuid.uuid4())
+    assert redact(f"Token: {token}\n\n") == f"Token: {REDACTED}\n\n"
+
+
+def test_a_password_is_removed_as_a_chart_prints_it() -> None:
+    assert redact("user: root\npassword: hunter2\nPassword: hunter2\n") == (
+        f"user: root\npassword: {REDACTED}\nPassword: {REDACTED}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "agent-list.json",
+        "bundle-list.txt",
+        "bundle-show.json",
+        "demo-server.log",
+        "entry-show.json",
+        "federation-list.json",
+        "job-client-client-fail.log",
+        "podman-network.json",
+        "spire-server.log",
+    ],
+)
+def test_bundles_entries_and_logs_are_left_as_they_are(recorded: Read, name: str) -> None:
+    assert redact(recorded(name)) == recorded(name)
+
+
+def test_certificates_and_public_keys_are_left_as_they_are(recorded: Read) -> None:
+    der = json.loads(recorded("bundle-show.json"))["keys"][0]["x5c"][0]
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    public = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+    text = f"-----BEGIN CERTIFICATE-----\n{der}\n-----END CERTIFICATE-----\n{public}"
+    assert redact(text) == text
+
+
+def test_what_is_kept_has_its_secrets_removed_before_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "server" / "logs" / "agent.log"
+    evidence._keep(path, lambda: f"fetched {jwt()}\n")
+    assert path.read_text() == f"fetched {REDACTED}\n"
+
+
+def test_what_could_not_be_had_is_said_where_it_would_stand(tmp_path: Path) -> None:
+    def ask() -> str:
+        raise ConnectionError("the API refuses connections")
+
+    evidence._keep(tmp_path / "server" / "pods.txt", ask)
+    assert (tmp_path / "server" / "pods.txt").read_text() == "not available: the API refuses connections\n"
+
+
+def test_the_reason_for_which_something_could_not_be_had_has_its_secrets_removed_too(tmp_path: Path) -> None:
+    token = jwt()
+
+    def ask() -> str:
+        raise RuntimeError(f"401 for Bearer {token}")
+
+    evidence._keep(tmp_path / "pods.txt", ask)
+    assert (tmp_path / "pods.txt").read_text() == f"not available: 401 for Bearer {REDACTED}\n"
+
+
+def test_the_values_of_a_release_are_kept_without_secrets(tmp_path: Path) -> None:
+    password = f"hunter{uuid.uuid4().int}"
+
+    def helm(*arguments: str) -> str:
+        assert arguments == ("get", "values", "-n", "spire-mgmt", "spire", "--all", "-o", "yaml")
+        return f"spire-server:\n  key: value\n  vault:\n    password:\n      db: {password}\n"
+
+    spire: Any = SimpleNamespace(helm=helm)
+    evidence._keep(tmp_path / "helm-values.yaml", lambda: evidence._helm_values(spire))
+    shown = {"spire-server": {"key": "value", "vault": {"password": {"db": REDACTED}}}}
+    assert yaml.safe_load((tmp_path / "helm-values.yaml").read_text()) == shown
+
+
+def test_what_is_gathered_has_no_secrets_among_its_objects() -> None:
+    kinds = {kind for listed in (evidence.OBJECTS, evidence.CUSTOM) for kind in listed.split(",")}
+    assert not {kind for kind in kinds if "secret" in kind}

@@ -1,0 +1,415 @@
+"""The links: of what is not ready, what is to be named, what only follows from it, and what may be on its way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from fixtures.diagnosis import spire_links
+from fixtures.diagnosis.causes import WHY_REFUSED
+from fixtures.diagnosis.finding import Finding
+from fixtures.diagnosis.spire_links import NEW_POD, REOPENING
+from fixtures.k8s import failures
+from fixtures.k8s.cluster import ClusterError
+from fixtures.k8s.port_forward import PortForward
+from fixtures.spire import api_types
+from fixtures.spire.federation import Federation
+from fixtures.spire.installation import SERVER, Spire
+from fixtures.spire.layout import AGENT, CLASS_NAME, CSI_DRIVER, SERVER_NAMESPACE, SYSTEM_NAMESPACE
+from fixtures.workloads.demo import Demo
+from tests.unit.kubernetes_objects import (
+    NOW,
+    KubernetesObjects,
+    container,
+    controller,
+    event,
+    exited,
+    node,
+    pod,
+    running,
+    stamp,
+    waits,
+)
+
+Read = Callable[[str], str]
+AGENT_POD = f"{AGENT}-x7k2p"
+REFUSED = (
+    'time="2026-11-23T09:59:55Z" level=warning msg="Failed to retrieve attestation result" error="failed to receive attestation '
+    'response: rpc error: code = InvalidArgument desc = nodeattestor(k8s_psat): not configured for cluster \\"other\\""'
+)
+REFUSAL = (
+    "Failed to retrieve attestation result: failed to receive attestation response: rpc error: code = InvalidArgument desc = "
+    'nodeattestor(k8s_psat): not configured for cluster "other"'
+)
+RUNS = container(AGENT, running=running(NOW - 20), ready=False)
+
+
+class Objects(KubernetesObjects):
+    """A cluster with SPIRE on it, of which any controller may be not ready; its server lists agents or does not answer (None)."""
+
+    def __init__(self, recorded: Read) -> None:
+        super().__init__()
+        (agent,) = api_types.agents(recorded("agent-list.json"))
+        self.attested = replace(agent, expires=int(NOW) + 3600)
+        self.agents: list[api_types.Agent] | None = [self.attested]
+        self.status, self.failed, self.server_log = "deployed", "", ""
+
+    def with_spire(self, *, server: int = 1, agents: int = 1, drivers: int = 1, nodes: int = 1) -> Spire:
+        for number in range(nodes):
+            node(self, f"node-{number}")
+        counts = {"readyReplicas": server, "updatedReplicas": 1}
+        controller(self, "StatefulSet", SERVER, status=counts)
+        for name, ready in ((AGENT, agents), (CSI_DRIVER, drivers)):
+            wanted = {"desiredNumberScheduled": nodes, "updatedNumberScheduled": nodes}
+            controller(self, "DaemonSet", name, SYSTEM_NAMESPACE, status={"numberReady": ready, **wanted})
+        return self.spire
+
+    def of_agent(self, *statuses: dict[str, Any]) -> None:
+        """The agent's pod, with these containers."""
+        pod(self, *statuses, name=AGENT_POD, namespace=SYSTEM_NAMESPACE, owner=("DaemonSet", AGENT))
+
+    @property
+    def spire(self) -> Spire:
+        def agents() -> list[api_types.Agent]:
+            if self.agents is None:
+                raise ClusterError("server: no such pod")
+            return self.agents
+
+        found = SimpleNamespace(
+            cluster=self,
+            agents=agents,
+            failed_revision=lambda: self.failed,
+            release_status=self.status,
+            server_log=lambda: self.server_log,
+            trust_domain="server.example",
+            federates_with=("client.example",),
+        )
+        found.refusals = lambda since: Spire.refusals(cast(Spire, found), since)
+        return cast(Spire, found)
+
+
+@pytest.fixture
+def objects(monkeypatch: pytest.MonkeyPatch, recorded: Read) -> Objects:
+    """A cluster with nothing in it, at `NOW`."""
+    clock = SimpleNamespace(time=lambda: NOW, monotonic=lambda: NOW)
+    for module in (failures, spire_links):
+        monkeypatch.setattr(module, "time", clock)
+    return Objects(recorded)
+
+
+def sentences(found: Any) -> list[str]:
+    return [finding.sentence for finding in found]
+
+
+def test_where_all_is_ready_nothing_is_found(objects: Objects) -> None:
+    spire = objects.with_spire()
+    assert list(spire_links.check_components(spire)) == []
+    assert list(spire_links.check_agents(spire)) == []
+
+
+def test_a_banned_agent_is_named_for_its_ban_and_not_as_unready(objects: Objects) -> None:
+    objects.agents = [replace(objects.attested, banned=True)]
+    spire = objects.with_spire(agents=0)
+    assert list(spire_links.check_components(spire)) == []
+    (found,) = spire_links.check_agents(spire)
+    assert (found.link, "banned: spiffe://" in found.sentence, found.on_its_way) == ("agent attested", True, False)
+
+
+@pytest.mark.parametrize("banned", [(), (False,), (True, False), None], ids=str)
+def test_an_agent_that_is_not_ready_for_another_reason_is_named_as_unready(
+    objects: Objects, banned: tuple[bool, ...] | None
+) -> None:
+    objects.agents = None if banned is None else [replace(objects.attested, banned=each) for each in banned]
+    objects.of_agent(RUNS)
+    (found,) = spire_links.check_components(objects.with_spire(agents=0))
+    assert found.link == "component ready"
+    assert found.sentence == (
+        f"DaemonSet spire-system/{AGENT} has 0 of 1 ready: container {AGENT} of pod {AGENT_POD} runs and is not ready"
+    )
+    assert found.on_its_way
+
+
+def test_a_ban_does_not_hide_that_another_nodes_agent_is_not_ready_for_another_reason(objects: Objects) -> None:
+    banned = replace(objects.attested, banned=True)
+    objects.agents = [banned, objects.attested]
+    objects.of_agent(RUNS)
+    spire = objects.with_spire(agents=0, nodes=2, drivers=2)
+    (found,) = spire_links.check_components(spire)
+    assert found.sentence.startswith(f"DaemonSet spire-system/{AGENT} has 0 of 2 ready: ")
+    objects.agents = [banned, banned]
+    assert list(spire_links.check_components(spire)) == []
+
+
+def test_an_agent_that_its_server_refuses_is_named_for_that_with_both_sides_words(objects: Objects) -> None:
+    objects.agents = []
+    objects.of_agent(RUNS)
+    for seconds in (12, 8, 2):
+        objects.log(f"{AGENT_POD}/{AGENT}", REFUSED, at=NOW - seconds)
+    objects.server_log = (
+        'time="2026-11-23T09:59:55Z" level=info msg="Node attestation request received"\n'
+        'time="2026-11-23T09:59:55Z" level=error msg="Nodeattestor(k8s_psat): not configured for cluster \\"other\\"" method=AttestAgent\n'
+        'time="2026-11-23T09:59:56Z" level=error msg="Failed to sign" error=another\n'
+    )
+    spire = objects.with_spire(agents=0)
+    assert list(spire_links.check_components(spire)) == []
+    (found,) = spire_links.check_agents(spire)
+    assert found.link == "agent attested"
+    assert found.sentence == f"0 of 1 agents are attested; an agent is refused: {REFUSAL}"
+    assert found.cause == WHY_REFUSED
+    assert found.evidence.splitlines() == ["agent list: none", objects.server_log.splitlines()[1]]
+    assert not found.on_its_way
+
+
+def test_an_agent_that_is_refused_is_named_though_it_was_attested_before(objects: Objects) -> None:
+    objects.of_agent(RUNS)
+    for seconds in (12, 8, 2):
+        objects.log(f"{AGENT_POD}/{AGENT}", REFUSED, at=NOW - seconds)
+    (found,) = spire_links.check_agents(objects.with_spire(agents=0))
+    assert found.sentence == f"1 of 1 agents are attested; an agent is refused: {REFUSAL}"
+
+
+def test_an_agent_that_does_not_reach_its_server_is_not_refused(objects: Objects) -> None:
+    objects.agents = []
+    objects.of_agent(RUNS)
+    for seconds in (12, 8, 2):
+        line = REFUSED.replace("not configured for", "dial tcp 10.96.0.1:443: connect: connection refused:")
+        objects.log(f"{AGENT_POD}/{AGENT}", line, at=NOW - seconds)
+    spire = objects.with_spire(agents=0)
+    (component,) = spire_links.check_components(spire)
+    assert "connection refused" in component.sentence
+    (found,) = spire_links.check_agents(spire)
+    assert (found.sentence, found.on_its_way) == ("0 of 1 agents are attested", True)
+
+
+def test_a_ready_agent_that_is_not_attested_is_broken(objects: Objects) -> None:
+    objects.agents = [replace(objects.attested, expires=int(NOW) - 1)]
+    objects.of_agent(container(AGENT, running=running()))
+    (found,) = spire_links.check_agents(objects.with_spire())
+    assert (found.sentence, found.on_its_way) == ("0 of 1 agents are attested", False)
+
+
+CRASHES = container(AGENT, 5, {"terminated": exited(1, NOW - 5)}, waiting=waits("CrashLoopBackOff"))
+
+
+@pytest.mark.parametrize("server", [0, 1])
+def test_a_crash_of_what_needs_another_component_may_be_for_that(objects: Objects, server: int) -> None:
+    objects.of_agent(CRASHES)
+    pod(objects, container(SERVER, running=running(NOW - 30), ready=bool(server)), name="spire-server-0")
+    found = list(spire_links.check_components(objects.with_spire(server=server, agents=0)))
+    crash = next(each for each in found if AGENT in each.sentence)
+    assert "crashes (exit code 1, 5 restarts)" in crash.sentence
+    assert crash.on_its_way is not bool(server)
+    assert len(found) == 2 - server
+
+
+def test_the_servers_own_words_are_given_where_its_bundle_is_missing(objects: Objects) -> None:
+    objects.of_agent(container(AGENT, waiting=waits("ContainerCreating")))
+    pod(objects, container(SERVER, running=running()), name="spire-server-0")
+    message = 'MountVolume.SetUp failed for volume "spire-bundle" : configmap "spire-bundle" not found'
+    event(objects, "Pod", AGENT_POD, "FailedMount", message, namespace=SYSTEM_NAMESPACE)
+    objects.server_log = 'time="2026-11-23T09:59:55Z" level=error msg="Notifier failed to handle event" error="forbidden" notifier=k8sbundle\n'
+    (found,) = spire_links.check_components(objects.with_spire(agents=0))
+    assert found.sentence.endswith(f"{message}; the server logs: Notifier failed to handle event: forbidden")
+    assert not found.on_its_way
+
+
+@pytest.mark.parametrize(
+    ("status", "on_its_way"), [("", True), ("pending-install", True), ("deployed", False), ("failed", False)]
+)
+def test_a_component_that_is_not_there_may_come_while_helm_installs(
+    objects: Objects, status: str, on_its_way: bool
+) -> None:
+    objects.status = status
+    found = list(spire_links.check_components(objects.spire))
+    assert sentences(found) == [
+        f"there is no StatefulSet spire-server/{SERVER}",
+        f"there is no DaemonSet spire-system/{AGENT}",
+        f"there is no DaemonSet spire-system/{CSI_DRIVER}",
+    ]
+    assert {each.on_its_way for each in found} == {on_its_way}
+
+
+def job(objects: Objects, **status: Any) -> None:
+    objects.add("Job", "hook", SERVER_NAMESPACE, status=status)
+
+
+def hook_pod(objects: Objects, *statuses: dict[str, Any]) -> None:
+    # A Job's pod that is not started again has failed where a container has.
+    phase = "Failed" if any("terminated" in each["state"] for each in statuses) else ""
+    pod(objects, *statuses, name="hook-x", owner=("Job", "hook"), phase=phase)
+
+
+@pytest.mark.parametrize(("ready", "is_found"), [(1, False), (0, True)])
+def test_while_a_hook_runs_before_the_installation_nothing_is_missing(
+    objects: Objects, ready: int, is_found: bool
+) -> None:
+    objects.status = "pending-install"
+    job(objects, active=1, ready=ready)
+    hook_pod(objects, container(running=running()))
+    assert bool(list(spire_links.check_components(objects.spire))) is is_found
+
+
+@pytest.mark.parametrize(
+    ("status", "statuses", "words", "on_its_way"),
+    [
+        ({"succeeded": 1}, [container(terminated=exited(0))], None, False),
+        ({"active": 1, "ready": 1}, [container(running=running())], None, False),
+        ({"active": 1, "failed": 1}, [container(terminated=exited(1))], "has failed 1 times", True),
+        ({"failed": 2}, [container(terminated=exited(1))], "has failed 2 times", False),
+        (
+            {"active": 1},
+            [container(waiting=waits("ImagePullBackOff", "localhost/main:v1: not found"))],
+            "container main of pod hook-x has no image: localhost/main:v1: not found",
+            False,
+        ),
+        (
+            {"active": 1},
+            [container(waiting=waits("ContainerCreating"))],
+            "container main of pod hook-x is being started (ContainerCreating)",
+            True,
+        ),
+    ],
+    ids=["succeeded", "runs", "fails", "failed", "no image", "starts"],
+)
+def test_a_hook_that_fails_or_does_not_start_is_named(
+    objects: Objects, status: dict[str, int], statuses: list[dict[str, Any]], words: str | None, on_its_way: bool
+) -> None:
+    spire = objects.with_spire()
+    job(objects, **status)
+    hook_pod(objects, *statuses)
+    objects.log("hook-x/main", "kubectl: command not found")
+    found = list(spire_links.check_components(spire))
+    assert [(each.sentence, each.on_its_way) for each in found] == (
+        [(f"Job spire-server/hook {words}", on_its_way)] if words else []
+    )
+    if "failed" in status:
+        assert found[0].evidence == "    kubectl: command not found"
+
+
+def test_a_failed_release_is_named_with_helms_words(objects: Objects) -> None:
+    objects.failed = "revision 2: pre-upgrade hooks failed: job failed:\n  BackoffLimitExceeded"
+    (found,) = spire_links.check_components(objects.with_spire())
+    expected = "Helm's release spire has failed: revision 2: pre-upgrade hooks failed: job failed: BackoffLimitExceeded"
+    assert (found.sentence, found.evidence) == (expected, objects.failed)
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "leads"), [([{"conditions": {"ready": True}}], True), ([{"conditions": {"ready": False}}], False)]
+)
+def test_a_service_without_a_ready_pod_is_named_where_all_else_is_ready(
+    objects: Objects, endpoints: list[dict[str, Any]], leads: bool
+) -> None:
+    objects.add("Service", SERVER, spec={"selector": {"app": "server"}})
+    objects.add("Service", "without-selector", spec={})
+    labels = {"labels": {"kubernetes.io/service-name": SERVER}}
+    slice_endpoints = [{**each, "addresses": ["10.244.0.5"]} for each in endpoints]
+    objects.add("EndpointSlice", f"{SERVER}-x", metadata=labels, addressType="IPv4", endpoints=slice_endpoints)
+    # The API server has null where there is none.
+    objects.add("EndpointSlice", f"{SERVER}-y", metadata=labels, addressType="IPv6", endpoints=None)
+    found = sentences(spire_links.check_components(objects.with_spire()))
+    assert found == ([] if leads else [f"Service spire-server/{SERVER} leads to no pod"])
+    objects.remove("StatefulSet")
+    assert not any("leads to no pod" in each for each in sentences(spire_links.check_components(objects.spire)))
+
+
+def forward(*, is_opening: bool, opening_for: float = 1.0, words: str = "") -> PortForward:
+    found = SimpleNamespace(
+        is_opening=is_opening,
+        opening_for=opening_for,
+        words=words,
+        namespace=SERVER_NAMESPACE,
+        target="svc/spire-server",
+    )
+    return cast(PortForward, found)
+
+
+def found_of(objects: Objects, endpoint: PortForward, server: PortForward | None = None) -> list[Finding]:
+    spire = objects.spire
+    federation = cast(Federation, SimpleNamespace(forwards={spire.trust_domain: endpoint}))
+    demo = cast(Demo, SimpleNamespace(forward=server, server=spire)) if server else None
+    return list(spire_links.forwards(spire, federation, demo))
+
+
+def test_a_forward_that_listens_or_is_not_to_is_not_broken(objects: Objects) -> None:
+    assert found_of(objects, forward(is_opening=False), forward(is_opening=False)) == []
+
+
+@pytest.mark.parametrize(("seconds", "on_its_way"), [(REOPENING - 0.1, True), (REOPENING, False)])
+def test_a_forward_that_is_being_opened_for_long_is_broken(objects: Objects, seconds: float, on_its_way: bool) -> None:
+    words = 'error: services "spire-server" not found'
+    opening = forward(is_opening=True, opening_for=seconds, words=words)
+    (found,) = found_of(objects, opening)
+    assert (found.link, found.on_its_way) == ("endpoint reachable", on_its_way)
+    assert found.sentence == f"the suite's forward to spire-server/svc/spire-server does not listen: {words}"
+    (found,) = found_of(objects, forward(is_opening=False), opening)
+    assert found.link == "server reachable"
+
+
+def test_a_forward_to_another_clusters_server_is_that_clusters(objects: Objects) -> None:
+    opening = forward(is_opening=True)
+    demo = cast(Demo, SimpleNamespace(forward=opening, server=SimpleNamespace()))
+    federation = cast(Federation, SimpleNamespace(forwards={"client.example": opening}))
+    assert list(spire_links.forwards(objects.spire, federation, demo)) == []
+
+
+@pytest.mark.parametrize(("age", "on_its_way"), [(NEW_POD - 1, True), (NEW_POD + 1, False)])
+def test_a_new_pods_entry_may_be_on_its_way(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch, age: float, on_its_way: bool
+) -> None:
+    spire = objects.spire
+    monkeypatch.setattr(spire, "entries", list, raising=False)
+    made = pod(objects, container(running=running()), name="server-1-x", namespace="demo")
+    assert made.status.start_time.timestamp() == NOW - 120
+    objects.objects[-1][1]["status"]["startTime"] = stamp(NOW - age)
+    objects.add("ClusterSPIFFEID", "default", spec={"className": CLASS_NAME, "federatesWith": ["client.example"]})
+    (found,) = spire_links.check_entries(spire, cast(Demo, SimpleNamespace(namespace="demo")))
+    assert (found.sentence, found.on_its_way) == ("pod demo/server-1-x has no entry", on_its_way)
+
+
+def test_a_pod_that_is_being_deleted_or_has_ended_needs_no_entry(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spire = objects.spire
+    monkeypatch.setattr(spire, "entries", list, raising=False)
+    pod(objects, container(running=running()), namespace="demo", deletionTimestamp=stamp(NOW))
+    pod(objects, container(terminated=exited(0)), namespace="demo", name="client-x")
+    objects.objects[-1][1]["status"]["phase"] = "Succeeded"
+    assert list(spire_links.check_entries(spire, cast(Demo, SimpleNamespace(namespace="demo")))) == []
+
+
+@pytest.mark.parametrize("is_made", [True, False])
+def test_a_relationship_that_is_still_to_be_made_is_not_missed(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch, is_made: bool
+) -> None:
+    spire, peer = objects.spire, SimpleNamespace(trust_domain="client.example")
+    monkeypatch.setattr(spire, "relationships", list, raising=False)
+    monkeypatch.setattr(spire, "foreign_bundle", lambda _: None, raising=False)
+    found = spire_links.check_relationships(
+        spire, cast(Federation, SimpleNamespace(peers=lambda _: [peer], has_been_made=lambda *_: is_made))
+    )
+    expected = "there is none with client.example, and no ClusterFederatedTrustDomain for it"
+    assert sentences(found) == ([expected] if is_made else [])
+
+
+def test_a_missing_relationship_has_the_controller_managers_words(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch, recorded: Read
+) -> None:
+    spire, peer = objects.spire, SimpleNamespace(trust_domain="client.example")
+    monkeypatch.setattr(spire, "relationships", list, raising=False)
+    monkeypatch.setattr(spire, "foreign_bundle", lambda _: None, raising=False)
+    pod(objects, container("spire-controller-manager", running=running()))
+    (line,) = (each for each in recorded("log-lines.log").splitlines() if "\tERROR\t" in each)
+    objects.log("spire-server-0/spire-controller-manager", line)
+    spec = {"className": CLASS_NAME, "trustDomain": "client.example"}
+    objects.add("ClusterFederatedTrustDomain", "client-example", spec=spec)
+    (found,) = spire_links.check_relationships(
+        spire, cast(Federation, SimpleNamespace(peers=lambda _: [peer], has_been_made=lambda *_: True))
+    )
+    assert found.evidence.startswith("the controller manager logs: ")
+    assert "Failed to create federation relationship" in found.evidence
+    assert json.dumps("client.example") in found.evidence

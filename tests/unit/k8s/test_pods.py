@@ -1,0 +1,199 @@
+"""Pods as data, and the states of them and of their controllers that are waited for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fixtures.k8s import pods
+from fixtures.k8s.conditions import job_finished, job_pod_finished
+from tests.unit.kubernetes_objects import (
+    KubernetesObjects,
+    container,
+    controller,
+    exited,
+    model,
+    node,
+    owned_by,
+    pod,
+    running,
+    waits,
+)
+
+
+@pytest.fixture
+def objects() -> KubernetesObjects:
+    """A cluster with nothing in it."""
+    return KubernetesObjects()
+
+
+def test_statuses_are_in_the_order_in_which_containers_are_started(objects: KubernetesObjects) -> None:
+    names = ("spire-server", "spire-controller-manager", "tornjak")
+    made = pod(objects, *map(container, names), init=[container("wait"), container("chown")])
+    # The kubelet sorts them by name, but for init containers.
+    made.status.container_statuses.sort(key=lambda status: status.name)
+    assert [status.name for status in pods.statuses(made)] == ["wait", "chown", *names]
+
+
+def test_a_pod_without_statuses_has_none(objects: KubernetesObjects) -> None:
+    assert pods.statuses(pod(objects)) == []
+    assert pods.statuses(model("Pod", objects.add("Pod", spec={"containers": [{"name": "main"}]}, status={}))) == []
+
+
+@pytest.mark.parametrize(
+    ("references", "is_controlled"),
+    [
+        (owned_by("DaemonSet", "spire-agent"), True),
+        (owned_by("DaemonSet", "spire-agent-upstream"), False),
+        (owned_by("StatefulSet", "spire-agent"), False),
+        ([{**owned_by("DaemonSet", "spire-agent")[0], "controller": False}], False),
+        ([*owned_by("Node", "node"), *owned_by("DaemonSet", "spire-agent")], True),
+        (None, False),
+    ],
+    ids=["of it", "of a longer name", "of another kind", "no controller", "the second owner", "no owner"],
+)
+def test_a_pod_is_of_the_controller_that_owns_it(references: Any, is_controlled: bool) -> None:
+    made = model("Pod", {"metadata": {"name": "spire-agent-x7k2p", "ownerReferences": references}})
+    assert pods.controlled_by(made, "DaemonSet", "spire-agent") is is_controlled
+
+
+@pytest.mark.parametrize(
+    ("replica_set", "deployment", "is_controlled"),
+    [("server-6d4cf56db6", "server", True), ("server-new-6d4cf56db6", "server", False), ("server", "server", False)],
+)
+def test_a_deployments_pods_are_of_its_replica_sets(replica_set: str, deployment: str, is_controlled: bool) -> None:
+    made = model("Pod", {"metadata": {"name": "x", "ownerReferences": owned_by("ReplicaSet", replica_set)}})
+    assert pods.controlled_by(made, "Deployment", deployment) is is_controlled
+    assert not pods.controlled_by(made, "StatefulSet", deployment)
+
+
+CONTROL_PLANE = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
+DEDICATED = {"key": "dedicated", "value": "spire", "effect": "NoExecute"}
+
+
+@pytest.mark.parametrize(
+    ("tolerations", "names"),
+    [
+        (None, ["plain", "preferred", "cordoned"]),
+        ([{"operator": "Exists"}], ["plain", "preferred", "cordoned", "control-plane", "dedicated"]),
+        (
+            [{"key": CONTROL_PLANE["key"], "operator": "Exists", "effect": "NoSchedule"}],
+            ["plain", "preferred", "cordoned", "control-plane"],
+        ),
+        ([{"key": CONTROL_PLANE["key"], "effect": "NoSchedule"}], ["plain", "preferred", "cordoned", "control-plane"]),
+        (
+            [{"key": CONTROL_PLANE["key"], "operator": "Exists", "effect": "NoExecute"}],
+            ["plain", "preferred", "cordoned"],
+        ),
+        (
+            [{"key": "dedicated", "operator": "Equal", "value": "spire"}],
+            ["plain", "preferred", "cordoned", "dedicated"],
+        ),
+        ([{"key": "dedicated", "operator": "Equal", "value": "other"}], ["plain", "preferred", "cordoned"]),
+    ],
+    ids=["none", "all", "a key", "a key without a value", "another effect", "a value", "another value"],
+)
+def test_a_daemon_set_is_expected_on_the_nodes_whose_taints_it_tolerates(
+    objects: KubernetesObjects, tolerations: list[dict[str, str]] | None, names: list[str]
+) -> None:
+    node(objects, "plain")
+    node(objects, "preferred", {"key": "busy", "effect": "PreferNoSchedule"})
+    node(objects, "cordoned", {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"})
+    node(objects, "control-plane", CONTROL_PLANE)
+    node(objects, "dedicated", DEDICATED)
+    spec = {"containers": [{"name": "main"}], "tolerations": tolerations}
+    made = controller(objects, "DaemonSet", "spire-agent", template={"spec": spec})
+    assert pods.tolerating_nodes(objects.cluster, made) == names
+
+
+def replaced(objects: KubernetesObjects, *before: str) -> Any:
+    names = frozenset(f"Pod/spire-server/{name}" for name in before)
+    return pods.pods_replaced(objects.cluster, "spire-server", "DaemonSet", "spire-agent", names).look()
+
+
+def agent(objects: KubernetesObjects, name: str, *statuses: dict[str, Any]) -> None:
+    pod(objects, *statuses, name=name, owner=("DaemonSet", "spire-agent"))
+
+
+READY = container(running=running())
+UNREADY = container(running=running(), ready=False)
+
+
+@pytest.mark.parametrize(
+    ("there", "value"),
+    [
+        ({"old-1": [READY], "old-2": [READY]}, None),
+        ({"old-1": [READY], "new-2": [READY]}, None),
+        ({"new-1": [READY], "new-2": [UNREADY]}, None),
+        ({"new-1": [READY], "new-2": []}, None),
+        ({"new-1": [READY]}, None),
+        # Until the old one is gone, the agent's folder on the node may still be its own.
+        ({"new-1": [READY], "new-2": [READY], "old-1": [READY]}, None),
+        ({"new-1": [READY], "new-2": [READY]}, 2),
+    ],
+)
+def test_pods_are_replaced_once_as_many_new_ones_are_ready_and_the_old_ones_gone(
+    objects: KubernetesObjects, there: dict[str, list[dict[str, Any]]], value: int | None
+) -> None:
+    for name, statuses in there.items():
+        agent(objects, name, *statuses)
+    pod(objects, READY, name="another", owner=("DaemonSet", "spire-agent-upstream"))
+    assert replaced(objects, "old-1", "old-2").value == value
+
+
+def test_where_there_was_no_pod_none_is_waited_for(objects: KubernetesObjects) -> None:
+    assert replaced(objects).value == 0
+
+
+def test_pods_that_are_not_replaced_are_reported_with_what_they_wait_for(objects: KubernetesObjects) -> None:
+    agent(objects, "spire-agent-1", READY)
+    agent(objects, "spire-agent-2", container(waiting=waits("ContainerCreating")))
+    assert replaced(objects, "old-1", "old-2").seen == "1 of 2 ready (spire-agent-2/main: ContainerCreating)"
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ([("Complete", "True")], "Complete"),
+        ([("Failed", "True")], "Failed"),
+        ([("SuccessCriteriaMet", "True"), ("Complete", "True")], "Complete"),
+        ([("FailureTarget", "True"), ("Failed", "True")], "Failed"),
+        ([("SuccessCriteriaMet", "True")], None),
+        ([("FailureTarget", "True")], None),
+        ([("Complete", "False")], None),
+        ([("Suspended", "True"), ("Failed", "Unknown")], None),
+        ([], None),
+    ],
+)
+def test_a_job_has_ended_once_it_is_complete_or_failed_whatever_other_conditions_there_are(
+    objects: KubernetesObjects, given: list[tuple[str, str]], value: str | None
+) -> None:
+    conditions = [{"type": kind, "status": status} for kind, status in given]
+    objects.add("Job", "client", "demo", status={"conditions": conditions})
+    assert job_finished(objects.cluster, "demo", "client").look().value == value
+
+
+def test_a_job_that_goes_on_is_reported_with_its_counts_and_what_its_pods_wait_for(objects: KubernetesObjects) -> None:
+    objects.add("Job", "client", "demo", status={"active": 1})
+    client, server = (container(name, waiting=waits("ContainerCreating")) for name in ("client", "server"))
+    pod(objects, client, name="client-x", namespace="demo", owner=("Job", "client"))
+    pod(objects, server, name="server-y", namespace="demo", owner=("ReplicaSet", "server-1"))
+    condition = job_finished(objects.cluster, "demo", "client")
+    assert condition.name == "server: the end of Job demo/client"
+    assert condition.look().seen == "active 1, succeeded 0, failed 0 (client-x/client: ContainerCreating)"
+
+
+@pytest.mark.parametrize(("codes", "value"), [((), None), ((None,), None), ((0,), "Complete"), ((2,), "Failed")])
+def test_a_job_is_as_good_as_over_once_its_own_pod_has_ended(
+    objects: KubernetesObjects, codes: tuple[int | None, ...], value: str | None
+) -> None:
+    earlier = container("client", terminated=exited(1))
+    pod(objects, earlier, name="client-x", namespace="demo", labels={"controller-uid": "1"})
+    for code in codes:
+        runs = code is None
+        status = container("client", running=running()) if runs else container("client", terminated=exited(code or 0))
+        pod(objects, status, name="client-y", namespace="demo", labels={"controller-uid": "2"})
+    condition = job_pod_finished(objects.cluster, "demo", "client", "controller-uid=2")
+    assert condition.look().value == value
+    assert condition.look().seen.startswith(f"{len(codes)} containers")

@@ -1,0 +1,246 @@
+"""What an earlier run left in a cluster: removed where the cluster is the suite's own, only named where it is somebody's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fixtures.core.waiting import WaitError
+from fixtures.helm.release_history import CHARTS_AND_VALUES_LABEL, Release, Revision, revision_label
+from fixtures.spire import cleanup
+from fixtures.spire.cleanup import SpireError, why_not_upgradable
+from fixtures.spire.installation import Spire
+
+
+class Cluster:
+    """A cluster whose Helm answers from a list of releases, and whose namespaces are those given.
+
+    `history` is of the release spire, by its revisions' statuses; its newest is what the list says.
+    """
+
+    label = "server"
+
+    def __init__(
+        self,
+        *releases: dict[str, str],
+        adopted: bool = False,
+        namespaces: tuple[Any, ...] = (),
+        history: tuple[str, ...] = (),
+    ) -> None:
+        self.releases = list(releases)
+        self.is_external = adopted
+        self.uninstalled: list[str] = []
+        self.rolled_back_to: list[str] = []
+        self.history = history
+        self.forced: list[str] = []
+        self.core = SimpleNamespace(
+            list_namespace=lambda: SimpleNamespace(items=namespaces), list_namespaced_secret=self._secrets
+        )
+
+    def _secrets(self, namespace: str, *, label_selector: str) -> SimpleNamespace:
+        assert (namespace, label_selector) == ("spire-mgmt", "owner=helm")
+        stored = [("spire", n, status) for n, status in enumerate(self.history[:-1], 1)]
+        stored += [(found["name"], len(self.history) or 1, found["status"]) for found in self.releases]
+        # In the order of their names, in which revision 10 comes before revision 2.
+        labels = [{"name": name, "version": str(n), "status": status} for name, n, status in stored]
+        labels.sort(key=lambda each: (each["name"], each["version"]))
+        return SimpleNamespace(items=[SimpleNamespace(metadata=SimpleNamespace(labels=each)) for each in labels])
+
+    def kubectl(self, *arguments: str) -> str:
+        match arguments:
+            case ("delete", "pods", "--all", "-n", namespace, "--force", *_):
+                self.forced.append(namespace)
+                return ""
+        raise AssertionError(arguments)
+
+    def run(self, _program: Path, *arguments: str, timeout: float) -> str:
+        assert timeout > 0
+        match arguments:
+            case ("list", "--all", *_):
+                return json.dumps([found for found in self.releases if found["name"] not in self.uninstalled])
+            case ("uninstall", "-n", "spire-mgmt", name, "--ignore-not-found", "--no-hooks"):
+                self.uninstalled.append(name)
+                return ""
+            case ("history", "-n", "spire-mgmt", *_):
+                return json.dumps([{"revision": n, "status": status} for n, status in enumerate(self.history, 1)])
+            case ("rollback", "-n", "spire-mgmt", "spire", revision, "--no-hooks"):
+                self.rolled_back_to.append(revision)
+                return ""
+            case ("get", "values", *_):
+                return "null"
+        raise AssertionError(arguments)
+
+
+def on(cluster: Cluster, folder: Path) -> Spire:
+    return Spire(cluster, folder / "helm", "server.example", (), folder)  # type: ignore[arg-type]
+
+
+def chart(folder: Path, version: str, tag: str | None = None) -> Release:
+    (folder / version).mkdir()
+    (folder / version / "Chart.yaml").write_text(f"name: spire\nversion: {version}\n")
+    return Release(folder / version, folder, {"spire-server": {"image": {"tag": tag}}} if tag else {})
+
+
+def namespace(name: str, *conditions: tuple[str, str], phase: str = "Terminating") -> Any:
+    described = [SimpleNamespace(type=kind, status="True", message=message) for kind, message in conditions]
+    return SimpleNamespace(
+        metadata=SimpleNamespace(name=name), status=SimpleNamespace(phase=phase, conditions=described or None)
+    )
+
+
+@pytest.mark.parametrize("status", cleanup.BROKEN_STATUSES)
+def test_a_release_that_broke_before_it_was_ever_deployed_is_removed_before_anything_is_installed(
+    tmp_path: Path, status: str
+) -> None:
+    cluster = Cluster({"name": "spire", "status": status}, {"name": "spire-crds", "status": "deployed"})
+    said: list[str] = []
+    on(cluster, tmp_path)._leftovers.repair_broken_releases(said.append)
+    assert cluster.uninstalled == ["spire"]
+    assert said[0] == f"removing release spire ({status})"
+
+
+@pytest.mark.parametrize("status", ["failed", "pending-upgrade", "pending-rollback"])
+def test_a_release_that_was_deployed_before_it_broke_keeps_what_it_stores(tmp_path: Path, status: str) -> None:
+    cluster = Cluster({"name": "spire", "status": status}, history=("superseded", "deployed", status))
+    on(cluster, tmp_path)._leftovers.repair_broken_releases(lambda _: None)
+    assert cluster.uninstalled == []
+    assert cluster.rolled_back_to == ["2"]
+
+
+def test_a_failed_upgrade_in_somebodys_cluster_is_left_to_the_next(tmp_path: Path) -> None:
+    cluster = Cluster({"name": "spire", "status": "failed"}, history=("deployed", "failed"), adopted=True)
+    on(cluster, tmp_path)._leftovers.repair_broken_releases(lambda _: None)
+    assert (cluster.uninstalled, cluster.rolled_back_to) == ([], [])
+
+
+@pytest.mark.parametrize("status", cleanup.BROKEN_STATUSES)
+def test_a_broken_release_in_somebodys_cluster_is_named_and_stays(tmp_path: Path, status: str) -> None:
+    cluster = Cluster({"name": "spire", "status": status}, adopted=True)
+    with pytest.raises(SpireError, match=rf"^server: the release spire in spire-mgmt is {status}, from an earlier run"):
+        on(cluster, tmp_path)._leftovers.repair_broken_releases(lambda _: None)
+    assert cluster.uninstalled == []
+
+
+def test_a_namespace_that_does_not_go_is_named_with_what_holds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleanup, "NAMESPACE_DELETION_TIMEOUT", 0.05)
+    held = namespace("spire-server", ("NamespaceFinalizersRemaining", "example.com/hold in 1 resource instances"))
+    cluster = Cluster(namespaces=(held, namespace("spire-system", phase="Active"), namespace("elsewhere")))
+    with pytest.raises(WaitError, match=r"terminating: spire-server \(example\.com/hold in 1 resource instances\)"):
+        on(cluster, tmp_path)._leftovers.repair_broken_releases(lambda _: None)
+    assert cluster.forced == ["spire-server"]
+
+
+def test_pods_in_somebodys_cluster_are_waited_for_and_never_forced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleanup, "NAMESPACE_DELETION_TIMEOUT", 0.05)
+    cluster = Cluster(namespaces=(namespace("spire-server"),), adopted=True)
+    with pytest.raises(WaitError, match=r"terminating: spire-server \(no reason given\)"):
+        on(cluster, tmp_path)._leftovers.repair_broken_releases(lambda _: None)
+    assert cluster.forced == []
+
+
+@pytest.mark.parametrize(
+    ("installed", "wanted", "why"),
+    [
+        ("spire-0.30.0", "0.29.0", "from 0.30.0 to 0.29.0 is a downgrade"),
+        ("spire-0.28.0", "0.30.0", "from 0.28.0 to 0.30.0 skips a minor version"),
+        ("spire-0.1.0", "0.30.0", "skips a minor version"),
+        ("spire-0.30.0", "0.1.0", "is a downgrade"),
+    ],
+)
+def test_a_release_that_cannot_be_followed_makes_way_and_in_somebodys_cluster_is_named(
+    tmp_path: Path, installed: str, wanted: str, why: str
+) -> None:
+    release = chart(tmp_path, wanted)
+    found = {"name": "spire", "status": "deployed", "chart": installed}
+    ours, theirs = Cluster(found), Cluster(found, adopted=True)
+    on(ours, tmp_path)._leftovers.remove_incompatible_release(release, lambda _: None)
+    assert ours.uninstalled == ["spire"]
+    with pytest.raises(SpireError, match=rf"^server has {installed} installed: .*{why}"):
+        on(theirs, tmp_path)._leftovers.remove_incompatible_release(release, lambda _: None)
+    assert theirs.uninstalled == []
+
+
+@pytest.mark.parametrize(("installed", "wanted"), [("0.29.0", "0.29.0"), ("0.29.0", "0.30.0"), ("0.28.0", "0.28.5")])
+def test_a_release_that_can_be_followed_stays(tmp_path: Path, installed: str, wanted: str) -> None:
+    cluster = Cluster({"name": "spire", "status": "deployed", "chart": f"spire-{installed}"}, adopted=True)
+    on(cluster, tmp_path)._leftovers.remove_incompatible_release(chart(tmp_path, wanted), lambda _: None)
+    assert cluster.uninstalled == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        ("1.15.3", "1.14.5", "from 1.15.3 to 1.14.5 is a downgrade"),
+        ("1.8.7", "1.14.5", "from 1.8.7 to 1.14.5 skips a minor version: only one at a time is supported"),
+        ("1.14.5", "1.15.3", None),
+        ("1.14.5", "nightly", None),
+        (None, "1.15.3", None),
+    ],
+)
+def test_spire_goes_neither_back_nor_leaps_within_one_chart(
+    tmp_path: Path, before: str | None, after: str, why: str | None
+) -> None:
+    values = {"spire-server": {"image": {"tag": before}}} if before else {}
+    assert why_not_upgradable("spire-0.1.0", values, chart(tmp_path, "0.1.0", after)) == why
+
+
+@pytest.mark.parametrize(
+    ("installed", "why"),
+    [
+        ({"global": {"spire": {"trustDomain": "one.test"}}}, None),
+        ({"global": {"spire": {"trustDomain": "two.test"}}}, "its trust domain is two.test, and is to be one.test"),
+        (
+            {"global": {"spire": {"trustDomain": "one.test"}}, "spire-server": {"persistence": {"type": "emptyDir"}}},
+            "its storage is emptyDir, and is to be pvc",
+        ),
+    ],
+)
+def test_a_datastore_stays_where_it_is_and_what_it_is_of(
+    tmp_path: Path, installed: dict[str, Any], why: str | None
+) -> None:
+    wanted = chart(tmp_path, "0.1.0")
+    release = Release(wanted.spire, wanted.crds, {"global": {"spire": {"trustDomain": "one.test"}}})
+    assert why_not_upgradable("spire-0.1.0", installed, release) == why
+
+
+def test_helm_is_not_asked_where_it_has_stored_nothing(tmp_path: Path) -> None:
+    cluster = Cluster()
+    cluster.run = None  # type: ignore[assignment,method-assign]
+    spire = on(cluster, tmp_path)
+    spire._leftovers.repair_broken_releases(lambda _: None)
+    spire._leftovers.remove_incompatible_release(chart(tmp_path, "0.30.0"), lambda _: None)
+    assert not spire._leftovers.has_broken_release()
+
+
+def test_the_newest_revision_counts_and_not_the_one_that_is_listed_last(tmp_path: Path) -> None:
+    history = (*["superseded"] * 8, "deployed", "failed")
+    cluster = Cluster({"name": "spire", "status": "failed"}, history=history)
+    assert on(cluster, tmp_path)._leftovers.revisions() == {"spire": Revision(10, "failed", "")}
+    assert on(cluster, tmp_path).revision == 10
+    assert on(Cluster(), tmp_path).revision == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "label", "is_it"),
+    [
+        ("3", "deployed", revision_label("abc", 3), True),
+        ("3", "pending-upgrade", revision_label("abc", 3), False),
+        ("3", "deployed", revision_label("abd", 3), False),
+        # Helm hands labels on: this revision was made by somebody else, from whatever values.
+        ("4", "deployed", revision_label("abc", 3), False),
+        ("3", "deployed", "changed", False),
+        ("3", "deployed", "", False),
+    ],
+)
+def test_a_revision_is_of_the_charts_and_values_that_this_suite_made_it_from(
+    number: str, status: str, label: str, is_it: bool
+) -> None:
+    assert Revision.of({"version": number, "status": status, CHARTS_AND_VALUES_LABEL: label}).is_of("abc") is is_it

@@ -1,0 +1,306 @@
+"""The checks that the suites share: they wait for what is on its way, no longer than they may, and are exact then."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from kubernetes import client as k8s
+
+from fixtures.core.waiting import Condition, Look, WaitError, wait_for
+from fixtures.diagnosis import spire_links
+from fixtures.k8s.cluster import Cluster, ClusterError
+from fixtures.k8s.pods import containers_ready
+from fixtures.spire.federation import Federation
+from fixtures.spire.installation import Spire
+from fixtures.workloads import observed_call
+from fixtures.workloads.demo import CLIENT_LINES, Demo
+from fixtures.workloads.identity_conditions import endpoint_of
+from fixtures.workloads.jobs import JobOutcome
+from fixtures.workloads.observed_call import let_in
+from fixtures.workloads.probe import SUCCESS_LINE, Answer, Endpoint, Probe, ProbeError
+from tests import checks
+
+Read = Callable[[str], str]
+ADDRESS, PORT = "10.89.0.1", 8441
+URL = f"https://{ADDRESS}:{PORT}"
+SOON = 5.0  # seconds; nothing here takes a tenth of it
+TOO_SOON = 0.05
+LATER = "4102444800"  # Unix seconds
+# As the API server and the container runtime say them while a pod is replaced.
+GONE = ClusterError('server: `exec …` was not carried out: pods "spire-server-0" not found')
+REFUSED = ProbeError("unable to ask the bundle endpoint: dial tcp 10.89.0.1:8441: connect: connection refused")
+
+
+class OneAfterTheOther:
+    """Answers, one after the other, the last one from then on; what is an error is raised."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        found = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+def spire(
+    *printed: str | Exception, trust_domain: str = "server.example", nodes: int = 1, folder: Path = Path()
+) -> Spire:
+    """SPIRE whose server prints these texts, one after the other, on a cluster of ready nodes."""
+    answers = [each if isinstance(each, Exception) else SimpleNamespace(stdout=each) for each in printed]
+    ready = Condition("nodes", lambda: Look(nodes, ""))
+    cluster = SimpleNamespace(label=trust_domain.partition(".")[0], nodes_ready=ready)
+    cluster.execute = OneAfterTheOther(*answers)
+    federates_with = ("client.example",) if trust_domain == "server.example" else ()
+    return Spire(cast(Cluster, cluster), folder / "helm", trust_domain, federates_with, folder)
+
+
+def test_a_failed_check_shows_the_values_that_it_compared() -> None:
+    lines = (*CLIENT_LINES, "401 Invalid token")
+    with pytest.raises(AssertionError, match="401 Invalid token"):
+        checks.call_succeeded(JobOutcome("client", "Complete", lines))
+
+
+@pytest.fixture
+def agents(recorded: Read) -> Callable[..., str]:
+    """`agent list` with the recorded agent, its SVID not expired, changed; None: without any."""
+
+    def listed(**changed: Any) -> str:
+        (agent,) = json.loads(recorded("agent-list.json"))["agents"]
+        return json.dumps({"agents": [{**agent, "x509svid_expires_at": LATER, **changed}]})
+
+    return listed
+
+
+NO_AGENTS = '{"agents":[],"next_page_token":""}'
+
+
+def test_agents_that_are_about_to_attest_are_waited_for(agents: Callable[..., str], recorded: Read) -> None:
+    # Of a server that is being replaced, one without agents, and one whose agent's SVID has expired since.
+    checks.agents_have_attested([spire(GONE, NO_AGENTS, recorded("agent-list.json"), agents())], SOON)
+
+
+@pytest.mark.parametrize(
+    ("changed", "nodes", "said"),
+    [
+        ({"x509svid_expires_at": "1"}, 1, "0 of 1 have a valid SVID"),
+        ({}, 2, "1 of 2 have a valid SVID"),
+    ],
+)
+def test_a_node_without_an_agent_that_has_attested_is_red_when_time_is_up(
+    agents: Callable[..., str], changed: dict[str, Any], nodes: int, said: str
+) -> None:
+    with pytest.raises(WaitError, match=rf"server: {nodes} attested agents did not come .*{said}"):
+        checks.agents_have_attested([spire(agents(**changed), nodes=nodes)], TOO_SOON)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"banned": True}, "server: banned: .*b25cdbdd"),
+        ({"attestation_type": "join_token"}, "join_token"),
+        ({"id": {"trust_domain": "server.example", "path": "/spire/agent/join_token/x"}}, "join_token/x"),
+    ],
+)
+def test_an_agent_that_is_banned_or_attested_otherwise_is_red_at_once(
+    agents: Callable[..., str], changed: dict[str, Any], said: str
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(AssertionError, match=said):
+        checks.agents_have_attested([spire(agents(**changed))], SOON)
+    assert time.monotonic() - began < SOON / 2
+
+
+def federated(tmp_path: Path, *printed: str | Exception) -> Federation:
+    """The recorded federation, of whose server `federation list` prints these texts; the client's side has no peer."""
+    server = spire(*printed, folder=tmp_path)
+    client = spire('{"federation_relationships":[]}', trust_domain="client.example", folder=tmp_path)
+    made = Federation([server, client], ADDRESS, (8440, PORT), tmp_path)
+    made.forwards = {"client.example": cast(Any, SimpleNamespace(port=PORT))}
+    return made
+
+
+def changed_list(text: str, **changed: Any) -> str:
+    (listed,) = json.loads(text)["federation_relationships"]
+    return json.dumps({"federation_relationships": [{**listed, **changed}]})
+
+
+NOT_LISTED = '{"federation_relationships":[],"next_page_token":""}'
+
+
+def test_a_relationship_that_is_about_to_be_listed_is_waited_for(tmp_path: Path, recorded: Read) -> None:
+    listed = recorded("federation-list.json")
+    older = changed_list(listed, bundle_endpoint_url=f"https://{ADDRESS}:9999")
+    checks.relationships_are_exact(federated(tmp_path, GONE, NOT_LISTED, older, listed), SOON)
+
+
+def test_a_federation_list_that_is_not_exactly_the_peers_is_red_with_what_was_last_seen(
+    tmp_path: Path, recorded: Read
+) -> None:
+    listed = recorded("federation-list.json")
+    (relationship,) = json.loads(listed)["federation_relationships"]
+    third = {**relationship, "trust_domain": "third.example"}
+    web = listed.replace(
+        '"https_spiffe":{"endpoint_spiffe_id":"spiffe://client.example/spire/server"}', '"https_web":{}'
+    )
+    impostor = {"https_spiffe": {"endpoint_spiffe_id": "spiffe://client.example/spire/impostor"}}
+    wrong = {
+        r"server: federation list shows \[\], and not \[Relationship": NOT_LISTED,
+        "trust_domain='third.example'": json.dumps({"federation_relationships": [relationship, third]}),
+        "profile='https_web'": web,
+        "spire/impostor": changed_list(listed, **impostor),
+        "10.89.0.1:1'": changed_list(listed, bundle_endpoint_url="https://10.89.0.1:1"),
+    }
+    for said, printed in wrong.items():
+        with pytest.raises(WaitError, match=f"a federation list of just its peers did not come in .*{said}"):
+            checks.relationships_are_exact(federated(tmp_path, printed), TOO_SOON)
+
+
+def test_the_order_of_a_federation_list_does_not_matter(tmp_path: Path, recorded: Read) -> None:
+    (relationship,) = json.loads(recorded("federation-list.json"))["federation_relationships"]
+    third = {**relationship, "trust_domain": "a.example"}
+    third["https_spiffe"] = {"endpoint_spiffe_id": "spiffe://a.example/spire/server"}
+    made = federated(tmp_path, json.dumps({"federation_relationships": [third, relationship]}))
+    made.spires["a.example"] = spire(NOT_LISTED, trust_domain="a.example", folder=tmp_path)
+    made.forwards["a.example"] = made.forwards["client.example"]
+    made.spires["server.example"].federates_with = ("client.example", "a.example")
+    checks.relationships_are_exact(made, TOO_SOON)
+
+
+def status(name: str, *, ready: bool) -> Any:
+    return k8s.V1ContainerStatus(name=name, image="", image_id="", ready=ready, restart_count=0)
+
+
+def server_pod(**ready: bool) -> Any:
+    found = [status(name.replace("_", "-"), ready=is_ready) for name, is_ready in ready.items()]
+    return k8s.V1Pod(
+        metadata=k8s.V1ObjectMeta(name="spire-server-0"),
+        spec=k8s.V1PodSpec(containers=[k8s.V1Container(name=each.name) for each in found]),
+        status=k8s.V1PodStatus(container_statuses=found),
+    )
+
+
+def ready(*answers: Any) -> Condition[bool]:
+    core = SimpleNamespace(read_namespaced_pod=OneAfterTheOther(*answers))
+    cluster = cast(Cluster, SimpleNamespace(label="server", core=core))
+    return containers_ready(cluster, "spire-server", "spire-server-0", "spire-controller-manager", "tornjak")
+
+
+def test_containers_that_are_started_again_are_waited_for() -> None:
+    gone = k8s.ApiException(status=404, reason="Not Found")
+    unready = server_pod(spire_controller_manager=True, tornjak=False)
+    assert wait_for(ready(gone, server_pod(), unready, server_pod(spire_controller_manager=True, tornjak=True)), SOON)
+
+
+@pytest.mark.parametrize("missing", [{"tornjak": False}, {}])
+def test_a_container_that_is_not_ready_or_not_there_is_red_when_time_is_up(missing: dict[str, bool]) -> None:
+    with pytest.raises(
+        WaitError, match=r"tornjak ready in pod spire-server/spire-server-0 did not come .*'sidecar': True"
+    ):
+        wait_for(ready(server_pod(spire_controller_manager=True, sidecar=True, **missing)), TOO_SOON)
+
+
+@pytest.fixture
+def shown(recorded: Read) -> Callable[..., Endpoint]:
+    """What the bundle endpoint of the recorded server presents and serves, or another."""
+
+    def made(spiffe_id: str = "spiffe://server.example/spire/server", *, without: str = "") -> Endpoint:
+        document = json.loads(recorded("bundle-show.json"))
+        document["keys"] = [key for key in document["keys"] if key["use"] != without]
+        return Endpoint(spiffe_id, document)
+
+    return made
+
+
+def seen_from_the_client(recorded: Read, *shown: Any) -> Condition[Endpoint]:
+    """The recorded server's bundle endpoint, of which a probe sees this, one after the other."""
+    probe = SimpleNamespace(cluster=SimpleNamespace(label="client"), endpoint=OneAfterTheOther(*shown))
+    return endpoint_of(cast(Probe, probe), spire(recorded("bundle-show.json")), URL)
+
+
+def test_an_endpoint_whose_forward_is_being_opened_again_or_whose_keys_are_yesterdays_is_waited_for(
+    recorded: Read, shown: Callable[..., Endpoint]
+) -> None:
+    condition = seen_from_the_client(recorded, REFUSED, shown(without="jwt-svid"), shown())
+    found = wait_for(condition, SOON)
+    checks.endpoint_is_its_owners(found, spire())
+
+
+def test_an_endpoint_that_stays_away_or_serves_other_keys_is_red_with_what_was_last_seen(
+    recorded: Read, shown: Callable[..., Endpoint]
+) -> None:
+    name = "client: server.example's bundle from its endpoint https://10.89.0.1:8441"
+    with pytest.raises(WaitError, match=f"{name} did not come in .*ProbeError: .*connection refused"):
+        wait_for(seen_from_the_client(recorded, REFUSED), TOO_SOON)
+    with pytest.raises(
+        WaitError, match=rf"{name} .*serves x509-svid \['\w+'\], jwt-svid \[\].* and server.example shows"
+    ):
+        wait_for(seen_from_the_client(recorded, shown(without="jwt-svid")), TOO_SOON)
+
+
+def test_an_endpoint_of_another_id_is_red_at_once(recorded: Read, shown: Callable[..., Endpoint]) -> None:
+    other = "spiffe://server.example/spire/impostor"
+    found = wait_for(seen_from_the_client(recorded, shown(other)), TOO_SOON)
+    with pytest.raises(AssertionError, match="impostor"):
+        checks.endpoint_is_its_owners(found, spire())
+
+
+def test_the_fields_are_looked_at_once_the_api_server_can_and_an_unknown_one_is_red_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As the API server says it while the controller manager, which its webhook asks, is started again.
+    unasked = ClusterError("server: ClusterSPIFFEID spire-mgmt-spire: failed calling webhook: connection refused")
+    monkeypatch.setattr(spire_links, "unknown_fields", OneAfterTheOther(unasked, {}))
+    checks.fields_are_known([spire()], SOON)
+    unknown = {"DaemonSet spire-system/spire-agent": 'unknown field "spec.template.spec.terminationGraceSeconds"'}
+    monkeypatch.setattr(spire_links, "unknown_fields", OneAfterTheOther(unknown, {}))
+    with pytest.raises(AssertionError, match="terminationGraceSeconds"):
+        checks.fields_are_known([spire()], SOON)
+
+
+def test_a_call_that_is_about_to_be_let_in_is_waited_for_and_one_that_is_not_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refused, succeeded = Answer(1, "401 Invalid token\n"), Answer(0, f"{SUCCESS_LINE}\n")
+    demo = cast(Demo, SimpleNamespace(server_id="spiffe://server.example/ns/demo/sa/default"))
+
+    def answered(*answers: Answer) -> None:
+        answer = OneAfterTheOther(*answers)
+        monkeypatch.setattr(
+            observed_call, "observe_call", lambda *_, **__: observed_call.ObservedCall(demo, answer(), 0)
+        )
+
+    answered(refused, succeeded)
+    assert wait_for(let_in(demo), SOON).succeeded
+    answered(refused)
+    with pytest.raises(WaitError, match=r"lets in did not come .*401 Invalid token"):
+        wait_for(let_in(demo), TOO_SOON)
+
+
+@pytest.mark.parametrize("name", sorted({*checks.CHECKS} - {"demo server", "success"}))
+def test_a_check_waits_no_longer_than_it_may(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a federation that does not answer at all."""
+    monkeypatch.setattr(spire_links, "unknown_fields", OneAfterTheOther(GONE))
+    made = federated(tmp_path, GONE)
+    made.forwards["server.example"] = made.forwards["client.example"]
+    server = made.spires["server.example"]
+    probe = SimpleNamespace(spire=server, cluster=server.cluster, endpoint=OneAfterTheOther(REFUSED))
+    if name == "nodes ready":
+        silent = Condition("nodes", OneAfterTheOther(ClusterError("Read timed out.")))
+        monkeypatch.setattr(server.cluster, "nodes_ready", silent)
+    environment: Any = SimpleNamespace(
+        testbed=SimpleNamespace(clusters=[server.cluster], spires=[server]),
+        federation=made,
+        demo=SimpleNamespace(probes={"server.example": probe}, namespace="demo"),
+    )
+    began = time.monotonic()
+    with pytest.raises(WaitError):
+        checks.CHECKS[name](environment, TOO_SOON)
+    assert time.monotonic() - began < 2.0

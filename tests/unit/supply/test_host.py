@@ -1,0 +1,366 @@
+"""What is found out about the machine: its engine, its limits, its addresses and ports."""
+
+from __future__ import annotations
+
+import json
+import resource
+import socket
+import subprocess
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.k8s.cluster import ClusterError, _gateways, host_address
+from fixtures.k8s.port_forward import free_port, port_is_free
+from supply import host
+from supply.host import Engine
+from supply.plan import BuildError
+
+Read = Callable[[str], str]
+UNLIMITED = resource.RLIM_INFINITY
+DOCKER_NETWORK = {
+    "Name": "kind",
+    "Driver": "bridge",
+    "EnableIPv6": True,
+    "IPAM": {
+        "Driver": "default",
+        "Config": [{"Subnet": "fc00:f853:ccd:e793::/64"}, {"Subnet": "172.18.0.0/16", "Gateway": "172.18.0.1"}],
+    },
+}
+
+
+@dataclass
+class Machine:
+    """A machine as the settings for Podman see it."""
+
+    user: int = 0
+    may_raise: bool = False
+    open_files: int = 4096
+    processes: int = 10000
+    cgroup2: bool = True
+    systemd: bool = True
+    runc: bool = True
+
+
+@pytest.fixture
+def settings_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Machine], dict[str, Any]]:
+    """Podman's settings on a machine, read as Podman reads them."""
+
+    def read(machine: Machine) -> dict[str, Any]:
+        limits = {resource.RLIMIT_NOFILE: machine.open_files, resource.RLIMIT_NPROC: machine.processes}
+        there = tmp_path / "there"
+        there.touch()
+        monkeypatch.setattr("supply.host.os.geteuid", lambda: machine.user)
+        monkeypatch.setattr(host, "_may_raise_limits", lambda: machine.may_raise)
+        monkeypatch.setattr("supply.host.resource.getrlimit", lambda which: (1024, limits[which]))
+        monkeypatch.setattr(host, "CGROUP2", there if machine.cgroup2 else tmp_path / "none")
+        monkeypatch.setattr("supply.host.shutil.which", lambda *_, **__: "/usr/bin/runc" if machine.runc else None)
+        monkeypatch.setattr(host, "Path", lambda _: there if machine.systemd else tmp_path / "none")
+        return tomllib.loads(host._podman_settings())
+
+    return read
+
+
+Settings = Callable[[Machine], dict[str, Any]]
+
+
+def test_a_machine_as_podman_supposes_it_needs_no_settings(settings_on: Settings) -> None:
+    assert settings_on(Machine(may_raise=True)) == {}
+
+
+def test_root_who_may_not_raise_limits_asks_for_no_more_than_there_are(settings_on: Settings) -> None:
+    assert settings_on(Machine(open_files=4096, processes=10000)) == {
+        "containers": {"default_ulimits": ["nofile=4096:4096", "nproc=10000:10000"]}
+    }
+
+
+def test_processes_are_asked_for_up_to_what_a_node_needs(settings_on: Settings) -> None:
+    limits = settings_on(Machine(processes=127000))["containers"]["default_ulimits"]
+    assert f"nproc={host.PROCESSES}:{host.PROCESSES}" in limits
+
+
+@pytest.mark.parametrize("open_files", [host.USUAL_OPEN_FILES, 2**30, UNLIMITED])
+def test_open_files_stay_podmans_own_where_its_default_can_be_had(settings_on: Settings, open_files: int) -> None:
+    assert settings_on(Machine(open_files=open_files))["containers"]["default_ulimits"] == ["nproc=10000:10000"]
+
+
+def test_unlimited_limits_are_not_touched(settings_on: Settings) -> None:
+    assert settings_on(Machine(open_files=UNLIMITED, processes=UNLIMITED)) == {}
+
+
+def test_limits_of_somebody_who_is_not_root_are_podmans_business(settings_on: Settings) -> None:
+    assert settings_on(Machine(user=1000)) == {}
+
+
+def test_hosts_with_older_cgroups_get_runc_where_there_is_one(settings_on: Settings) -> None:
+    assert settings_on(Machine(may_raise=True, cgroup2=False)) == {"engine": {"runtime": "runc"}}
+    assert settings_on(Machine(may_raise=True, cgroup2=False, runc=False)) == {}
+
+
+def test_hosts_without_systemd_get_a_cgroup_manager_and_a_log_that_do_without(settings_on: Settings) -> None:
+    expected = {"engine": {"cgroup_manager": "cgroupfs", "events_logger": "file"}}
+    assert settings_on(Machine(may_raise=True, systemd=False)) == expected
+
+
+def test_all_of_a_bare_machines_settings_stand_side_by_side(settings_on: Settings) -> None:
+    found = settings_on(Machine(cgroup2=False, systemd=False))
+    assert set(found) == {"containers", "engine"}
+    assert set(found["engine"]) == {"runtime", "cgroup_manager", "events_logger"}
+
+
+@pytest.mark.parametrize(
+    ("bounding", "may"), [("000001ffffffffff", True), ("0000000001000000", True), ("00000000a80425fb", False)]
+)
+def test_limits_may_be_raised_by_whom_the_bounding_set_lets(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bounding: str, may: bool
+) -> None:
+    status = tmp_path / "status"
+    status.write_text(f"Name:\tpython\nCapEff:\t0000000000000000\nCapBnd:\t{bounding}\n")
+    monkeypatch.setattr(host, "Path", lambda _: status)
+    assert host._may_raise_limits() is may
+
+
+def test_podmans_settings_are_kept_in_the_cache_and_named_to_podman(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SPIRE_FEDERATION_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("CONTAINERS_CONF", raising=False)
+    monkeypatch.setattr(host, "_podman_settings", lambda: '[engine]\nruntime = "runc"\n')
+    monkeypatch.setattr("supply.host.shutil.which", lambda name, **_: f"/usr/bin/{name}")
+    found = host._environment("podman")
+    assert found == {
+        "KIND_EXPERIMENTAL_PROVIDER": "podman",
+        "CONTAINERS_CONF": str(tmp_path / "cache" / "containers.conf"),
+    }
+    assert Path(found["CONTAINERS_CONF"]).read_text() == '[engine]\nruntime = "runc"\n'
+
+
+def test_settings_that_a_person_gives_podman_are_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SPIRE_FEDERATION_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CONTAINERS_CONF", "/mine")
+    monkeypatch.setattr(host, "_podman_settings", lambda: '[engine]\nruntime = "runc"\n')
+    assert host._environment("podman") == {"KIND_EXPERIMENTAL_PROVIDER": "podman"}
+    assert not (tmp_path / "cache").exists()
+
+
+def test_docker_needs_no_settings() -> None:
+    assert host._environment("docker") == {}
+
+
+@pytest.fixture
+def engines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Mapping[str, bool]], Engine | None]:
+    """The engine that is found where these programs are: those that answer, and those that do not."""
+    monkeypatch.setenv("PATH", str(tmp_path / "programs"))
+    monkeypatch.setattr(host, "_environment", lambda _: {})
+    (tmp_path / "programs").mkdir()
+
+    def find(answering: Mapping[str, bool]) -> Engine | None:
+        for name, answers in answering.items():
+            program = tmp_path / "programs" / name
+            program.write_text(f'#!/bin/sh\ntest "$1" = ps || exit 9\nexit {0 if answers else 1}\n')
+            program.chmod(0o755)
+        host.engine.cache_clear()
+        try:
+            return host.engine()
+        finally:
+            host.engine.cache_clear()
+
+    return find
+
+
+@pytest.mark.parametrize(
+    ("answering", "chosen", "expected"),
+    [
+        ({"docker": True, "podman": True}, None, "docker"),
+        ({"docker": False, "podman": True}, None, "podman"),
+        ({"podman": True}, None, "podman"),
+        ({"docker": True, "podman": True}, "podman", "podman"),
+        ({"docker": True, "podman": False}, "podman", None),
+        ({"docker": False}, None, None),
+        ({}, None, None),
+    ],
+)
+def test_the_engine_is_the_chosen_one_or_the_first_that_answers(
+    engines: Callable[[Mapping[str, bool]], Engine | None],
+    monkeypatch: pytest.MonkeyPatch,
+    answering: dict[str, bool],
+    chosen: str | None,
+    expected: str | None,
+) -> None:
+    monkeypatch.delenv("KIND_EXPERIMENTAL_PROVIDER", raising=False)
+    if chosen:
+        monkeypatch.setenv("KIND_EXPERIMENTAL_PROVIDER", chosen)
+    found = engines(answering)
+    assert (found.program if found else None) == expected
+
+
+def test_an_engine_runs_with_its_own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEPT", "kept")
+    assert Engine("sh", {"ADDED": "added"}).run("-c", 'echo "$KEPT $ADDED"') == "kept added\n"
+
+
+@pytest.mark.parametrize(("user", "apt"), [(1000, "/usr/bin/apt-get"), (0, None)], ids=["not root", "no apt-get"])
+def test_programs_that_cannot_be_installed_are_named_by_their_packages(
+    monkeypatch: pytest.MonkeyPatch, user: int, apt: str | None
+) -> None:
+    monkeypatch.setattr("supply.host.os.geteuid", lambda: user)
+    monkeypatch.setattr("supply.host.shutil.which", lambda name, **_: apt if name == "apt-get" else None)
+    said: list[str] = []
+    with pytest.raises(BuildError, match=r"not installed: debootstrap gcc libc6-dev tar; install them, or run as root"):
+        host.install(host.BUILDING, said.append)
+    assert said == []
+
+
+def test_nothing_is_installed_where_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("supply.host.os.geteuid", lambda: 1000)
+    monkeypatch.setattr("supply.host.shutil.which", lambda name, **_: f"/usr/bin/{name}")
+    said: list[str] = []
+    host.install(host.BUILDING, said.append)
+    assert said == []
+
+
+@pytest.fixture
+def apt(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes apt list these repositories, a line of address and label for each."""
+    monkeypatch.delenv("SUPPLY_DEBIAN_MIRROR", raising=False)
+
+    def lists(text: str) -> None:
+        def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+            assert command[:2] == ["apt-get", "indextargets"]
+            return subprocess.CompletedProcess(command, 0, text, "")
+
+        monkeypatch.setattr("supply.host.subprocess.run", run)
+
+    return lists
+
+
+@pytest.mark.parametrize("chosen", ["https://mirror.example/debian", ""])
+def test_a_mirror_that_a_person_names_is_taken_even_when_it_is_none(
+    monkeypatch: pytest.MonkeyPatch, apt: Callable[[str], None], chosen: str
+) -> None:
+    apt("https://other.example/debian Debian\n")
+    monkeypatch.setenv("SUPPLY_DEBIAN_MIRROR", chosen)
+    assert host.debian_mirror() == chosen
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [
+        ("https://s.example/security Debian-Security\nhttps://m.example/debian Debian\n", "https://m.example/debian"),
+        ("https://one.example/debian Debian\nhttps://two.example/debian Debian\n", "https://one.example/debian"),
+        ("https://archive.example/ubuntu Ubuntu\n", ""),
+        ("", ""),
+    ],
+)
+def test_else_the_mirror_is_the_first_that_apt_has_for_debian(
+    apt: Callable[[str], None], listed: str, expected: str
+) -> None:
+    apt(listed)
+    assert host.debian_mirror() == expected
+
+
+@dataclass(frozen=True)
+class Networks(Engine):
+    """An engine that knows of networks alone, and remembers which it was asked for."""
+
+    described: str = "[]"
+    asked: list[str] = field(default_factory=list)
+
+    def run(self, *arguments: str | Path, timeout: float = 300) -> str:
+        assert (arguments[:2], timeout) == (("network", "inspect"), 300)
+        self.asked.append(str(arguments[2]))
+        if self.described == "none":
+            raise subprocess.CalledProcessError(125, [self.program, *map(str, arguments)])
+        return self.described
+
+
+@pytest.fixture
+def no_chosen_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DOCKER", "PODMAN"):
+        monkeypatch.delenv(f"KIND_EXPERIMENTAL_{name}_NETWORK", raising=False)
+
+
+def test_gateways_are_read_from_what_podman_prints(recorded: Read) -> None:
+    (described,) = json.loads(recorded("podman-network.json"))
+    assert _gateways(described) == ["fc00:f853:ccd:e793::1", "10.89.0.1"]
+
+
+def test_gateways_are_read_from_what_docker_prints() -> None:
+    assert _gateways(DOCKER_NETWORK) == ["172.18.0.1"]
+
+
+@pytest.mark.parametrize("described", [{}, {"IPAM": None}, {"IPAM": {"Config": None}}, {"subnets": []}])
+def test_a_network_without_subnets_has_no_gateways(described: dict[str, Any]) -> None:
+    assert _gateways(described) == []
+
+
+@pytest.mark.usefixtures("no_chosen_network")
+def test_pods_reach_this_machine_under_the_networks_ipv4_gateway(recorded: Read) -> None:
+    assert host_address(Networks("podman", described=recorded("podman-network.json"))) == "10.89.0.1"
+    assert host_address(Networks("docker", described=json.dumps([DOCKER_NETWORK]))) == "172.18.0.1"
+
+
+@pytest.mark.parametrize("program", ["docker", "podman"])
+def test_the_network_is_the_one_that_kind_is_told_to_use(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+    # Kind names the variable after its provider.
+    monkeypatch.setenv(f"KIND_EXPERIMENTAL_{program.upper()}_NETWORK", "another")
+    networks = Networks(program, described=json.dumps([DOCKER_NETWORK]))
+    host_address(networks)
+    assert networks.asked == ["another"]
+
+
+@pytest.mark.usefixtures("no_chosen_network")
+@pytest.mark.parametrize(
+    ("described", "why"),
+    [
+        ("none", r"podman does not describe the network kind"),
+        ("[]", r"podman does not describe the network kind"),
+        ("Error: not JSON", r"podman does not describe the network kind"),
+        ('[{"subnets": [{"gateway": "fc00::1"}]}]', r"podman's network kind has no IPv4 gateway"),
+    ],
+)
+def test_a_network_without_an_address_for_pods_is_an_error_that_names_it(described: str, why: str) -> None:
+    with pytest.raises(ClusterError, match=why):
+        host_address(Networks("podman", described=described))
+
+
+@pytest.fixture(params=["127.0.0.1", "0.0.0.0"])  # noqa: S104 - as a program of somebody else may have
+def taken(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A port on which something listens, on one address or on all."""
+    with socket.socket() as listener:
+        listener.bind((request.param, 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def test_a_port_on_which_something_listens_is_not_free(taken: int) -> None:
+    assert not port_is_free("127.0.0.1", taken)
+
+
+def test_another_port_is_found_for_one_that_is_taken(taken: int) -> None:
+    found = free_port("127.0.0.1", taken)
+    assert found != taken
+    assert port_is_free("127.0.0.1", found)
+
+
+def test_the_wanted_port_is_kept_where_it_is_free() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    assert port_is_free("127.0.0.1", port)
+    assert free_port("127.0.0.1", port) == port
+
+
+def test_a_port_on_another_address_of_this_machine_is_free_though_taken_on_one() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.2", 0))
+        listener.listen()
+        assert port_is_free("127.0.0.1", listener.getsockname()[1])
+
+
+def test_no_port_is_free_on_an_address_that_is_not_this_machines() -> None:
+    assert not port_is_free("203.0.113.1", 8440)

@@ -1,0 +1,276 @@
+"""An upgrade's account of its traffic, of which nothing recorded is left out; and what it may replace and what not."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from kubernetes import client as k8s
+
+from fixtures.core.waiting import Condition, Look
+from fixtures.k8s.cluster import ClusterError
+from fixtures.spire.api_types import bundle
+from fixtures.spire.cleanup import SpireError
+from fixtures.spire.installation import Spire
+from fixtures.spire.layout import AGENT
+from fixtures.traffic.generator import CONNECTION_KINDS
+from fixtures.traffic.request_log import Request
+from fixtures.upgrade import upgrade
+from fixtures.upgrade.state import PreservedState, Workload
+from fixtures.upgrade.upgrade import (
+    PHASE_MIN_DURATION,
+    FederationUpgrade,
+    identities_kept,
+    images_running,
+    object_accepted,
+    object_refused,
+)
+from fixtures.workloads.probe import Identity, parse_identity
+from tests import checks
+from tests.unit.release_examples import text, workload
+
+BEGAN = 1000.0
+RATE = 5
+
+
+class FakeTraffic:
+    """Ten seconds of requests of either kind, those of some numbers failed; and until when they were asked for."""
+
+    def __init__(self, *failed: int) -> None:
+        self.sent = [
+            Request(number, BEGAN + (number - 1) / RATE, 0.0, number not in failed, "tls" * (number in failed), 200, "")
+            for number in range(1, 10 * RATE + 1)
+        ]
+        self.asked: list[float] = []
+
+    def recorded(self, _: str, moment: float) -> Condition[Sequence[Request]]:
+        self.asked.append(moment)
+        return Condition("requests", lambda: Look(self.sent, ""))
+
+
+def made(folder: Path, monkeypatch: pytest.MonkeyPatch, *failed: int) -> tuple[FederationUpgrade, FakeTraffic]:
+    demo = SimpleNamespace(client=SimpleNamespace(cluster=None), namespace="demo", call=lambda *_, **__: None)
+    found = FederationUpgrade(cast(Any, demo), cast(Any, SimpleNamespace(spires={})), {}, folder)
+    traffic = FakeTraffic(*failed)
+    found.generator = cast(Any, traffic)
+    clock = SimpleNamespace(time=lambda: BEGAN)
+    monkeypatch.setattr(upgrade, "time", clock)
+    found.enter_state("after")
+    return found, traffic
+
+
+def test_what_fails_after_the_shortest_stretch_and_was_recorded_with_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = int((PHASE_MIN_DURATION + 5) * RATE)
+    found, traffic = made(tmp_path, monkeypatch, late)
+    found.wait_phase_recorded()
+    assert traffic.asked == [BEGAN + PHASE_MIN_DURATION] * len(CONNECTION_KINDS)
+    assert [(each.phase, each.failed_outside_windows) for each in found.summaries()] == [("after", 1)] * len(
+        CONNECTION_KINDS
+    )
+    assert json.loads((tmp_path / "traffic.json").read_text())[0]["failed"] == 1
+    # All of it was there: there was nothing more to wait for.
+    assert max(traffic.asked) <= traffic.sent[-1].start
+
+
+def test_a_phase_that_had_no_stretch_yet_is_accounted_for_up_to_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, traffic = made(tmp_path, monkeypatch)
+    found.wait_phase_recorded()
+    monkeypatch.setattr(upgrade, "time", SimpleNamespace(time=lambda: BEGAN + 6))
+    found.enter_state("rolled back")
+    now = time.time()
+    monkeypatch.setattr(upgrade, "time", SimpleNamespace(time=lambda: now))
+    found.summaries()
+    assert traffic.asked[-len(CONNECTION_KINDS) :] == [now] * len(CONNECTION_KINDS)
+
+
+Read = Callable[[str], str]
+TEMPLATES = {name: k8s.V1PodTemplateSpec(metadata=k8s.V1ObjectMeta(labels={"of": name})) for name in ("old", "new")}
+
+
+def state(recorded: Read, **agent: Any) -> PreservedState:
+    """A state with the agents' workload as given: `template` (old or new) and `pods`."""
+    pods = frozenset(agent.get("pods", ("a",)))
+    workloads = {
+        "spire-server": Workload(TEMPLATES["old"], frozenset("s")),
+        AGENT: Workload(TEMPLATES[agent.get("template", "old")], pods),
+    }
+    return PreservedState(frozenset(), bundle(recorded("bundle-show.json")), {}, workloads)
+
+
+@pytest.mark.parametrize(
+    ("changed", "after", "said"),
+    [
+        # From the hardened chart 0.30.0 to 20 commits later: the pods stay, and rightly.
+        ((), {}, ""),
+        ((), {"pods": ("b",)}, "spire-agent: its pod template did not change, and its pods did"),
+        ((), {"template": "new", "pods": ("b",)}, "spire-agent: its pod template did not change, and its pods did"),
+        ((AGENT,), {"template": "new", "pods": ("b",)}, ""),
+        ((AGENT,), {"template": "new"}, "spire-agent: its pod template changed, and these pods are the old ones"),
+        ((AGENT,), {"template": "new", "pods": ("a", "b")}, "these pods are the old ones"),
+        # A default is spelled out now: nothing changes for the API server.
+        ((AGENT,), {}, ""),
+        ((AGENT,), {"pods": ("b",)}, "spire-agent: its pod template did not change, and its pods did"),
+    ],
+)
+def test_pods_must_be_replaced_just_where_their_template_changes(
+    recorded: Read, changed: tuple[str, ...], after: dict[str, Any], said: str
+) -> None:
+    if not said:
+        checks.only_what_changed_was_replaced(state(recorded), state(recorded, **after), changed)
+        return
+    with pytest.raises(AssertionError, match=said):
+        checks.only_what_changed_was_replaced(state(recorded), state(recorded, **after), changed)
+
+
+@pytest.fixture
+def held(recorded: Read) -> Identity:
+    """What a workload holds, its SVID not expired."""
+    return replace(parse_identity(recorded("fetch.json")), x509_not_after="2100-01-01T00:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("agents_after", "changed", "said"),
+    [
+        (("a",), {}, ""),
+        (("a",), {"x509_serial": "1"}, ""),
+        (("b",), {"x509_serial": "1"}, ""),
+        (("b",), {}, "the agent is a new one, and the X.509-SVID is the old one"),
+        (("a",), {"x509_not_after": "2020-01-01T00:00:00Z"}, "2020"),
+    ],
+    ids=["same agent", "same agent, renewed", "new agent", "new agent, old SVID", "expired"],
+)
+def test_an_svid_must_be_another_one_just_where_the_agent_is(
+    recorded: Read,
+    held: Identity,
+    agents_after: tuple[str, ...],
+    changed: dict[str, Any],
+    said: str,
+) -> None:
+    agents = (state(recorded), state(recorded, pods=agents_after))
+    if not said:
+        checks.svid_is_current(held, replace(held, **changed), agents)
+        return
+    with pytest.raises(AssertionError, match=said):
+        checks.svid_is_current(held, replace(held, **changed), agents)
+
+
+def test_what_an_upgrade_changed_is_read_from_helms_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, _ = made(tmp_path, monkeypatch)
+    found._manifests["server"] = text(workload("DaemonSet"), workload("StatefulSet"))
+    now = text(workload("DaemonSet", container={"image": "example.com/main:2"}), workload("StatefulSet"))
+    for installed, changed in ((now, {"thing"}), (found._manifests["server"], set())):
+        found.spires = {"server": cast(Spire, SimpleNamespace(installed_manifests=lambda text=installed: text))}
+        assert found.changed("server") == changed
+
+
+class RolledBack:
+    """Stands in for SPIRE on a cluster whose Helm refuses the first rollback, which makes a revision all the same."""
+
+    cluster = SimpleNamespace(label="server")
+
+    def __init__(self) -> None:
+        self.revision = 4
+        self.asked: list[int] = []
+
+    def upgrade(self, *_: Any) -> None:
+        self.revision += 1
+
+    def rollback(self, revision: int, _: Any) -> None:
+        self.asked.append(revision)
+        self.revision += 1
+        if len(self.asked) == 1:
+            raise SpireError("the webhook does not answer")
+
+    def wait_ready(self, _: Any, *, keep_agents: bool) -> None:
+        assert keep_agents
+
+
+def test_a_rollback_goes_to_the_revision_before_the_upgrade_whatever_was_made_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, _ = made(tmp_path, monkeypatch)
+    spire = RolledBack()
+    found.spires = {"server": cast(Spire, spire)}
+    found.releases = {"server": cast(Any, None)}
+    found.upgrade("server", "after")
+    found.rollback("server")
+    assert spire.asked == [4, 4]
+    assert found.refused == {"server": "the webhook does not answer"}
+
+
+def on_a_cluster(**answers: Any) -> Spire:
+    return cast(
+        Spire, SimpleNamespace(cluster=SimpleNamespace(label="server", **answers.pop("cluster", {})), **answers)
+    )
+
+
+def test_the_images_that_run_are_those_of_every_pod() -> None:
+    expected = {"spire-server": "a:2", "spire-agent": "b:2"}
+    for images, value in (
+        ({"spire-server": {"a:2"}, "spire-agent": {"b:2"}, "tornjak": {"c:1"}}, True),
+        ({"spire-server": {"a:2"}, "spire-agent": {"b:1", "b:2"}}, None),
+        ({"spire-server": {"a:2"}}, None),
+    ):
+        condition = images_running(on_a_cluster(images=lambda images=images: images), expected)
+        assert condition.look().value is value
+    assert condition.look().seen == "others run: {'spire-agent': []}"
+
+
+def test_the_images_of_pods_that_are_being_deleted_do_not_count(tmp_path: Path) -> None:
+    def pod(image: str, deleted: str | None = None) -> Any:
+        containers = [SimpleNamespace(name="spire-agent", image=image)]
+        return SimpleNamespace(
+            metadata=SimpleNamespace(deletion_timestamp=deleted), spec=SimpleNamespace(containers=containers)
+        )
+
+    listed = {"spire-server": [], "spire-system": [pod("b:1", "2026-11-24T21:36:50Z"), pod("b:2"), pod("b:3")]}
+    core = SimpleNamespace(list_namespaced_pod=lambda namespace, **_: SimpleNamespace(items=listed[namespace]))
+    spire = Spire(cast(Any, SimpleNamespace(label="client", core=core)), tmp_path, "client.example", (), tmp_path)
+    assert spire.images() == {"spire-agent": {"b:2", "b:3"}}
+
+
+def test_entries_must_all_be_there_again_and_none_twice(tmp_path: Path, recorded: Read) -> None:
+    printed = recorded("entry-show.json")
+    cluster = SimpleNamespace(label="server", execute=lambda *_, **__: SimpleNamespace(stdout=printed))
+    spire = Spire(cast(Any, cluster), tmp_path, "server.example", (), tmp_path)
+    before = replace(state(recorded), spiffe_ids=frozenset(entry.spiffe_id for entry in spire.entries()))
+    assert identities_kept(spire, before).look().value is True
+    lost = replace(before, spiffe_ids=before.spiffe_ids | {"spiffe://server.example/ns/demo/sa/lost"})
+    assert identities_kept(spire, lost).look().value is None
+    assert "gone: ['spiffe://server.example/ns/demo/sa/lost']" in identities_kept(spire, lost).look().seen
+    listed = json.loads(printed)
+    listed["entries"].append({**listed["entries"][0], "id": "another"})
+    printed = json.dumps(listed)
+    assert identities_kept(spire, before).look().value is None
+    assert "doubled: [('spiffe://server.example/ns/demo/sa/default'" in identities_kept(spire, before).look().seen
+
+
+def test_an_object_is_refused_only_for_the_reason_that_is_expected() -> None:
+    manifest = {"kind": "ClusterSPIFFEID", "metadata": {"name": "webhook-check"}}
+
+    def answered(said: str) -> Spire:
+        def apply(asked: Any, *, dry_run: bool) -> None:
+            assert (asked, dry_run) == (manifest, True)
+            if said:
+                raise ClusterError(said)
+
+        return on_a_cluster(cluster={"apply": apply})
+
+    # As the API server says it where its webhook does not answer, and as the webhook says it.
+    unasked = 'failed calling webhook "vclusterspiffeid.kb.io": connect: connection refused'
+    invalid = "spec.spiffeIDTemplate: Invalid value"
+    for said, value in ((unasked, None), (invalid, True), ("", None)):
+        assert object_refused(answered(said), manifest, "spiffeIDTemplate").look().value is value
+    assert object_accepted(answered(""), manifest).look().value is True
+    with pytest.raises(ClusterError, match="connection refused"):
+        object_accepted(answered(unasked), manifest).look()

@@ -1,0 +1,178 @@
+"""What a team must know before it upgrades: both releases federate, the mixed state too, and no request fails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fixtures.artifacts.supply import Supply
+from fixtures.config.settings import Settings
+from fixtures.core.concurrency import map_concurrently, run_concurrently
+from fixtures.core.waiting import wait_for
+from fixtures.spire.federation import Federation
+from fixtures.spire.installation import Spire
+from fixtures.spire.layout import CLASS_NAME
+from fixtures.traffic.generator import CONNECTION_KINDS
+from fixtures.traffic.summary import table
+from fixtures.upgrade.state import PreservedState
+from fixtures.upgrade.upgrade import FederationUpgrade, identities_kept, images_running, object_accepted, object_refused
+from fixtures.workloads.demo import Demo
+from tests import checks
+
+INVALID_TEMPLATE = "spiffe://{{ .TrustDomain"
+
+
+def federation_works(upgrade: FederationUpgrade, state: str, federation: Federation, demo: Demo) -> None:
+    """Everything that the federation's own tests ask, and the call of a pod that was new in this state."""
+    checks.components_are_ready(federation.spires.values())
+    run_concurrently(
+        lambda: checks.agents_have_attested(federation.spires.values()),
+        lambda: checks.relationships_are_exact(federation),
+        lambda: checks.foreign_bundles_agree(federation),
+        lambda: checks.entries_federate(demo),
+        lambda: checks.call_succeeded(upgrade.call_outcome(state)),
+    )
+
+
+@pytest.fixture(scope="module")
+def after(client_upgrade: FederationUpgrade) -> dict[str, PreservedState]:
+    """The state of each cluster once both are upgraded."""
+    return client_upgrade.states()
+
+
+@pytest.mark.dependency(name="old release")
+def test_the_old_release_federates(prepared_upgrade: FederationUpgrade, federation: Federation, demo: Demo) -> None:
+    federation_works(prepared_upgrade, "before", federation, demo)
+
+
+@pytest.mark.dependency(name="live traffic", depends=["old release"], scope="session")
+def test_live_traffic_flows_before_the_upgrade(upgrade: FederationUpgrade) -> None:
+    for summary in upgrade.summaries():
+        assert summary.sent > 0, summary
+        assert summary.failed == 0, "\n".join(table([summary]))
+
+
+@pytest.mark.dependency(name="server upgraded", depends=["live traffic"], scope="session")
+def test_the_servers_cluster_is_upgraded(server_upgrade: FederationUpgrade, demo: Demo) -> None:
+    checks.components_are_ready([demo.server])
+    assert server_upgrade.before
+
+
+@pytest.mark.dependency(name="mixed state", depends=["server upgraded"], scope="session")
+def test_the_mixed_state_federates(server_upgrade: FederationUpgrade, federation: Federation, demo: Demo) -> None:
+    federation_works(server_upgrade, "mixed", federation, demo)
+    server_upgrade.wait_phase_recorded()
+
+
+@pytest.mark.dependency(name="client upgraded", depends=["mixed state"], scope="session")
+def test_the_clients_cluster_is_upgraded(client_upgrade: FederationUpgrade, demo: Demo) -> None:
+    checks.components_are_ready([demo.client])
+    assert client_upgrade.before
+
+
+# The new pod's call is under way meanwhile, and is asked for below.
+@pytest.mark.dependency(name="new images", depends=["client upgraded"], scope="session")
+def test_server_and_agents_run_the_new_releases_images(client_upgrade: FederationUpgrade, supply: Supply) -> None:
+    # Both releases may have the same ones.
+    def ask(name: str) -> None:
+        expected = supply.expected_images(supply.upgraded[name])
+        wait_for(images_running(client_upgrade.spires[name], expected), checks.RECHECK_TIMEOUT)
+
+    map_concurrently(ask, client_upgrade.spires)
+
+
+@pytest.mark.dependency(name="replaced pods", depends=["client upgraded"], scope="session")
+def test_pods_are_replaced_where_the_release_changes_them_and_nowhere_else(
+    client_upgrade: FederationUpgrade, after: dict[str, PreservedState]
+) -> None:
+    def ask(name: str) -> None:
+        checks.only_what_changed_was_replaced(client_upgrade.before[name], after[name], client_upgrade.changed(name))
+
+    map_concurrently(ask, after)
+
+
+@pytest.mark.dependency(name="new fields", depends=["client upgraded"], scope="session")
+def test_the_api_server_knows_every_field_of_the_new_release(client_upgrade: FederationUpgrade) -> None:
+    checks.fields_are_known(client_upgrade.spires.values())
+
+
+@pytest.mark.dependency(name="same identities", depends=["client upgraded"], scope="session")
+def test_identities_stay_and_none_is_doubled(client_upgrade: FederationUpgrade) -> None:
+    def ask(name: str) -> None:
+        wait_for(identities_kept(client_upgrade.spires[name], client_upgrade.before[name]), checks.RECHECK_TIMEOUT)
+
+    map_concurrently(ask, client_upgrade.spires)
+
+
+@pytest.mark.dependency(name="same authorities", depends=["client upgraded"], scope="session")
+def test_the_datastore_and_the_authorities_stay(
+    client_upgrade: FederationUpgrade, after: dict[str, PreservedState]
+) -> None:
+    # Nothing to wait for: a server has read its authorities before it is ready, and makes no others for hours.
+    for name, state in after.items():
+        before = client_upgrade.before[name]
+        assert state.volumes == before.volumes, name
+        assert state.bundle.same_keys(before.bundle), f"{name}: {before.bundle} became {state.bundle}"
+
+
+@pytest.mark.dependency(name="old pods", depends=["client upgraded"], scope="session")
+@pytest.mark.parametrize("kind", CONNECTION_KINDS)
+def test_a_pod_born_before_the_upgrade_still_fetches_svids(
+    client_upgrade: FederationUpgrade, after: dict[str, PreservedState], kind: str, demo: Demo
+) -> None:
+    # Over its CSI mount, which is older than the driver's and the agent's pods where these were replaced.
+    before = client_upgrade.fetched[kind]
+    assert before.spiffe_id == demo.client_id
+    now = wait_for(client_upgrade.generator.still_holds(kind, before), checks.RECHECK_TIMEOUT)
+    name = demo.client.cluster.label
+    checks.svid_is_current(before, now, agents=(client_upgrade.before[name], after[name]))
+
+
+@pytest.mark.dependency(name="webhook", depends=["client upgraded"], scope="session")
+def test_the_webhook_tells_good_objects_from_bad(client_upgrade: FederationUpgrade) -> None:
+    def cluster_spiffe_id(template: str) -> dict[str, Any]:
+        return {
+            "apiVersion": "spire.spiffe.io/v1alpha1",
+            "kind": "ClusterSPIFFEID",
+            "metadata": {"name": "webhook-check"},
+            "spec": {"className": CLASS_NAME, "spiffeIDTemplate": template},
+        }
+
+    # The API server may reach the webhook's new pod, and ask it again, only some time after that is ready.
+    def ask(spire: Spire) -> None:
+        wait_for(object_refused(spire, cluster_spiffe_id(INVALID_TEMPLATE), "spiffeIDTemplate"), checks.RECHECK_TIMEOUT)
+        wait_for(object_accepted(spire, cluster_spiffe_id("spiffe://{{ .TrustDomain }}/check")), checks.RECHECK_TIMEOUT)
+
+    map_concurrently(ask, client_upgrade.spires.values())
+
+
+@pytest.mark.dependency(name="new release", depends=["client upgraded"], scope="session")
+def test_the_new_release_federates(client_upgrade: FederationUpgrade, federation: Federation, demo: Demo) -> None:
+    federation_works(client_upgrade, "after", federation, demo)
+    client_upgrade.wait_phase_recorded()
+
+
+@pytest.mark.dependency(name="rolled back", depends=["new release"], scope="session")
+def test_the_rollback_restores_the_old_release(
+    client_upgrade: FederationUpgrade, federation: Federation, demo: Demo, settings: Settings, supply: Supply
+) -> None:
+    if not settings.rollback:
+        pytest.skip("--rollback was not given")
+    for name in reversed(client_upgrade.spires):
+        client_upgrade.rollback(name)
+    client_upgrade.enter_state("rolled back")
+    federation_works(client_upgrade, "rolled back", federation, demo)
+    states = client_upgrade.states()
+    for name, spire in client_upgrade.spires.items():
+        wait_for(images_running(spire, supply.expected_images(supply.releases[name])), checks.RECHECK_TIMEOUT)
+        assert states[name].bundle.same_keys(client_upgrade.before[name].bundle)
+    client_upgrade.wait_phase_recorded()
+    assert not client_upgrade.refused, f"only the second `helm rollback` went through: {client_upgrade.refused}"
+
+
+@pytest.mark.dependency(name="traffic budget", depends=["new release"], scope="session")
+def test_live_traffic_stayed_within_its_budget(client_upgrade: FederationUpgrade, settings: Settings) -> None:
+    summaries = client_upgrade.summaries()
+    failed = sum(summary.failed_outside_windows for summary in summaries)
+    assert failed <= settings.max_failed, "\n".join(table(summaries))
