@@ -1,4 +1,4 @@
-"""One process at a time, by a lock of the kernel's (flock(2)), which is free again however the process that has it ends."""
+"""One process at a time, by a lock of the kernel's (flock(2)), which is free again however its process ends."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import IO
 def locked(path: Path, owner: str, busy: Callable[[str], None]) -> Iterator[None]:
     """Have the lock of a file while the block runs; `owner` is written there, for those who find it taken.
 
-    Where another process has it, `busy` is called with the owner that it wrote. Unless that raises, the lock is waited for.
-    No program that is started meanwhile inherits it (PEP 446). The file stays: who removed it could remove another's.
+    Where another process has it, `busy` is called with the owner that it wrote; unless that raises, the lock is waited
+    for. No program that is started meanwhile inherits it (PEP 446). The file stays: another may have its lock by then.
     """
     with _opened(path) as handle:
         try:

@@ -1,8 +1,8 @@
 """An API server that says that nodes are ready, and that this suite made the cluster of the image `node:1`.
 
-It serves namespaces (there is `theirs`) and ConfigMaps (there is `theirs/there`). How it takes one goes by its name: `refused` (as
-for a field that is not in the schema), `elsewhere` (it answers for something else), `forbidden`, `invalid`; any other is applied,
-and is there already. Its words are recorded.
+It serves namespaces (there is `theirs`) and ConfigMaps (there is `theirs/there`). How it takes one goes by its name:
+`refused` (as for a field that is not in the schema), `elsewhere` (it answers for something else), `forbidden`,
+`invalid`; any other is applied, and is there already. Its words are recorded.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ RECORDED = Path(__file__).parent / "recorded"
 
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What these tests connect to is on this machine; a proxy that a developer has set is not between, unless a test sets one."""
+    """What these tests connect to is on this machine, and no proxy is between unless a test sets one."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -24,7 +24,7 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _no_kept_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test hides what another one's run had as secrets."""
-    monkeypatch.setattr(redaction, "_kept", set())
+    monkeypatch.setattr(redaction, "_kept", redaction._Kept())
 
 
 @pytest.fixture
