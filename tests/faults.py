@@ -367,7 +367,7 @@ def server_refused_by_pod_security(environment: Environment, undo: ExitStack) ->
     changed_server(environment, undo, securityContext={"privileged": True})
 
 
-@fault("objects", "demo server", "running, not ready", "CSI socket", "has no ready pod: .*running, not ready")
+@fault("objects", "demo server", "running, not ready", "CSI socket", "has no ready pod: .*runs and is not ready")
 def server_that_looks_for_the_socket_elsewhere(environment: Environment, undo: ExitStack) -> None:
     _alone(environment, undo)
     changed_server(
