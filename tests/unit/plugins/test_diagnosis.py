@@ -143,7 +143,7 @@ class Taken:
     def close(self) -> None:
         self.down.append("federation")
 
-    def reopened(self) -> dict[str, int]:
+    def reopenings(self) -> dict[str, int]:
         return {}
 
 
