@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from packaging.version import Version
+from semver import Version
 
 from fixtures.artifacts import supply
 from fixtures.artifacts.supply import CHART_REPOSITORY, Supply, SupplyError
@@ -63,7 +63,7 @@ def versions_asked(helm: Path) -> list[str]:
 
 
 def test_a_version_of_the_repository_is_pulled_with_the_crds_that_belong_to_it(helm: Path, tmp_path: Path) -> None:
-    pair = supply._charts(Source(chart_version=Version("0.29.0")), helm, tmp_path)
+    pair = supply._charts(Source(chart_version=Version.parse("0.29.0")), helm, tmp_path)
     assert (str(pair.version), str(pair.crds_version)) == ("0.29.0", "0.5.0")
     assert calls(helm) == [f"pull {name} --repo {CHART_REPOSITORY}" for name in ("spire", "spire-crds")]
     assert versions_asked(helm) == ["0.29.0", "0.5.0"]
@@ -92,7 +92,7 @@ def test_a_chart_that_the_registry_refuses_is_refused_in_a_sentence_with_its_rea
 def test_charts_of_one_version_from_two_places_are_kept_apart(helm: Path, tmp_path: Path) -> None:
     released, changed = (Source(charts=write_charts(tmp_path / name)) for name in ("released", "changed"))
     (tmp_path / "changed" / "spire" / "values.yaml").write_text("changed: true\n")
-    pulled = Source(chart_version=Version("0.30.0"))
+    pulled = Source(chart_version=Version.parse("0.30.0"))
     mirrored = chart_source.parse_oci_reference("--from", "oci://registry.example/mirror/spire:0.30.0")
     made = {source: supply._charts(source, helm, tmp_path).spire for source in (released, changed, pulled, mirrored)}
     assert len({path.resolve() for path in made.values()}) == len(made)
@@ -105,7 +105,7 @@ def between(old: Source, new: Source | None) -> Settings:
 
 def test_what_is_written_of_two_charts_of_one_version_says_which_is_the_one_upgraded_to(tmp_path: Path) -> None:
     old, new = (Source(charts=write_charts(tmp_path / name)) for name in ("old", "new"))
-    newest = Version("0.30.0")
+    newest = Version.parse("0.30.0")
     assert [supply._label(between(old, new), each, newest) for each in (old, new)] == ["0.30.0", "0.30.0-upgraded"]
     before = Source(charts=write_charts(tmp_path / "before", "0.29.0"))
     assert supply._label(between(before, new), new, newest) == "0.30.0"
@@ -127,7 +127,7 @@ def test_an_upgrade_between_charts_that_were_pulled_is_refused_where_nothing_wou
     releases, upgraded = ({"server": Release(each / "spire", each / "spire-crds", {})} for each in (old, new))
     made = cast(Supply, SimpleNamespace(releases=releases, upgraded=upgraded))
     mirror = chart_source.parse_oci_reference("--from", "oci://registry.example/mirror/spire:0.30.0")
-    settings = between(Source(chart_version=Version("0.30.0")), mirror)
+    settings = between(Source(chart_version=Version.parse("0.30.0")), mirror)
     if refused:
         with pytest.raises(SupplyError, match=r"^from chart 0\.30\.0 to chart 0\.30\.0 of oci://.* are the same$"):
             supply._check_upgrade(settings, made)
@@ -144,9 +144,9 @@ def test_a_run_that_upgrades_nothing_has_no_upgrade_to_refuse() -> None:
     ("source", "asked", "what"),
     [
         (Source(), f"{CHART_REPOSITORY}index.yaml", "the newest chart"),
-        (Source(chart_version=Version("0.30.0")), f"{CHART_REPOSITORY}index.yaml", "chart 0.30.0"),
+        (Source(chart_version=Version.parse("0.30.0")), f"{CHART_REPOSITORY}index.yaml", "chart 0.30.0"),
         (
-            Source(chart_version=Version("0.30.0"), registry="oci://registry.example:5000/a/b"),
+            Source(chart_version=Version.parse("0.30.0"), registry="oci://registry.example:5000/a/b"),
             "https://registry.example:5000/v2/",
             "chart 0.30.0 of oci://registry.example:5000/a/b",
         ),

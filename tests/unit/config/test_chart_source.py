@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from packaging.version import Version
+from semver import Version
 
 from fixtures.config import chart_source
 from fixtures.config.chart_source import Source
@@ -15,7 +15,7 @@ from supply import versions
 
 
 def write_charts(folder: Path, version: str = "0.30.0") -> Path:
-    for name, its in (("spire", version), ("spire-crds", charts.crds_for(Version(version)))):
+    for name, its in (("spire", version), ("spire-crds", charts.crds_for(Version.parse(version)))):
         (folder / name).mkdir(parents=True)
         (folder / name / "Chart.yaml").write_text(yaml.safe_dump({"name": name, "version": its}))
     return folder
@@ -23,7 +23,7 @@ def write_charts(folder: Path, version: str = "0.30.0") -> Path:
 
 @pytest.mark.parametrize("given", ["0.30.0", "v0.30.0", " 0.30.0"])
 def test_a_version_is_read_with_or_without_its_letter(given: str) -> None:
-    assert chart_source.parse_version("--chart-version", given) == Version("0.30.0")
+    assert chart_source.parse_version("--chart-version", given) == Version.parse("0.30.0")
 
 
 def test_a_candidate_keeps_the_name_that_helm_knows_it_by() -> None:
@@ -39,7 +39,7 @@ def test_no_version_is_none(given: str | None) -> None:
     assert chart_source.parse_version("--chart-version", given) is None
 
 
-@pytest.mark.parametrize("given", ["latest", "0.30.x", ">=0.30", "0..1", "../0.30.0"])
+@pytest.mark.parametrize("given", ["latest", "0.30", "0.30.x", ">=0.30", "0..1", "../0.30.0"])
 def test_what_is_no_version_is_refused_as_it_was_given(given: str) -> None:
     with pytest.raises(ValueError, match=r"^--chart-version '") as caught:
         chart_source.parse_version("--chart-version", given)
@@ -83,13 +83,13 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_an_upgrade_names_charts_by_folder_or_version_and_spire_by_version(tmp_path: Path) -> None:
     folder = write_charts(tmp_path / "charts")
     assert chart_source.parse_source("--from", str(folder)) == Source(charts=folder)
-    assert chart_source.parse_source("--from", "0.24.2") == Source(chart_version=Version("0.24.2"))
+    assert chart_source.parse_source("--from", "0.24.2") == Source(chart_version=Version.parse("0.24.2"))
     assert chart_source.parse_source("--from", "1.14.5") == Source(spire_version="1.14.5")
 
 
 def test_a_source_says_what_it_is(tmp_path: Path) -> None:
     assert str(Source(charts=write_charts(tmp_path, "0.24.2"))) == f"chart 0.24.2 in {tmp_path}"
-    assert str(Source(chart_version=Version("0.24.2"))) == "chart 0.24.2"
+    assert str(Source(chart_version=Version.parse("0.24.2"))) == "chart 0.24.2"
     assert str(Source(spire_version="1.14.5")) == "SPIRE 1.14.5"
     assert str(Source()) == "SPIRE default"
 
@@ -111,7 +111,7 @@ def test_a_folder_whose_chart_is_older_than_the_oldest_known_is_refused(tmp_path
 )
 def test_an_oci_reference_names_the_folder_of_both_charts(given: str, registry: str, version: str | None) -> None:
     found = chart_source.parse_charts("--charts", given, None)
-    assert found == Source(chart_version=Version(version) if version else None, registry=registry)
+    assert found == Source(chart_version=Version.parse(version) if version else None, registry=registry)
     assert found.is_published
 
 
@@ -130,7 +130,7 @@ def test_an_oci_reference_with_a_tag_that_is_no_version_is_refused() -> None:
 
 def test_a_version_goes_with_an_oci_reference_and_not_with_a_folder(tmp_path: Path) -> None:
     found = chart_source.parse_charts("--charts", "oci://registry.example/charts/spire", "0.30.0")
-    assert found == Source(chart_version=Version("0.30.0"), registry="oci://registry.example/charts")
+    assert found == Source(chart_version=Version.parse("0.30.0"), registry="oci://registry.example/charts")
     with pytest.raises(ValueError, match="two ways to choose the chart: give one"):
         chart_source.parse_charts("--charts", str(write_charts(tmp_path)), "0.30.0")
     with pytest.raises(ValueError, match="names a version, and so does --chart-version"):
@@ -158,7 +158,7 @@ def test_a_source_at_a_registry_says_where() -> None:
 
 @pytest.mark.parametrize("supply", ["auto", "published", "local"])
 def test_a_published_chart_is_taken_whatever_the_supply_of_images(supply: str) -> None:
-    chart_source.check_source(Source(chart_version=Version("0.24.2")), supply)
+    chart_source.check_source(Source(chart_version=Version.parse("0.24.2")), supply)
 
 
 @pytest.mark.parametrize("supply", ["auto", "local"])
@@ -180,7 +180,7 @@ def test_a_spire_version_that_is_not_pinned_is_refused_with_those_that_are() -> 
 
 @pytest.mark.parametrize(("old", "new"), [("0.24.0", "0.24.2"), ("0.24.2", "0.25.0"), ("0.29.0", "0.30.1")])
 def test_an_upgrade_by_at_most_one_minor_version_is_taken(old: str, new: str) -> None:
-    chart_source.check_upgrade(Source(chart_version=Version(old)), Source(chart_version=Version(new)))
+    chart_source.check_upgrade(Source(chart_version=Version.parse(old)), Source(chart_version=Version.parse(new)))
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_an_upgrade_by_at_most_one_minor_version_is_taken(old: str, new: str) ->
 )
 def test_an_upgrade_that_skips_a_minor_version_or_goes_back_is_refused(old: str, new: str, why: str) -> None:
     with pytest.raises(ValueError, match=rf"from {old} to {new} {why}"):
-        chart_source.check_upgrade(Source(chart_version=Version(old)), Source(chart_version=Version(new)))
+        chart_source.check_upgrade(Source(chart_version=Version.parse(old)), Source(chart_version=Version.parse(new)))
 
 
 def test_an_upgrade_to_the_version_that_is_installed_already_is_refused() -> None:
@@ -221,7 +221,7 @@ def test_a_change_of_a_chart_is_an_upgrade_though_it_has_the_version_of_the_rele
 
 
 def test_what_is_pulled_may_differ_from_a_folder_or_a_mirror_of_the_same_version(tmp_path: Path) -> None:
-    released, folder = Source(chart_version=Version("0.30.0")), Source(charts=write_charts(tmp_path))
+    released, folder = Source(chart_version=Version.parse("0.30.0")), Source(charts=write_charts(tmp_path))
     mirrored = chart_source.parse_oci_reference("--to", "oci://registry.example/charts/spire:0.30.0")
     for old, new in ((released, folder), (folder, mirrored), (mirrored, released)):
         chart_source.check_upgrade(old, new)

@@ -401,6 +401,8 @@ def test_an_engine_that_answers_is_enough_for_somebody_who_may_install_nothing(
         ("federation(scope=1)", "federation", False),
         ("__import__('os')", "federation", False),
         ("federations", "federation", False),
+        ("of-today or federation", "federation", True),
+        ("federation and not slow(level=3)", "federation", True),
     ],
 )
 def test_a_marker_expression_is_understood_as_pytest_does(expression: str, marker: str, matches: bool) -> None:

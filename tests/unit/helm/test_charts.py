@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from packaging.version import Version
+from semver import Version
 
 from fixtures.artifacts.image_overrides import overrides
 from fixtures.helm.charts import ChartError, ChartPair, find, images, manifests, prepare, print_images, split_reference
@@ -127,14 +127,14 @@ class TestPrepare:
     def test_the_copy_is_complete_and_the_checkout_untouched(self, checkout: Path, tmp_path: Path, helm: Path) -> None:
         before = tree(checkout)
         pair = prepare(checkout, tmp_path / "copy", helm)
-        assert (pair.version, pair.crds_version) == (Version("0.29.1"), Version("0.5.0"))
+        assert (pair.version, pair.crds_version) == (Version.parse("0.29.1"), Version.parse("0.5.0"))
         assert (pair.spire / "charts" / "extra" / "Chart.yaml").is_file()
         assert (pair.crds / "Chart.yaml").is_file()
         assert pair.spire.is_relative_to(tmp_path / "copy")
         assert tree(checkout) == before
 
     def test_the_charts_folder_itself_will_do(self, checkout: Path, tmp_path: Path, helm: Path) -> None:
-        assert prepare(checkout / "charts", tmp_path / "copy", helm).version == Version("0.29.1")
+        assert prepare(checkout / "charts", tmp_path / "copy", helm).version == Version.parse("0.29.1")
 
     def test_a_complete_chart_needs_no_helm(self, checkout: Path, tmp_path: Path) -> None:
         shutil.copytree(checkout / "charts" / "extra", checkout / "charts" / "spire" / "charts" / "extra")
@@ -203,7 +203,7 @@ class TestPrepare:
     def test_crds_that_fit_are_taken(self, checkout: Path, spire: str, crds: str) -> None:
         for name, version in (("spire", spire), ("spire-crds", crds)):
             (checkout / "charts" / name / "Chart.yaml").write_text(f"name: {name}\nversion: {version}\n")
-        assert find(checkout) == (checkout / "charts", Version(spire), Version(crds))
+        assert find(checkout) == (checkout / "charts", Version.parse(spire), Version.parse(crds))
 
     def test_what_helm_says_is_in_the_refusal(self, checkout: Path, tmp_path: Path, helm: Path) -> None:
         (checkout / "charts" / "spire" / "HELM-FAILS").write_text("Error: no repository definition for example.com")

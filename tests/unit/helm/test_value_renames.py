@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from packaging.version import Version
+from semver import Version
 
 from fixtures.core.project import PROJECT
 from fixtures.helm.value_renames import load_rules, rename_values
@@ -17,7 +17,7 @@ RULES = load_rules(CHARTS_VALUES / "versions.yaml")
 
 @pytest.mark.parametrize("version", ["0.17.0", "0.17.2"])
 def test_charts_before_0_18_take_the_subject_from_the_server(version: str) -> None:
-    translated = rename_values(load(CHARTS_VALUES / "server.yaml"), Version(version), RULES)
+    translated = rename_values(load(CHARTS_VALUES / "server.yaml"), Version.parse(version), RULES)
     assert translated["spire-server"]["ca_subject"] == {
         "country": "US",
         "organization": "Federation tutorial",
@@ -30,32 +30,32 @@ def test_charts_before_0_18_take_the_subject_from_the_server(version: str) -> No
 @pytest.mark.parametrize("version", ["0.18.0", "0.30.0", "0.31.2"])
 def test_newer_charts_take_the_clusters_file_as_it_is(version: str) -> None:
     values = load(CHARTS_VALUES / "server.yaml")
-    assert rename_values(values, Version(version), RULES) == values
+    assert rename_values(values, Version.parse(version), RULES) == values
 
 
 @pytest.mark.parametrize(("version", "kept"), [("0.17.0", False), ("0.24.2", False), ("0.24.3", True)])
 def test_old_charts_write_the_agents_experimental_options_where_it_refuses_them(version: str, kept: bool) -> None:
     values = {"spire-agent": {"experimental": {"enabled": True, "syncInterval": "1s"}}}
-    assert bool(at(rename_values(values, Version(version), RULES), "spire-agent.experimental")) is kept
+    assert bool(at(rename_values(values, Version.parse(version), RULES), "spire-agent.experimental")) is kept
 
 
 @pytest.mark.parametrize(
     ("version", "kept"), [("0.17.0", False), ("0.26.1", False), ("0.27.0", True), ("0.30.0", True)]
 )
 def test_old_charts_have_no_word_for_how_soon_the_controller_manager_tries_again(version: str, kept: bool) -> None:
-    translated = rename_values(load(CHARTS_VALUES / "pace.yaml"), Version(version), RULES)
+    translated = rename_values(load(CHARTS_VALUES / "pace.yaml"), Version.parse(version), RULES)
     assert (at(translated, "spire-server.controllerManager.gcInterval") == 1_000_000_000) is kept
 
 
 def test_a_candidate_speaks_like_the_version_it_is_one_of() -> None:
     (rule,) = (each for each in RULES if each.source[-1] == "refreshHint")
-    assert not rule.applies_to(Version("0.24.0-rc.1"))
-    assert rule.applies_to(Version("0.17.0-rc.1"))
+    assert not rule.applies_to(Version.parse("0.24.0-rc.1"))
+    assert rule.applies_to(Version.parse("0.17.0-rc.1"))
 
 
 def test_the_projects_own_chart_takes_todays_words() -> None:
     values = load(CHARTS_VALUES / "server.yaml")
-    assert rename_values(values, Version("0.1.0"), RULES) == values
+    assert rename_values(values, Version.parse("0.1.0"), RULES) == values
 
 
 @pytest.mark.parametrize(
@@ -63,20 +63,20 @@ def test_the_projects_own_chart_takes_todays_words() -> None:
 )
 def test_the_refresh_hint_keeps_its_value(version: str, key: str) -> None:
     translated = rename_values(
-        set_argument("spire-server.federation.bundleEndpoint.refreshHint=1m"), Version(version), RULES
+        set_argument("spire-server.federation.bundleEndpoint.refreshHint=1m"), Version.parse(version), RULES
     )
     assert translated == {"spire-server": {"federation": {"bundleEndpoint": {key: "1m"}}}}
 
 
 def test_kubelet_verification_was_a_switch() -> None:
     key = "spire-agent.workloadAttestors.k8s"
-    assert rename_values(set_argument(f"{key}.verification.type=skip"), Version("0.22.0"), RULES) == set_argument(
+    assert rename_values(set_argument(f"{key}.verification.type=skip"), Version.parse("0.22.0"), RULES) == set_argument(
         f"{key}.skipKubeletVerification=true"
     )
-    assert rename_values(set_argument(f"{key}.verification.type=hostCert"), Version("0.22.0"), RULES) == set_argument(
-        f"{key}.skipKubeletVerification=false"
-    )
-    assert rename_values(set_argument(f"{key}.verification.type=skip"), Version("0.23.0"), RULES) == set_argument(
+    assert rename_values(
+        set_argument(f"{key}.verification.type=hostCert"), Version.parse("0.22.0"), RULES
+    ) == set_argument(f"{key}.skipKubeletVerification=false")
+    assert rename_values(set_argument(f"{key}.verification.type=skip"), Version.parse("0.23.0"), RULES) == set_argument(
         f"{key}.verification.type=skip"
     )
 
@@ -84,14 +84,14 @@ def test_kubelet_verification_was_a_switch() -> None:
 def test_a_value_that_cannot_be_said_is_refused() -> None:
     with pytest.raises(ValueError, match=r"chart 0\.22\.0 cannot express spire-agent.*: perhaps"):
         rename_values(
-            set_argument("spire-agent.workloadAttestors.k8s.verification.type=perhaps"), Version("0.22.0"), RULES
+            set_argument("spire-agent.workloadAttestors.k8s.verification.type=perhaps"), Version.parse("0.22.0"), RULES
         )
 
 
 def test_a_key_without_counterpart_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text("- {since: 1.0.0, until: 2.0.0, from: a.b, drop: true, why: it came with 2}\n")
-    assert rename_values({"a": {"b": 1}, "c": 2}, Version("1.5.0"), load_rules(path)) == {"c": 2}
+    assert rename_values({"a": {"b": 1}, "c": 2}, Version.parse("1.5.0"), load_rules(path)) == {"c": 2}
 
 
 def test_what_is_no_rule_is_named(tmp_path: Path) -> None:

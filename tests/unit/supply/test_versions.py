@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from packaging.version import Version
+from semver import Version
 
 from supply import catalogue, images, plan, programs, versions
 from supply.catalogue import Catalogue
@@ -138,7 +138,7 @@ def test_every_part_of_a_pin_that_changes_the_program_changes_its_key(changed: d
 
 
 def test_a_plain_build_makes_the_newest_spire_and_the_one_that_an_upgrade_comes_from() -> None:
-    assert list(PINS.spire) == sorted(PINS.spire, key=Version, reverse=True)
+    assert list(PINS.spire) == sorted(PINS.spire, key=Version.parse, reverse=True)
     assert [PINS.programs[f"spire-{version}"].on_request for version in PINS.spire] == [False, False, True]
 
 
