@@ -18,7 +18,7 @@ KUBERNETES = "images-kubernetes"
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Paths of what was built. `archives` maps image references to archives; `preloaded` are in the node image already."""
+    """Paths of what was built. `archives` maps image references to archives; the node image has the `preloaded`."""
 
     kind: Path
     kubectl: Path
@@ -30,7 +30,10 @@ class Catalogue:
     preloaded: frozenset[str]
 
     def image(self, name: str, tag: str = "") -> str:
-        """The full reference of a built image, e.g. `image("spire-server", "1.15.3")`. Raises `KeyError` for one not built."""
+        """The full reference of a built image, e.g. `image("spire-server", "1.15.3")`.
+
+        Raises `KeyError` for one that is not built.
+        """
         for reference in self.archives:
             repository, _, built = reference.rpartition(":")
             if repository == f"{PREFIX}/{name}" and tag in ("", built):
@@ -44,7 +47,7 @@ class Catalogue:
 
 
 def steps(pins: versions.Versions, requested: Collection[str] = ()) -> tuple[list[Step], list[Image], list[Image]]:
-    """All steps, the images of the default programs, and those of the on-request programs that make a requested reference."""
+    """All steps, the images of the default programs, and those of on-request programs with a requested reference."""
     default = [program for program in pins.programs.values() if not program.on_request]
     extra = [
         program
@@ -90,7 +93,7 @@ def helm(say: Callable[[str], None] = print) -> Path:
 def make(requested: Collection[str] = (), cache: Path | None = None, say: Callable[[str], None] = print) -> Catalogue:
     """Build what is missing and return the catalogue; `requested` names images that a plain build leaves out.
 
-    `say` is told of progress. Raises `supply.plan.BuildError`.
+    `say` is called with lines about the progress. Raises `supply.plan.BuildError`.
     """
     pins = versions.load()
     unknown = sorted(set(requested) - set(references(pins)))

@@ -1,4 +1,4 @@
-"""Images that are handed over as archives, where neither a registry nor the build has them."""
+"""Images that the user gives as archives, where neither a registry nor the build has them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 
 
 def references(path: Path) -> tuple[str, ...]:
-    """The images of an archive, as `docker save` or `podman save` writes it. Raises `ValueError` for a file that is none, or names none."""
+    """The image references in an archive, as `docker save` or `podman save` writes it.
+
+    Raises `ValueError` for a file that is no such archive, or that names no image.
+    """
     try:
         with tarfile.open(path) as tar:
             manifest = tar.extractfile("manifest.json")

@@ -36,7 +36,10 @@ class Engine:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, *arguments: str | Path, timeout: float = 300) -> str:
-        """Run the engine's program and return its output. Raises `subprocess.CalledProcessError` or `TimeoutExpired` (seconds)."""
+        """Run the engine's program and return its output; `timeout` is in seconds.
+
+        Raises `subprocess.CalledProcessError` or `subprocess.TimeoutExpired`.
+        """
         done = subprocess.run(
             [self.program, *map(str, arguments)],
             env={**os.environ, **self.environment},
@@ -80,7 +83,7 @@ def install(wanted: Mapping[str, Sequence[str]], say: Callable[[str], None] = pr
 
 @cache
 def engine() -> Engine | None:
-    """The engine to use: `$KIND_EXPERIMENTAL_PROVIDER` if set, else Docker if it answers, else Podman; None where there is none."""
+    """The engine to use: `$KIND_EXPERIMENTAL_PROVIDER` if set, else Docker if it answers, else Podman, else None."""
     chosen = os.environ.get("KIND_EXPERIMENTAL_PROVIDER")
     for program in (chosen,) if chosen else ("docker", "podman"):
         candidate = Engine(program, _environment(program))
@@ -93,7 +96,7 @@ def engine() -> Engine | None:
 
 
 def ensure_engine(say: Callable[[str], None] = print) -> Engine:
-    """The engine to use, Podman installed first where there is none. Raises `BuildError` where none can be had."""
+    """The engine to use, Podman installed first where there is none. Raises `BuildError` where none is available."""
     found = engine()
     if found is None or (found.program == "podman" and os.geteuid() == 0 and shutil.which("apt-get")):
         install(PODMAN, say)
@@ -119,7 +122,7 @@ def _environment(program: str) -> dict[str, str]:
 
 
 def _podman_settings() -> str:
-    """Podman's settings for a machine that lacks what its defaults suppose (containers.conf(5)); empty where none is needed.
+    """Podman's settings (containers.conf(5)) for a machine that lacks what its defaults need; empty where it has all.
 
     They are given by `$CONTAINERS_CONF`, so the machine's own files stay as they are.
     """

@@ -1,8 +1,8 @@
 """Steps that are made once for each content of their inputs.
 
 A step's key is a hash over its own description, the content of its source files and the keys of the steps it needs.
-What it makes stands in `<cache>/<step>-<key>/`, moved there whole when it is done: an interrupted build leaves nothing
-half made, and the next one goes on with the steps that are missing.
+What it makes stands in `<cache>/<step>-<key>/`, moved there when it is complete: an interrupted build leaves nothing
+half made, and the next one makes the steps that are missing.
 """
 
 from __future__ import annotations
@@ -158,9 +158,10 @@ class Progress:
 
 
 def build(steps: Sequence[Step], cache: Path, say: Callable[[str], None], workers: int = 2) -> dict[str, Path]:
-    """Make what is missing and return every step's folder; `say` is told what is being made, from several threads.
+    """Make what is missing and return every step's folder.
 
-    Raises `BuildError` for the first step that fails; steps that were under way are finished, and kept.
+    `say` is called, from several threads, with a line about each step that starts or ends. Raises `BuildError`
+    for the first step that fails; steps that were under way are finished, and kept.
     """
     places = folders(steps, cache)
     if all(place.is_dir() for place in places.values()):

@@ -16,8 +16,8 @@ SPIRE = "spire-"
 class Program:
     """Programs built together from one Go module.
 
-    `folder` holds the go.mod that pins the module (or, for the project's own programs, the source itself). `images` maps
-    a program to the entrypoint of the image of its name. What is `on_request` is built only for runs that need it.
+    `folder` holds the go.mod that pins the module (or, for the project's own programs, the source itself). `images`
+    maps a program to the entrypoint of the image of its name. What is `on_request` is built only for runs that need it.
     """
 
     name: str
