@@ -1,8 +1,8 @@
 """Installation faults, as data: what is wrong with a chart or its values, and which link must be named for it.
 
-A fault is met by the installation itself, as a person meets it: a run of `-m federation` with a broken copy of this
-project's chart, or with values that break any chart. `python -m tests.tools.reliability faults` makes those runs; healthy
-variants, which are only slow or unusual, are in the list too, and must stay green.
+The installation itself meets a fault, as it does at a user's: a run of `-m federation` with a broken copy of this
+project's chart, or with values that break any chart. `python -m tests.tools.reliability faults` makes those runs;
+healthy variants, which are only slow or unusual, are in the list too, and must stay green.
 """
 
 from __future__ import annotations

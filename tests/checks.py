@@ -1,7 +1,7 @@
 """What is true of a working federation, as assertions: asked on a new release, after an upgrade, and of a broken one.
 
-`CHECKS` has them under the names by which the tests depend on each other. What may be on its way is waited for, `timeout`
-seconds at the most: what has worked before needs no long wait. What is then there must be exactly right.
+`CHECKS` has them under the names by which the tests depend on each other. A check waits `timeout` seconds at most for
+what may not be there yet: what has worked before needs no long wait. What is then there must be exactly right.
 """
 
 from __future__ import annotations
@@ -189,17 +189,17 @@ def traffic_was_unharmed(traffic: ContinuousTraffic, interval: Interval, *kinds:
     """
     for summary in traffic.summaries(interval):
         if summary.kind in (kinds or CONNECTION_KINDS):
-            told = "\n".join(table([summary]))
-            assert summary.sent > 0, told
-            assert summary.failed == 0, told
+            rows = "\n".join(table([summary]))
+            assert summary.sent > 0, rows
+            assert summary.failed == 0, rows
 
 
 def traffic_failed_at(traffic: ContinuousTraffic, interval: Interval, kind: str, stages: set[str]) -> None:
     """Requests of this kind that began in the stretch failed, and at no other stage than these."""
     summary = traffic.of(interval, kind)
-    told = "\n".join(table([summary]))
-    assert summary.failed > 0, told
-    assert set(summary.stages) <= stages, told
+    rows = "\n".join(table([summary]))
+    assert summary.failed > 0, rows
+    assert set(summary.stages) <= stages, rows
 
 
 def endpoints_are_their_owners(federation: Federation, ask: Callable[[Spire, Spire], Endpoint]) -> None:

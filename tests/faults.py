@@ -1,6 +1,6 @@
-"""The faults that the suite must catch: how each is injected, which check goes red and why, and what the diagnosis must say.
+"""The faults that the suite must catch: how each is injected, which check fails and why, what the diagnosis must say.
 
-Every one is something that has happened to somebody: a renamed value, an object without its class, a bundle that nobody renewed.
+Each of them has happened to somebody: a renamed value, an object without its class, a bundle that nobody renewed.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ NOT_SERVED = ("endpoints", "refused|EOF|reset", "endpoint reachable", "its endpo
 class Fault:
     """A fault. `kind` is where it is injected: values, manifests, objects or network.
 
-    `check` is one of `tests.checks.CHECKS` (or `INSTALLATION`), `reason` a pattern that its error must match; `link` is the one that
-    the diagnosis must name, and `sentence` a pattern of what it must say.
+    `check` is one of `tests.checks.CHECKS` (or `INSTALLATION`), `reason` a pattern that its error must match; `link` is
+    the one that the diagnosis must name, and `sentence` a pattern of what it must say.
     """
 
     name: str
@@ -86,7 +86,7 @@ def demo_server(environment: Environment) -> KubernetesObject:
 
 
 def pod_spec(**changed: Any) -> dict[str, Any]:
-    """A patch of the pods that a controller makes; a merge patch replaces lists, so the caller gives all that is to stay."""
+    """A patch of a controller's pod template; a merge patch replaces lists, so the caller gives all that is to stay."""
     return {"spec": {"template": {"spec": changed}}}
 
 
@@ -553,7 +553,7 @@ def csi_driver_that_mounts_another_folder(environment: Environment, undo: ExitSt
         if "agent-sockets" in (volume.get("hostPath") or {}).get("path", ""):
             volume["hostPath"] = {"path": "/run/spire/elsewhere", "type": "DirectoryOrCreate"}
     changes = [{"kind": "DaemonSet", "name": CSI_DRIVER, "merge": pod_spec(volumes=volumes)}]
-    # What a pod has mounted it keeps: it is made anew after the driver, when that is broken and when it is mended.
+    # A pod keeps what it has mounted: it is recreated after the driver is broken, and again after it is restored.
     probe = environment.demo.probes[environment.client.trust_domain]
     undo.callback(probe.renew)
     install_variant(undo, environment, environment.client, changes=changes)

@@ -1,6 +1,7 @@
-"""Secrets in a run's folder, found by what they are: not by the expressions of what removes them (`fixtures.core.redaction`).
+"""Secrets in a run's folder, found without the expressions that remove them (`fixtures.core.redaction`).
 
-What is looked for is known (the Secrets of the run's clusters, the kubeconfigs' credentials), or loads as a private key, or as a token.
+The known ones are the Secrets of the run's clusters and the kubeconfigs' credentials; others load as a private key, or
+as a token.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def _decoded(text: str) -> bytes:
 
 
 def _is_token(word: str) -> bool:
-    """Whether a word is a signed JSON Web Token (RFC 7519): its first two parts are JSON, the first with an algorithm."""
+    """Whether a word is a signed JSON Web Token (RFC 7519): two parts in JSON, the first of which has an algorithm."""
     parts = word.split(".")
     try:
         header, claims = (json.loads(_decoded(part)) for part in parts[:2])

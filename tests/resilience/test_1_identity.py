@@ -80,9 +80,9 @@ def refused(environment: Environment, client_says: str, server_says: str) -> Con
 
     def look() -> Look[bool]:
         call = observe_call(environment.demo)
-        heard = "\n".join(call.server_log())
-        seen = not call.succeeded and client_says in call.text and server_says in heard
-        return Look(seen or None, f"{call.text}\n{heard}")
+        logged = "\n".join(call.server_log())
+        seen = not call.succeeded and client_says in call.text and server_says in logged
+        return Look(seen or None, f"{call.text}\n{logged}")
 
     return Condition(f"a refusal with {client_says!r} at the client and {server_says!r} at the server", look)
 
@@ -178,7 +178,7 @@ def test_a_client_outside_the_mesh_has_no_identity_to_call_with(
         assert not [line for line in call.server_log() if caller.spiffe_id in line], "the server never met it"
     wait_for(probe_identity(caller), RECHECK_TIMEOUT)
     inside = wait_for(let_in(environment.demo, caller=caller), RECHECK_TIMEOUT)
-    inside.server_log_line(f"Request received from {caller.spiffe_id}")  # live traffic is heard too
+    inside.server_log_line(f"Request received from {caller.spiffe_id}")  # the log has live traffic too
 
 
 def test_a_server_outside_the_mesh_never_serves(

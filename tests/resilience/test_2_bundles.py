@@ -98,7 +98,7 @@ def _updates_fail(
     traffic_was_unharmed(traffic, interval)
 
 
-def _heals_once_seeded_anew(
+def _heals_once_seeded_again(
     environment: Environment, traffic: ContinuousTraffic, recovery_times: RecoveryTimes, what: str
 ) -> None:
     fresh_relationships = recovery_times.from_now(RECOVERY_KIND)
@@ -152,7 +152,7 @@ def test_a_peer_whose_bundle_is_absent_cannot_be_verified(
             caller.fetch(PROBE_AUDIENCE)
     traffic_failed_at(traffic, interval, "new", {"tls"})
     traffic_was_unharmed(traffic, interval, "kept")
-    _heals_once_seeded_anew(environment, traffic, recovery_times, "an absent bundle, seeded anew")
+    _heals_once_seeded_again(environment, traffic, recovery_times, "an absent bundle, seeded again")
 
 
 @pytest.mark.usefixtures("undo")
@@ -192,7 +192,7 @@ def test_a_stale_bundle_is_for_ever_once_its_peer_has_rotated_without_it(
             client.refresh(server.trust_domain)
     traffic_failed_at(traffic, interval, "new", {"tls"})
     traffic_was_unharmed(traffic, interval, "kept")
-    _heals_once_seeded_anew(environment, traffic, recovery_times, "a bundle stale for ever, seeded anew")
+    _heals_once_seeded_again(environment, traffic, recovery_times, "a bundle stale for ever, seeded again")
 
 
 def test_a_wrong_bundle_makes_the_peer_a_stranger(
@@ -206,7 +206,7 @@ def test_a_wrong_bundle_makes_the_peer_a_stranger(
         wait_for(bundle_update_error(client, UNKNOWN_AUTHORITY, since=interval.began), BUNDLE_POLL_TIMEOUT)
     traffic_failed_at(traffic, interval, "new", {"tls"})
     traffic_was_unharmed(traffic, interval, "kept")
-    _heals_once_seeded_anew(environment, traffic, recovery_times, "a wrong bundle, seeded anew")
+    _heals_once_seeded_again(environment, traffic, recovery_times, "a wrong bundle, seeded again")
 
 
 def test_an_edited_object_takes_back_the_bundle_that_it_was_seeded_with(

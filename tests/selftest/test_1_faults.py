@@ -29,7 +29,7 @@ from supply.host import Engine
 from tests.checks import CHECKS, RECHECK_TIMEOUT
 from tests.faults import FAULTS, INSTALLATION, Fault
 
-# Seconds that a check may wait: what is broken was whole a moment ago.
+# Seconds that a check may wait: what is broken worked a moment ago.
 PATIENCE = 6.0
 # Seconds from the first crash to the red, whatever is waited for.
 FAST = 15.0

@@ -31,7 +31,7 @@ from tests.tools.machine_load import LoadError, Slowed, busy_core, cores_allowed
 from tests.tools.runs import PREFIX, RUNNING, Result, Run, seconds_table
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
-# What a run has just printed when it is ended; the whole of it is some 70 s on two cores.
+# What a run has just printed when it is ended; a complete run takes some 70 s on two cores.
 POINTS = (
     "supply",
     "seconds 2",
@@ -92,11 +92,11 @@ def kills(engine: host.Engine, folder: Path) -> list[str]:
         wait_for(run.reached(point), RUNNING)
         by_itself = run.has_ended
         seconds = run.send(sent)
-        told = _look_after(engine, before, sent)
-        told += [f"it had ended by itself: {run.last_line}"] if by_itself else []
-        wrong += [f"{sent.name} at {point}: {each}" for each in told]
+        found = _look_after(engine, before, sent)
+        found += [f"it had ended by itself: {run.last_line}"] if by_itself else []
+        wrong += [f"{sent.name} at {point}: {each}" for each in found]
         print(
-            f"{sent.name:<8} at {point:<14} ended after {seconds:5.1f} s  {'; '.join(told) or 'nothing left'}",
+            f"{sent.name:<8} at {point:<14} ended after {seconds:5.1f} s  {'; '.join(found) or 'nothing left'}",
             flush=True,
         )
     place = folder / "afterwards"

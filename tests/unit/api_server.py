@@ -61,12 +61,13 @@ ANSWERS = {
 }
 UNDECLARED = (
     500,
-    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"failed to create typed patch object '
-    '(demo/x; /v1, Kind=ConfigMap): .dataa: field not declared in schema","code":500}',
+    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"failed to create typed patch '
+    'object (demo/x; /v1, Kind=ConfigMap): .dataa: field not declared in schema","code":500}',
 )
 UNKNOWN = (
     400,
-    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"ConfigMap in version \\"v1\\" cannot be '
+    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"ConfigMap in version \\"v1\\" '
+    "cannot be "
     'handled as a ConfigMap: strict decoding error: unknown field \\"dataa\\"","reason":"BadRequest","code":400}',
 )
 THERE_ALREADY = (
@@ -76,13 +77,14 @@ THERE_ALREADY = (
 )
 FORBIDDEN = (
     403,
-    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"configmaps is forbidden: User \\"a\\" cannot '
-    'create resource \\"configmaps\\" in API group \\"\\" in the namespace \\"demo\\"","reason":"Forbidden","code":403}',
+    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"configmaps is forbidden: User '
+    '\\"a\\" cannot create resource \\"configmaps\\" in API group \\"\\" in the namespace \\"demo\\"",'
+    '"reason":"Forbidden","code":403}',
 )
 INVALID = (
     422,
-    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"ConfigMap \\"a_b\\" is invalid: metadata.name: '
-    'Invalid value: \\"a_b\\"","reason":"Invalid","code":422}',
+    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"ConfigMap \\"a_b\\" is invalid: '
+    'metadata.name: Invalid value: \\"a_b\\"","reason":"Invalid","code":422}',
 )
 ELSEWHERE = (404, "404 page\nnot found")
 APPLIED = (200, '{"kind":"ConfigMap","apiVersion":"v1"}')

@@ -1,7 +1,7 @@
 """A cluster's objects, in the client library's own models, and APIs that answer from them.
 
-Objects are given as the API server's JSON has them: what a controller or the kubelet leaves out, and in which form times are, is then as
-it is in a cluster.
+Objects are given as the API server's JSON has them: what a controller or the kubelet leaves out, and in which form
+times are, is then as it is in a cluster.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def model(kind: str, found: dict[str, Any]) -> Any:
 
 
 class KubernetesObjects:
-    """Stands in for a cluster: holds objects, and answers the client library's `list_…` and `read_…` with their models."""
+    """A cluster's objects, and the answers to the client library's `list_…` and `read_…` with their models."""
 
     label = "server"
 
@@ -61,7 +61,7 @@ class KubernetesObjects:
         self.objects = [(each, item) for each, item in self.objects if each != kind]
 
     def log(self, where: str, *lines: str, at: float = NOW - 5, previous: bool = False) -> None:
-        """Add log lines to a container (`pod/container`), written at this time (Unix seconds), or to its previous life's."""
+        """Add log lines to a container (`pod/container`) or to its previous run, all of this time (Unix seconds)."""
         time = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
         # The container runtime writes nanoseconds.
         self.logs.setdefault((where, previous), []).extend(f"{time}123Z {line}" for line in lines)
@@ -221,7 +221,7 @@ def pod(
     phase: str = "",
     **metadata: Any,
 ) -> Any:
-    """Add a pod with containers of these statuses, all of which have `probes`; it is on a node unless a condition says that it is not."""
+    """Add a pod with containers of these statuses and `probes`; it is on a node unless a condition says otherwise."""
     of = {"ownerReferences": owned_by(*owner)} if owner else {}
     spec = {
         "containers": [{"name": each["name"], "image": each["image"], **(probes or {})} for each in containers],
@@ -254,7 +254,7 @@ def event(
     first: float | None = None,
     container: str = "",
 ) -> None:
-    """Add an event on an object (of one of its containers where that is given), seen last at this time (Unix seconds)."""
+    """Add an event on an object (on one of its containers, if given), seen last at this time (Unix seconds)."""
     involved = {"kind": kind, "name": name, "namespace": namespace, "uid": f"{kind}/{namespace}/{name}"}
     involved |= {"fieldPath": f"spec.containers{{{container}}}"} if container else {}
     fields = {"reason": reason, "involvedObject": involved, "type": "Warning"}

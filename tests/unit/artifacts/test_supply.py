@@ -1,4 +1,4 @@
-"""Charts that are to be pulled: asked for in the right words, and refused in a sentence where they cannot be had.
+"""Charts that are to be pulled: the right command, and one sentence where a chart cannot be pulled.
 
 And releases: each is rendered once.
 """

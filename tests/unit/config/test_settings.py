@@ -451,7 +451,8 @@ def test_a_warning_is_red_with_strict_alone(configured: Callable[..., pytest.Con
 class Run:
     """A run of the real project on a machine where nothing can be started; `started` is what it tried to.
 
-    Paths go with their options as `--option=path`: a word of its own that exists as a file moves pytest's root folder there.
+    Paths go with their options as `--option=path`: a separate argument that exists as a file moves pytest's root folder
+    there.
     """
 
     folder: Path

@@ -34,7 +34,7 @@ AROUND: Mapping[str, Callable[[str], str]] = {
 
 
 def shown_of(secrets: tuple[str, ...], text: str) -> list[str]:
-    """The secrets that stand in a text, plain, escaped, or in base64 as a whole."""
+    """The secrets that stand in a text, plain, escaped, or all in base64."""
     forms = {
         secret: (secret, json.dumps(secret)[1:-1], base64.b64encode(secret.encode()).decode()) for secret in secrets
     }

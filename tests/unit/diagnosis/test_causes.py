@@ -47,13 +47,49 @@ def test_a_wrong_audience_is_named_with_both(recorded: Read) -> None:
 @pytest.mark.parametrize(
     ("text", "server_log", "link", "words"),
     [
-        ("401 Invalid token", ['Invalid token: jwtsvid: no JWT bundle found for trust domain "client.example"'], "JWT", "no JWT bundle found"),
+        (
+            "401 Invalid token",
+            ['Invalid token: jwtsvid: no JWT bundle found for trust domain "client.example"'],
+            "JWT",
+            "no JWT bundle found",
+        ),
         ("401 Invalid token", [], "JWT", "401 Invalid token"),
-        ("unable to create X509Source: no identity within 3s: rpc error: code = PermissionDenied desc = no identity issued", [], "X.509 SVID", "no identity"),
-        ("unable to create X509Source: no identity within 3s: dial unix /spiffe-workload-api/spire-agent.sock: connect: no such file or directory", [], "CSI socket", "not there"),
-        ("unable to fetch SVID: rpc error: code = Unavailable desc = could not fetch JWT-SVID", [], "JWT", "no JWT-SVID"),
-        (f'Get "{URL}": x509svid: could not verify leaf certificate: x509: certificate signed by unknown authority', [], "TLS", "certificate signed by unknown authority"),
-        (f'Get "{URL}": dial tcp 10.89.0.1:10001: connect: connection refused', [], "server reachable", "refuses connections"),
+        (
+            (
+                "unable to create X509Source: no identity within 3s: rpc error: code = PermissionDenied desc = no "
+                "identity issued"
+            ),
+            [],
+            "X.509 SVID",
+            "no identity",
+        ),
+        (
+            (
+                "unable to create X509Source: no identity within 3s: dial unix /spiffe-workload-api/spire-agent.sock: "
+                "connect: no such file or directory"
+            ),
+            [],
+            "CSI socket",
+            "not there",
+        ),
+        (
+            "unable to fetch SVID: rpc error: code = Unavailable desc = could not fetch JWT-SVID",
+            [],
+            "JWT",
+            "no JWT-SVID",
+        ),
+        (
+            f'Get "{URL}": x509svid: could not verify leaf certificate: x509: certificate signed by unknown authority',
+            [],
+            "TLS",
+            "certificate signed by unknown authority",
+        ),
+        (
+            f'Get "{URL}": dial tcp 10.89.0.1:10001: connect: connection refused',
+            [],
+            "server reachable",
+            "refuses connections",
+        ),
         (f'Get "{URL}": dial tcp 10.89.0.1:10001: i/o timeout', [], "server reachable", "does not answer"),
         (f'Get "{URL}": EOF', [], "server reachable", "closes connections"),
     ],
@@ -70,7 +106,13 @@ def test_a_failed_call_breaks_the_link_that_its_words_are_about(
     ("error", "link"),
     [
         ("unable to fetch X509-SVID: rpc error: code = PermissionDenied desc = no identity issued", "X.509 SVID"),
-        ('unable to fetch X509-SVID: connection error: desc = "transport: Error while dialing: dial unix /spiffe-workload-api/spire-agent.sock: connect: connection refused"', "CSI socket"),
+        (
+            (
+                'unable to fetch X509-SVID: connection error: desc = "transport: Error while dialing: dial unix '
+                '/spiffe-workload-api/spire-agent.sock: connect: connection refused"'
+            ),
+            "CSI socket",
+        ),
         ("unable to fetch JWT-SVID: rpc error: code = Unimplemented desc = JWT-SVIDs are disabled", "JWT"),
     ],
 )  # fmt: skip
@@ -144,17 +186,38 @@ PREEMPTION = (
         ("StatefulSet a may not create its pods: forbidden", "admission rule"),
         ("its pods cannot be created: exceeded quota", "admission rule"),
         ("pod a waits for its claim b: no event yet", "no provisioner serves the claim"),
-        (f"pod a is not scheduled: 0/1 nodes are available: 1 Insufficient cpu. {PREEMPTION}", "no node can run the pod"),
+        (
+            f"pod a is not scheduled: 0/1 nodes are available: 1 Insufficient cpu. {PREEMPTION}",
+            "no node can run the pod",
+        ),
         ("its node selector, affinity or tolerations leave out 1 of 2 nodes", "leave nodes out"),
-        ("its pods are of the old revision: the update strategy is OnDelete, so delete them", "nobody deletes the old pods"),
-        ('pod a waits for a volume: MountVolume.SetUp failed for volume "v" : configmap "c" not found', "has another name"),
+        (
+            "its pods are of the old revision: the update strategy is OnDelete, so delete them",
+            "nobody deletes the old pods",
+        ),
+        (
+            'pod a waits for a volume: MountVolume.SetUp failed for volume "v" : configmap "c" not found',
+            "has another name",
+        ),
         ('container a of pod b cannot be started: secret "s" not found', "has another name"),
-        ("container a of pod b runs and is not ready: Readiness probe failed: HTTP probe failed with statuscode: 500", "another port or path"),
+        (
+            (
+                "container a of pod b runs and is not ready: Readiness probe failed: HTTP probe failed with "
+                "statuscode: 500"
+            ),
+            "another port or path",
+        ),
         ("container a of pod b was killed for its liveness probe: Liveness probe failed", "another port or path"),
         ("container a of pod b runs and is not ready; it logs: unable to get kubelet client", "ask the kubelet"),
         ("container a of pod b runs and is not ready; it logs: dial tcp: lookup db: no such host", "does not answer"),
-        ("container a of pod b runs and is not ready; it logs: x509: certificate signed by unknown authority", "bundle of another server"),
-        ("container a of pod b runs and is not ready; it logs: nodes is forbidden: cannot list resource", "lacks a right"),
+        (
+            "container a of pod b runs and is not ready; it logs: x509: certificate signed by unknown authority",
+            "bundle of another server",
+        ),
+        (
+            "container a of pod b runs and is not ready; it logs: nodes is forbidden: cannot list resource",
+            "lacks a right",
+        ),
         ("container a of pod b runs and is not ready; it logs: Rotation has failed", "its own log line says why"),
         ("it was scaled down to nothing", "scaled down to nothing"),
         ("its controller has made no pod yet", "still starting"),
@@ -168,7 +231,8 @@ def test_a_component_that_is_not_ready_has_a_usual_cause(problem: str, words: st
 RETRIED = "Failed to retrieve attestation result"
 RECEIVED = f"{RETRIED}: failed to receive attestation response: rpc error: code"
 HANDSHAKE = (
-    f"{RETRIED}: could not open attestation stream to SPIRE server: rpc error: code = Unavailable desc = connection error: desc = "
+    f"{RETRIED}: could not open attestation stream to SPIRE server: rpc error: code = Unavailable desc = connection "
+    "error: desc = "
     '"transport: authentication handshake failed'
 )
 
@@ -177,7 +241,10 @@ HANDSHAKE = (
     "error",
     [
         f'{RECEIVED} = InvalidArgument desc = nodeattestor(k8s_psat): not configured for cluster "other"',
-        f'Agent crashed: {RECEIVED} = PermissionDenied desc = nodeattestor(k8s_psat): token not authenticated according to TokenReview API for cluster "a"',
+        (
+            f"Agent crashed: {RECEIVED} = PermissionDenied desc = nodeattestor(k8s_psat): token not authenticated "
+            'according to TokenReview API for cluster "a"'
+        ),
         f'{RECEIVED} = PermissionDenied desc = "default:default" is not an allowed service account for cluster "a"',
         f"{RECEIVED} = PermissionDenied desc = failed to attest: agent is banned",
         f'{HANDSHAKE}: x509svid: could not verify leaf certificate: x509: certificate signed by unknown authority"',
@@ -195,10 +262,19 @@ def test_an_agent_that_its_server_refuses_or_that_does_not_trust_its_server_is_r
         "",
         "Failed to sign: upstream is away",
         # The server is not there, is being started or has too much to do.
-        f'{RETRIED}: rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial tcp 10.96.0.1:443: connect: connection refused"',
+        (
+            f'{RETRIED}: rpc error: code = Unavailable desc = connection error: desc = "transport: Error while '
+            'dialing: dial tcp 10.96.0.1:443: connect: connection refused"'
+        ),
         f"{RETRIED}: rpc error: code = Unavailable desc = name resolver error: produced zero addresses",
-        f"{RETRIED}: create attestation client: failed to dial dns:///spire-server.spire-server:443: context deadline exceeded",
-        f"{RETRIED}: rpc error: code = Unavailable desc = dns: A record lookup error: lookup spire-server: no such host",
+        (
+            f"{RETRIED}: create attestation client: failed to dial dns:///spire-server.spire-server:443: context "
+            "deadline exceeded"
+        ),
+        (
+            f"{RETRIED}: rpc error: code = Unavailable desc = dns: A record lookup error: lookup spire-server: no "
+            "such host"
+        ),
         f"{RETRIED}: dial tcp 10.96.0.1:443: i/o timeout",
         f'{HANDSHAKE}: EOF"',
         f'{HANDSHAKE}: context deadline exceeded"',

@@ -39,18 +39,20 @@ from tests.unit.kubernetes_objects import (
 Read = Callable[[str], str]
 AGENT_POD = f"{AGENT}-x7k2p"
 REFUSED = (
-    'time="2026-11-23T09:59:55Z" level=warning msg="Failed to retrieve attestation result" error="failed to receive attestation '
+    'time="2026-11-23T09:59:55Z" level=warning msg="Failed to retrieve attestation result" error="failed to receive '
+    "attestation "
     'response: rpc error: code = InvalidArgument desc = nodeattestor(k8s_psat): not configured for cluster \\"other\\""'
 )
 REFUSAL = (
-    "Failed to retrieve attestation result: failed to receive attestation response: rpc error: code = InvalidArgument desc = "
+    "Failed to retrieve attestation result: failed to receive attestation response: rpc error: code = "
+    "InvalidArgument desc = "
     'nodeattestor(k8s_psat): not configured for cluster "other"'
 )
 RUNS = container(AGENT, running=running(NOW - 20), ready=False)
 
 
 class Objects(KubernetesObjects):
-    """A cluster with SPIRE on it, of which any controller may be not ready; its server lists agents or does not answer (None)."""
+    """A cluster with SPIRE, whose controllers may be unready; its server lists agents or does not answer (None)."""
 
     def __init__(self, recorded: Read) -> None:
         super().__init__()
@@ -153,7 +155,8 @@ def test_an_agent_that_its_server_refuses_is_named_for_that_with_both_sides_word
         objects.log(f"{AGENT_POD}/{AGENT}", REFUSED, at=NOW - seconds)
     objects.server_log = (
         'time="2026-11-23T09:59:55Z" level=info msg="Node attestation request received"\n'
-        'time="2026-11-23T09:59:55Z" level=error msg="Nodeattestor(k8s_psat): not configured for cluster \\"other\\"" method=AttestAgent\n'
+        'time="2026-11-23T09:59:55Z" level=error msg="Nodeattestor(k8s_psat): not configured for cluster '
+        '\\"other\\"" method=AttestAgent\n'
         'time="2026-11-23T09:59:56Z" level=error msg="Failed to sign" error=another\n'
     )
     spire = objects.with_spire(agents=0)
@@ -213,7 +216,10 @@ def test_the_servers_own_words_are_given_where_its_bundle_is_missing(objects: Ob
     pod(objects, container(SERVER, running=running()), name="spire-server-0")
     message = 'MountVolume.SetUp failed for volume "spire-bundle" : configmap "spire-bundle" not found'
     event(objects, "Pod", AGENT_POD, "FailedMount", message, namespace=SYSTEM_NAMESPACE)
-    objects.server_log = 'time="2026-11-23T09:59:55Z" level=error msg="Notifier failed to handle event" error="forbidden" notifier=k8sbundle\n'
+    objects.server_log = (
+        'time="2026-11-23T09:59:55Z" level=error msg="Notifier failed to handle event" '
+        'error="forbidden" notifier=k8sbundle\n'
+    )
     (found,) = spire_links.check_components(objects.with_spire(agents=0))
     assert found.sentence.endswith(f"{message}; the server logs: Notifier failed to handle event: forbidden")
     assert not found.on_its_way

@@ -16,8 +16,8 @@ from fixtures.artifacts.image_overrides import overrides
 from fixtures.helm.charts import ChartError, ChartPair, find, images, manifests, prepare, print_images, split_reference
 from supply.images import PREFIX
 
-# Stands in for Helm: `template` gives one pod with the image at every image value, merged as Helm merges, or what `HELM-FAILS` says;
-# `dependency update` puts the folder beside the chart into its charts/.
+# Stands in for Helm: `template` gives one pod with the image at every image value, merged as Helm merges, or what
+# `HELM-FAILS` says; `dependency update` puts the folder beside the chart into its charts/.
 HELM = """#!{python}
 import pathlib, shutil, sys, yaml
 
@@ -30,7 +30,8 @@ def references(node):
     for value in node.values():
         if isinstance(value, dict):
             if "repository" in value:
-                yield "/".join(filter(None, (value.get("registry"), value["repository"]))) + ":" + str(value.get("tag") or "0.0.0")
+                name = "/".join(filter(None, (value.get("registry"), value["repository"])))
+                yield name + ":" + str(value.get("tag") or "0.0.0")
             yield from references(value)
 
 command, chart = sys.argv[1], pathlib.Path(sys.argv[-1 if sys.argv[1] == "dependency" else 3])
@@ -47,7 +48,8 @@ for found in sorted((chart / "charts").glob("*/values.yaml")):
 for at, argument in enumerate(sys.argv):
     if argument == "--values":
         merge(values, yaml.safe_load(pathlib.Path(sys.argv[at + 1]).read_text()))
-pod = {{"kind": "Pod", "spec": {{"containers": [{{"name": str(n), "image": i}} for n, i in enumerate(references(values))]}}}}
+containers = [{{"name": str(n), "image": i}} for n, i in enumerate(references(values))]
+pod = {{"kind": "Pod", "spec": {{"containers": containers}}}}
 fixed = (chart / "fixed").read_text().split() if (chart / "fixed").exists() else []
 pod["spec"]["containers"] += [{{"name": i, "image": i}} for i in fixed]
 if "--skip-tests" not in sys.argv:
@@ -341,8 +343,8 @@ class TestOverrides:
 
     def test_what_stands_in_at_another_version_is_told(self, pair: ChartPair, helm: Path) -> None:
         found = overrides(pair, {}, helm, [*BUILT, f"{PREFIX}/spire-controller-manager:0.6.2"])
-        told = ["busybox 1.36.3 for 1.37", "kubectl 1.36.3 for v1", "spire-server 1.14.12 for 1.14.1"]
-        assert sorted(found.other_versions) == told
+        reported = ["busybox 1.36.3 for 1.37", "kubectl 1.36.3 for v1", "spire-server 1.14.12 for 1.14.1"]
+        assert sorted(found.other_versions) == reported
 
     def test_a_chart_that_does_not_render_is_refused_in_helms_words(self, pair: ChartPair, helm: Path) -> None:
         (pair.spire / "HELM-FAILS").write_text("Error: trustDomain must be set")

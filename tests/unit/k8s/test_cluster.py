@@ -29,7 +29,8 @@ esac
 # Podman's words, as Kind hands them on.
 MADE = "failed to ensure podman network: … Error: network name kind already used: network already exists"
 
-# What kubeadm patches, and how ("Customizing components with the kubeadm API", Patches); it passes over a file of any other name.
+# What kubeadm patches, and how ("Customizing components with the kubeadm API", Patches); it ignores a file of any other
+# name.
 PATCHED = {
     "etcd",
     "kube-apiserver",
@@ -126,10 +127,10 @@ def test_nothing_else_is_tried_again(
     assert created(tmp_path) == tries
 
 
-@pytest.mark.parametrize(("image", "made_anew"), [("node:1", False), ("node:2", True)])
+@pytest.mark.parametrize(("image", "recreated"), [("node:1", False), ("node:2", True)])
 @pytest.mark.parametrize("lost", [True, False])
 def test_a_cluster_that_was_kept_is_taken_if_it_is_of_the_same_node_image(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer, image: str, made_anew: bool, lost: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer, image: str, recreated: bool, lost: bool
 ) -> None:
     (tmp_path / "existing").write_text("t-server\n")
     for name in ("exported", "created"):
@@ -139,16 +140,16 @@ def test_a_cluster_that_was_kept_is_taken_if_it_is_of_the_same_node_image(
         (kept.path / OWNER_MARK).touch()
         kept.kubeconfig_path.write_text(api_server.kubeconfig())
     kept.create()
-    assert kept.created_here is made_anew
+    assert kept.created_here is recreated
     said = tmp_path / "said"
-    if lost or made_anew:
-        assert created(tmp_path) == made_anew
-        assert ("delete cluster --name t-server" in said.read_text()) is made_anew
+    if lost or recreated:
+        assert created(tmp_path) == recreated
+        assert ("delete cluster --name t-server" in said.read_text()) is recreated
     else:
         assert not said.exists(), "Kind need not be asked for a cluster that answers"
     # Though what was recorded of it is lost, it is deleted in the end.
     kept.delete_if_owned()
-    assert said.read_text().count("delete cluster") == 1 + made_anew
+    assert said.read_text().count("delete cluster") == 1 + recreated
 
 
 def test_a_cluster_that_was_deleted_by_another_hand_is_made_anew_and_asked_where_it_then_is(

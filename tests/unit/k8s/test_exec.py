@@ -10,18 +10,22 @@ from fixtures.k8s.exec import ExecutionError, _error_message, exit_code
 # Recorded, Kubernetes 1.36.3; the last one is shortened.
 SUCCEEDED = '{"metadata":{},"status":"Success"}'
 FAILED = (
-    '{"metadata":{},"status":"Failure","message":"command terminated with non-zero exit code: command terminated with exit code 3",'
-    '"reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"3"}]}}'
+    '{"metadata":{},"status":"Failure","message":"command terminated with non-zero exit code: command terminated '
+    'with exit code 3","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"3"}]}}'
 )
 NOT_STARTED = (
-    '{"metadata":{},"status":"Failure","message":"Internal error occurred: error executing command in container: failed to exec in '
-    'container: failed to start exec: OCI runtime exec failed: exec: \\"/nothing\\": stat /nothing: no such file or directory",'
-    '"reason":"InternalError","details":{"causes":[{"message":"Internal error occurred: error executing command in container"}]},"code":500}'
+    '{"metadata":{},"status":"Failure","message":"Internal error occurred: error executing command in container: '
+    "failed to exec in "
+    'container: failed to start exec: OCI runtime exec failed: exec: \\"/nothing\\": stat /nothing: no such file or '
+    'directory",'
+    '"reason":"InternalError","details":{"causes":[{"message":"Internal error occurred: error executing command in '
+    'container"}]},"code":500}'
 )
 NO_POD = (
-    "Handshake status 404 Not Found -+-+- {'audit-id': 'c1a9ffdd-16b2-455d-b6d6-68de24f4b0d7', 'content-length': '196'} -+-+- "
-    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"pods \\"spire-server-1\\" not found",'
-    '"reason":"NotFound","details":{"name":"spire-server-1","kind":"pods"},"code":404}\n'
+    "Handshake status 404 Not Found -+-+- {'audit-id': 'c1a9ffdd-16b2-455d-b6d6-68de24f4b0d7', 'content-length': "
+    "'196'} -+-+- "
+    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"pods \\"spire-server-1\\" not '
+    'found","reason":"NotFound","details":{"name":"spire-server-1","kind":"pods"},"code":404}\n'
 )
 
 

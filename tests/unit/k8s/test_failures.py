@@ -26,17 +26,18 @@ from tests.unit.kubernetes_objects import (
 
 CRASHED: dict[str, Any] = {"waiting": waits("CrashLoopBackOff", "back-off 10s restarting failed container")}
 NOT_FOUND = (
-    'rpc error: code = NotFound desc = failed to pull and unpack image "localhost/main:v1": failed to resolve reference '
-    '"localhost/main:v1": localhost/main:v1: not found'
+    'rpc error: code = NotFound desc = failed to pull and unpack image "localhost/main:v1": failed to resolve '
+    'reference "localhost/main:v1": localhost/main:v1: not found'
 )
 SLOW_REGISTRY = (
-    'failed to pull and unpack image "registry.example/main:v1": failed to resolve reference "registry.example/main:v1": failed to do '
+    'failed to pull and unpack image "registry.example/main:v1": failed to resolve reference '
+    '"registry.example/main:v1": failed to do '
     'request: Head "https://registry.example/v2/main/manifests/v1": dial tcp 192.0.2.1:443: i/o timeout'
 )
 NOT_PRESENT = 'Container image "localhost/main:v1" is not present with pull policy of Never'
 FORBIDDEN = (
-    'create Pod spire-server-0 in StatefulSet spire-server failed error: pods "spire-server-0" is forbidden: violates PodSecurity '
-    '"restricted:latest"'
+    'create Pod spire-server-0 in StatefulSet spire-server failed error: pods "spire-server-0" is forbidden: '
+    'violates PodSecurity "restricted:latest"'
 )
 
 
@@ -99,7 +100,10 @@ def test_a_crash_is_reported_with_its_last_error_though_the_last_lines_come_afte
     pod(objects, container("main", 4, {"terminated": exited(1)}, **CRASHED))
     objects.log(
         "spire-server-0/main",
-        'time="2026-11-23T09:59:01Z" level=error msg="Fatal run error" error="datastore-sql: unable to open database file"',
+        (
+            'time="2026-11-23T09:59:01Z" level=error msg="Fatal run error" error="datastore-sql: unable to open '
+            'database file"'
+        ),
         *(f"goroutine {number} [select]:" for number in range(LOG_TAIL_LINES)),
     )
     found = unrecoverable(objects)
@@ -250,7 +254,10 @@ def test_only_pods_of_the_prefix_are_looked_at(objects: KubernetesObjects) -> No
         ("ImagePullBackOff", f'Back-off pulling image "localhost/main:v1": ErrImagePull: {NOT_FOUND}'),
         (
             "ErrImagePull",
-            'failed to pull image "registry.example/main:v1": pull access denied, repository does not exist or may require authorization',
+            (
+                'failed to pull image "registry.example/main:v1": pull access denied, repository does not exist or '
+                "may require authorization"
+            ),
         ),
         ("ErrImagePull", "unexpected status from HEAD request to https://registry.example/v2/main: 401 Unauthorized"),
         ("ErrImagePull", "manifest unknown: manifest tagged by v1 is not found"),
@@ -261,7 +268,10 @@ def test_only_pods_of_the_prefix_are_looked_at(objects: KubernetesObjects) -> No
         ),
         (
             "ErrImagePull",
-            'failed to do request: Head "https://localhost/v2/main/manifests/v1": dial tcp [::1]:443: connect: connection refused',
+            (
+                'failed to do request: Head "https://localhost/v2/main/manifests/v1": dial tcp [::1]:443: connect: '
+                "connection refused"
+            ),
         ),
     ],
 )
@@ -353,7 +363,10 @@ def test_a_container_that_cannot_be_started_is_reported(objects: KubernetesObjec
         ("CreateContainerError", "context deadline exceeded"),
         (
             "CreateContainerError",
-            'failed to reserve container name "main_spire-server-0_1": name "main_spire-server-0_1" is reserved for "a1"',
+            (
+                'failed to reserve container name "main_spire-server-0_1": name "main_spire-server-0_1" is reserved '
+                'for "a1"'
+            ),
         ),
     ],
 )

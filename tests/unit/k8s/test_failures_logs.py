@@ -13,10 +13,13 @@ from tests.unit.kubernetes_objects import NOW, KubernetesObjects, container, pod
 
 Read = Callable[[str], str]
 REFUSED = (
-    "failed to receive attestation response: rpc error: code = InvalidArgument desc = nodeattestor(k8s_psat): not configured for "
-    'cluster "other"'
+    "failed to receive attestation response: rpc error: code = InvalidArgument desc = nodeattestor(k8s_psat): not "
+    'configured for cluster "other"'
 )
-NOT_CREATED = 'Failed to create federation relationship: rpc error: code = Internal desc = failed to create federation relationship: "bad"'
+NOT_CREATED = (
+    "Failed to create federation relationship: rpc error: code = Internal desc = failed to create federation "
+    'relationship: "bad"'
+)
 STAMP = "2026-11-23T10:00:00.000000123Z"
 
 
@@ -69,7 +72,10 @@ def test_these_are_errors_too(line: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        'time="2026-11-23T10:00:00Z" level=debug msg="Dialing" reason="connection error: desc = transport: Error while dialing: dial unix"',
+        (
+            'time="2026-11-23T10:00:00Z" level=debug msg="Dialing" reason="connection error: desc = transport: Error '
+            'while dialing: dial unix"'
+        ),
         'level=info msg="recovered" error="it was away"',
         'level=info msg="an error was mended" previous_level=error_free',
         "I1123 10:00:00.000000       1 main.go:1] an error of before",
@@ -88,7 +94,10 @@ def test_these_are_none(line: str) -> None:
     ("line", "expected"),
     [
         ("level=error msg=plain error=words", "plain: words"),
-        ('level=error msg="with \\"quotes\\" inside" error="and at the \\"end\\""', 'with "quotes" inside: and at the "end"'),
+        (
+            'level=error msg="with \\"quotes\\" inside" error="and at the \\"end\\""',
+            'with "quotes" inside: and at the "end"',
+        ),
         ('level=error error="it is away" msg="Failed"', "Failed: it is away"),
         ("level=error code=5", "level=error code=5"),
         ('{"level":"error","message":"a","err":"b"}', "a: b"),

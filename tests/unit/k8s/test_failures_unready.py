@@ -199,8 +199,10 @@ def test_a_claim_without_a_class_on_a_cluster_without_one_is_not_bound_for_good(
 
 
 WAITING = (
-    "Waiting for a volume to be created either by the external provisioner 'rancher.io/local-path' or manually by the system "
-    "administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered."
+    "Waiting for a volume to be created either by the external provisioner 'rancher.io/local-path' or manually by "
+    "the system "
+    "administrator. If volume creation is delayed, please verify that the provisioner is running and correctly "
+    "registered."
 )
 
 
@@ -232,7 +234,8 @@ def test_a_claim_whose_provisioner_is_slow_or_tries_again_may_be_bound_yet(
 
 
 def test_a_claim_is_named_also_while_the_scheduler_waits_for_its_volume(objects: KubernetesObjects) -> None:
-    # With the binding mode WaitForFirstConsumer the scheduler has chosen a node then, and sets no condition until there is a volume.
+    # With the binding mode WaitForFirstConsumer the scheduler has chosen a node by then, and sets no condition until
+    # there is a volume.
     storage_class(objects)
     claim(objects, storageClassName="standard")
     event(objects, "PersistentVolumeClaim", CLAIM, "ExternalProvisioning", WAITING)
@@ -311,8 +314,8 @@ def test_a_volume_of_what_is_missing_is_named_and_comes_once_it_is_there(
 
 
 CSI_MESSAGE = (
-    f"{SETUP}kubernetes.io/csi: mounter.SetUpAt failed to get CSI client: driver name csi.spiffe.io not found in the list of "
-    "registered CSI drivers"
+    f"{SETUP}kubernetes.io/csi: mounter.SetUpAt failed to get CSI client: driver name csi.spiffe.io not found in the "
+    "list of registered CSI drivers"
 )
 
 
@@ -619,7 +622,10 @@ def test_what_is_unrecoverable_is_named_first_without_the_clusters_name(objects:
     pod(objects, container("main", 3, {"terminated": exited(1)}, waiting=waits("CrashLoopBackOff")))
     objects.log("spire-server-0/main", "first", ERROR)
     assert of(objects, "StatefulSet", made) == Problem(
-        "container main of spire-server/spire-server-0 crashes (exit code 1, 3 restarts): Failed to sign: upstream 1 is away",
+        (
+            "container main of spire-server/spire-server-0 crashes (exit code 1, 3 restarts): Failed to sign: "
+            "upstream 1 is away"
+        ),
         f"    first\n    {ERROR}",
     )
 

@@ -1,4 +1,4 @@
-"""Pods that their controller is about to replace, told from those that are its newest."""
+"""Pods that their controller is about to replace, distinguished from its newest."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def controller(seen: int, number: str = "2") -> Any:
 
 
 class Apps:
-    """The apps API of a cluster: one controller of each kind, of generation 2 and with the revisions `old` and `new`."""
+    """The apps API of a cluster: one controller of each kind, of generation 2, with the revisions `old` and `new`."""
 
     def __init__(self, seen: int, number: str = "2") -> None:
         self.seen, self.number = seen, number

@@ -179,7 +179,10 @@ def test_escapes_that_go_knows_and_json_does_not_leave_the_rest_of_the_log_reada
 
 
 def test_a_log_in_json_gives_the_same_line_as_one_in_text() -> None:
-    text = 'time="2026-11-24T03:56:37Z" level=info msg="Bundle refreshed" subsystem_name=bundle_client trust_domain=client.example'
+    text = (
+        'time="2026-11-24T03:56:37Z" level=info msg="Bundle refreshed" subsystem_name=bundle_client '
+        "trust_domain=client.example"
+    )
     data = {
         "time": "2026-11-24T03:56:37Z",
         "level": "info",

@@ -1,4 +1,4 @@
-"""What an earlier run left in a cluster: removed where the cluster is the suite's own, only named where it is somebody's."""
+"""What an earlier run left in a cluster: removed from the suite's own cluster, only named in somebody else's."""
 
 from __future__ import annotations
 

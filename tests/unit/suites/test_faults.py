@@ -1,4 +1,4 @@
-"""The catalogue of faults: enough of them, each told apart, each in words that the suite knows."""
+"""The list of faults: enough of them, each with its own name, each in words that the suite knows."""
 
 from __future__ import annotations
 

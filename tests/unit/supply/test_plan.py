@@ -20,7 +20,7 @@ Make = Callable[[Place], None]
 
 
 class Workshop:
-    """Steps that write down when they are made, and what `say` was told."""
+    """Steps that write down when they are made, and what `say` was called with."""
 
     def __init__(self, folder: Path) -> None:
         self.cache = folder / "cache"

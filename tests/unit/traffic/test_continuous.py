@@ -1,4 +1,4 @@
-"""When live traffic is whole again, and what SPIRE is heard to say."""
+"""When live traffic succeeds again, and which of SPIRE's log lines count."""
 
 from __future__ import annotations
 
@@ -60,8 +60,10 @@ def spire(log: str) -> Spire:
 
 
 LOG = (
-    'time="2026-11-24T10:00:00Z" level=error msg="Error updating bundle" error="connection refused" trust_domain=server.example\n'
-    'time="2026-11-24T10:00:15Z" level=error msg="Error updating bundle" error="unexpected ID" trust_domain=server.example\n'
+    'time="2026-11-24T10:00:00Z" level=error msg="Error updating bundle" error="connection refused" '
+    "trust_domain=server.example\n"
+    'time="2026-11-24T10:00:15Z" level=error msg="Error updating bundle" error="unexpected ID" '
+    "trust_domain=server.example\n"
 )
 FIRST = 1795514400.0
 

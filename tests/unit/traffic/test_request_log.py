@@ -17,9 +17,12 @@ LOG = """\
 {"sequence":1,"start":"2026-11-23T10:00:00Z","milliseconds":31.52,"ok":true,"stage":"","status":200,"error":""}
 2026/11/23 10:00:00 the Workload API said: rpc error: code = Unavailable desc = connection error
 {"sequence":3,"start":"2026-11-23T10:00:00.400012345Z","milliseconds":12.5,"ok":true,"stage":"","status":200,"error":""}
-{"sequence":4,"start":"2026-11-23T10:00:00.6Z","milliseconds":0,"ok":false,"stage":"overload","status":0,"error":"32 requests are still under way"}
-{"sequence":5,"start":"2026-11-23T10:00:00.800001Z","milliseconds":3.25,"ok":false,"stage":"http","status":401,"error":"Invalid token"}
-{"sequence":2,"start":"2026-11-23T10:00:00.200007Z","milliseconds":2000.125,"ok":false,"stage":"svid","status":0,"error":"rpc error: code = DeadlineExceeded desc = context deadline exceeded"}
+{"sequence":4,"start":"2026-11-23T10:00:00.6Z","milliseconds":0,"ok":false,"stage":"overload","status":0,\
+"error":"32 requests are still under way"}
+{"sequence":5,"start":"2026-11-23T10:00:00.800001Z","milliseconds":3.25,"ok":false,"stage":"http","status":401,\
+"error":"Invalid token"}
+{"sequence":2,"start":"2026-11-23T10:00:00.200007Z","milliseconds":2000.125,"ok":false,"stage":"svid","status":0,\
+"error":"rpc error: code = DeadlineExceeded desc = context deadline exceeded"}
 """
 
 

@@ -19,7 +19,7 @@ def ready(*places: tuple[str, str]) -> frozenset[tuple[str, str]]:
 
 
 def of_one_node(*uids: str | None, what: str = "client: spire-agent") -> list[Sample]:
-    """Looks at an agent on one node, two a second from 100 s on; `` is no ready pod and None an API that does not answer."""
+    """Looks at one node's agent, every 0.5 s from 100 s on; `` is no ready pod, None an API that does not answer."""
     return [
         Sample(100 + number / 2, what, None if uid is None else ready(("node", uid)) if uid else ready())
         for number, uid in enumerate(uids)
@@ -202,9 +202,7 @@ def test_a_watch_sees_a_replacement_and_an_api_that_is_away(monkeypatch: pytest.
         core.await_looks(core.looks + 2)
         core.pods = [pod(AGENT, "new")]
     (window,) = watch.windows()
-    assert window.why == "client: spire-agent (node-1) was replaced", (
-        "the last look is taken when the watch is told to end"
-    )
+    assert window.why == "client: spire-agent (node-1) was replaced", "the last look is taken when the watch ends"
     assert None in [sample.ready for sample in watch.samples]
     looks = core.looks
     assert not any(thread.name == "restarts of client" for thread in threading.enumerate())

@@ -1,4 +1,4 @@
-"""What the client says when it is executed in a pod, as data; and that a pod is missing told from the client's failures."""
+"""What the client prints in a pod, as data; a missing pod is distinguished from the client's failures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from fixtures.workloads.probe import Answer, Probe, ProbeError, parse_identity
 
 Read = Callable[[str], str]
 # Recorded: the client's last word.
-REFUSED = '2026/11/24 21:36:55 unable to ask the bundle endpoint: Get "https://10.89.0.1:1": dial tcp 10.89.0.1:1: connect: connection refused\n'
+REFUSED = (
+    '2026/11/24 21:36:55 unable to ask the bundle endpoint: Get "https://10.89.0.1:1": dial tcp 10.89.0.1:1: '
+    "connect: connection refused\n"
+)
 
 
 def pod(name: str, phase: str = "Running", deleted: str | None = None) -> Any:

@@ -80,7 +80,7 @@ def chart(tmp_path: Path) -> Path:
         "spare-engine.oil.grade",  # by alias
         "engine.cylinders.fifth.volume",  # one of a map of named things
         "engine.extras.turbo.pressure",  # read by dig
-        "engine.free.anything.at.all",  # written out as a whole
+        "engine.free.anything.at.all",  # written out with all that it has
         "engine.labels.anything",  # a default of {} takes anything
         "engine.power.anything",  # and so does null
         "engine.belt.length",  # read by the template it is handed to

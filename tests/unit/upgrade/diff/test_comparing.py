@@ -1,4 +1,4 @@
-"""How two mappings are told to differ, as a ConfigMap's."""
+"""How the differences of two mappings, as a ConfigMap's, are reported."""
 
 from __future__ import annotations
 

@@ -20,7 +20,8 @@ def test_json_and_yaml_in_a_config_map_are_compared_by_keys() -> None:
         server_conf=json.dumps({"server": {"trust_domain": "a.example", "ca_key_type": "rsa-2048", "old": 1}})
     )
     new = config_map(
-        server_conf="# now YAML\nserver:\n  ca_key_type: ec-p256\n  trust_domain: a.example\n  jwt:\n    disabled: true\n"
+        server_conf="# now YAML\nserver:\n  ca_key_type: ec-p256\n  trust_domain: a.example\n"
+        "  jwt:\n    disabled: true\n"
     )
     # The type of a key is none, though its name has the word.
     assert only(old, new, "configuration") == (
@@ -106,7 +107,7 @@ def test_configuration_does_not_give_secrets_away(settings: Manifest, form: str)
 
     found = difference(text(config_map(a_conf=written("hush-1"))), text(config_map(a_conf=written("hush-2"))))
     assert "hush" not in render(found)
-    assert counts(found)["configuration"] == 1, "that something changed is told"
+    assert counts(found)["configuration"] == 1, "that something changed is reported"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ def test_a_new_image_is_told_with_the_old_one() -> None:
     old, new = workload(), workload(container={"image": "example.com/main:2"})
     assert only(old, new, "images") == ("container main: example.com/main:1 → example.com/main:2",)
     assert only(old, new, "other") == ("the pods are replaced",)
-    assert groups(text(old), text(new)) == ["images", "other"], "the image is not told again as a field"
+    assert groups(text(old), text(new)) == ["images", "other"], "the image is not reported again as a field"
 
 
 def test_images_are_found_wherever_pods_are_described() -> None:

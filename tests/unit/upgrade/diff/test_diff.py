@@ -1,4 +1,4 @@
-"""What an upgrade would change, object by object, each told where it belongs."""
+"""What an upgrade would change, object by object, each reported in its group."""
 
 from __future__ import annotations
 
