@@ -75,7 +75,7 @@ def of_node(path: str) -> Manifest:
 
 
 def agent(
-    name: str = "nodes-agent", folder: str = "/run/node", config: Any = AGENT, bundle: str = "spire-bundle"
+    name: str = "nodes-agent", folder: str = "/run/node", config: Any = AGENT, kind: str = "DaemonSet"
 ) -> list[Manifest]:
     program = container(
         "agent", "-config", "/etc/agent.conf", mounts={"etc": "/etc", "sockets": "/sockets", "bundle": "/bundle"}
@@ -83,15 +83,17 @@ def agent(
     volumes = {
         "etc": from_config_map(name),
         "sockets": of_node(folder),
-        "bundle": from_config_map(bundle, items=[{"key": "bundle.crt", "path": "root.pem"}]),
+        "bundle": from_config_map("spire-bundle", items=[{"key": "bundle.crt", "path": "root.pem"}]),
     }
-    return [workload("DaemonSet", name, "nodes", [program], **volumes), config_map(name, "nodes", "agent.conf", config)]
+    return [workload(kind, name, "nodes", [program], **volumes), config_map(name, "nodes", "agent.conf", config)]
 
 
-def csi_driver(name: str = "nodes-csi", folder: str = "/run/node/inside", driver: str = "one.csi.example") -> Manifest:
+def csi_driver(
+    name: str = "nodes-csi", folder: str = "/run/node/inside", driver: str = "one.csi.example", mount: str = "/sockets"
+) -> Manifest:
     flags = ("-plugin-name", driver, "-workload-api-socket-dir", "/sockets")
     beside = container("registrar", "-csi-address", "/csi/csi.sock")
-    containers = [beside, container("driver", *flags, mounts={"sockets": "/sockets"})]
+    containers = [beside, container("driver", *flags, mounts={"sockets": mount})]
     return workload("DaemonSet", name, "nodes", containers, sockets=of_node(folder))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fixtures.layout import ConfigMapKey, Layout, LayoutError, Reconcile, Service, read
+from fixtures.layout import ConfigMapKey, Container, Layout, LayoutError, Reconcile, Service, read
 from tests.unit.layout_examples import (
     AGENT,
     MANAGER,
@@ -54,7 +54,7 @@ def own_chart(recorded: Callable[[str], str]) -> Layout:
 
 def test_the_components_of_the_own_chart_are_found(own_chart: Layout) -> None:
     assert str(own_chart.server) == "StatefulSet spire-server/spire-server"
-    assert own_chart.server.container.name == "spire-server"
+    assert own_chart.server.container == Container("spire-server", "localhost/spire-federation/spire-server:1.15.3")
     assert own_chart.server.label_selector == "app.kubernetes.io/name=spire-server,app.kubernetes.io/part-of=spire"
     assert (own_chart.server.replicas, own_chart.server.pods) == (1, ("spire-server-0",))
     assert own_chart.server.binary == "/opt/spire/bin/spire-server"
@@ -66,6 +66,7 @@ def test_the_components_of_the_own_chart_are_found(own_chart: Layout) -> None:
         "/run/spire/agent-sockets",
         "spire-agent.sock",
     )
+    assert own_chart.agent.attestor == "k8s_psat"
     assert own_chart.agent.tolerations == ({"operator": "Exists"},)
     assert own_chart.agent.update_strategy == "RollingUpdate"
     assert str(own_chart.csi_driver) == "DaemonSet spire-system/spire-spiffe-csi-driver"
@@ -92,6 +93,9 @@ def test_the_configuration_of_the_own_chart_is_read(own_chart: Layout) -> None:
     assert own_chart.bundle_endpoint.refresh_hint == 60
     assert own_chart.bundle_endpoint.service == Service("spire-server", "spire-server", 8443)
     assert own_chart.bundle_endpoint.service.host == "spire-server.spire-server.svc"
+    assert own_chart.server.configuration == ConfigMapKey("spire-server", "spire-server", "server.conf")
+    assert own_chart.agent.configuration == ConfigMapKey("spire-system", "spire-agent", "agent.conf")
+    assert own_chart.csi_driver.configuration is None
     manager = own_chart.controller_manager
     assert (manager.class_name, manager.watch_classless) == ("spire-mgmt-spire", False)
     assert manager.reconcile == Reconcile(True, True, True)
@@ -170,6 +174,8 @@ def test_a_deployment_has_no_pods_of_fixed_names() -> None:
     manifests = release()
     manifests[0]["spec"] |= {"replicas": 2, "ordinals": {"start": 3}}
     assert layout(manifests).server.pods == ("trust-3", "trust-4")
+    manifests[0]["spec"] |= {"replicas": 0}
+    assert layout(manifests).server.pods == ()
 
 
 def test_the_servers_binary_and_socket_may_be_others() -> None:
@@ -244,11 +250,21 @@ def test_a_chart_may_have_several_daemon_sets_of_agents() -> None:
 
 
 def test_agents_and_csi_drivers_of_another_server_are_left_aside() -> None:
+    clusters = {"NodeAttestor": {"k8s_psat": {"plugin_data": {"cluster": "elsewhere"}}}}
+    other_manager = changed(MANAGER, clusterName="elsewhere", className="other")
+    program = container("other", "-config", "/etc/m.yaml", mounts={"etc": "/etc"})
     upstream = [
-        *agent("upstream-agent", "/run/upstream", changed(AGENT, server_address="root.elsewhere")),
+        workload("Deployment", "other-manager", "identity", [program], etc=from_config_map("other-manager")),
+        config_map("other-manager", "identity", "m.yaml", yaml.safe_dump(other_manager)),
+        *agent(
+            "upstream-agent", "/run/upstream", {**changed(AGENT, server_address="root.elsewhere"), "plugins": clusters}
+        ),
         csi_driver("upstream-csi", "/run/upstream/inside", "upstream.csi.example"),
     ]
-    found = layout([*upstream, *release()])
+    own_manager = workload("Deployment", "own-manager", "identity", [program], etc=from_config_map("own-manager"))
+    configuration = config_map("own-manager", "identity", "m.yaml", yaml.safe_dump(MANAGER))
+    found = layout([*upstream, *server(manager=None), own_manager, configuration, *agent(), csi_driver()])
+    assert found.controller_manager.class_name == "mine"
     assert [each.name for each in found.agents] == ["nodes-agent"]
     assert found.csi_driver.driver == "one.csi.example"
 
@@ -332,7 +348,18 @@ def test_the_profile_of_the_bundle_endpoint(config: Any, profile: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hint", "seconds"), [("5m", 300), ("1h30m", 5400), ("90s", 90), ("1m0.5s", 60.5), ("250ms", 0.25), ("24h", 86400)]
+    ("hint", "seconds"),
+    [
+        ("5m", 300),
+        ("1h30m", 5400),
+        ("90s", 90),
+        ("1m0.5s", 60.5),
+        ("250ms", 0.25),
+        ("24h", 86400),
+        ("7us", 7e-6),
+        ("7µs", 7e-6),
+        ("7ns", 7e-9),
+    ],
 )
 def test_the_refresh_hint_is_in_seconds(hint: str, seconds: float) -> None:
     manifests = [*server(config=with_endpoint(refresh_hint=hint)), *agent(), csi_driver()]
@@ -344,6 +371,8 @@ def test_a_service_may_lead_to_the_bundle_endpoint_by_number() -> None:
     manifests = [each for each in manifests if (each["kind"], each["metadata"]["name"]) != ("Service", "trust")]
     manifests.insert(0, service("endpoint", "elsewhere", "trust", 1, 9443))
     manifests.insert(0, service("other", "identity", "other", 1, 9443))
+    manifests.insert(0, thing("Service", "external", "identity", spec={"ports": [{"port": 1, "targetPort": 9443}]}))
+    manifests.insert(0, thing("Service", "headless", "identity", spec={"selector": {"run": "trust"}}))
     assert layout(manifests).bundle_endpoint.service == Service("identity", "endpoint", 8443)
 
 
@@ -402,8 +431,9 @@ def test_hooks_are_jobs_that_helm_runs_with_the_release() -> None:
         annotations = {"helm.sh/hook": when} if when else {}
         return thing("Job", name, "identity", "batch/v1", metadata={"annotations": annotations})
 
-    jobs = [job("before", "pre-upgrade, post-install"), job("test", "test"), job("plain", None)]
-    assert layout([*release(), *jobs]).hooks == ("identity/before",)
+    tests = [job(when, when) for when in ("test", "test-success", "test-failure", "test-success,test-failure")]
+    jobs = [job("before", "pre-upgrade, post-install"), job("both", "test,post-upgrade"), job("plain", None)]
+    assert layout([*release(), *tests, *jobs]).hooks == ("identity/before", "identity/both")
     hook_with_pods = workload("Deployment", "other", "identity", [container("other")])
     hook_with_pods["metadata"]["annotations"] = {"helm.sh/hook": "pre-install"}
     assert "other" not in layout([*release(), hook_with_pods]).images
@@ -464,7 +494,15 @@ HCL = 'server {\n  trust_domain = "one.example"\n}\n'
             "spire-server.federation.bundleEndpoint.port",
         ),
         (
+            [*server(config=with_endpoint(port="${PORT}")), *agent(), csi_driver()],
+            "spire-server.federation.bundleEndpoint.port",
+        ),
+        (
             [*server(config=with_endpoint(refresh_hint="soon")), *agent(), csi_driver()],
+            "spire-server.federation.bundleEndpoint.refreshHint",
+        ),
+        (
+            [*server(config=with_endpoint(refresh_hint="5m and more")), *agent(), csi_driver()],
             "spire-server.federation.bundleEndpoint.refreshHint",
         ),
         ([*server(), csi_driver()], "spire-agent.enabled"),
@@ -477,6 +515,8 @@ HCL = 'server {\n  trust_domain = "one.example"\n}\n'
             "spire-agent.socketPath",
         ),
         ([*server(), *agent()], "spiffe-csi-driver.enabled"),
+        ([*server(), *agent(), csi_driver(mount="/elsewhere")], "spiffe-csi-driver.agentSocketPath"),
+        ([*server(), *agent(kind="Deployment"), csi_driver()], "spire-agent.enabled"),
         ([*server(manager=None), *agent(), csi_driver()], "spire-server.controllerManager.enabled"),
         (
             [*server(manager=changed(MANAGER, staticManifestPath="/manifests")), *agent(), csi_driver()],
@@ -532,3 +572,51 @@ def test_a_configuration_in_json_may_be_indented_and_have_numbers_as_text() -> N
         with_endpoint(port="9443"), indent=2
     )
     assert layout(manifests).bundle_endpoint.port == 9443
+
+
+def test_what_programs_are_not_told_is_their_default() -> None:
+    manifests = [*server(), *agent(config=changed(AGENT, socket_path=None)), csi_driver(folder="/run/node")]
+    for each in manifests:
+        if each["kind"] == "DaemonSet":
+            program = each["spec"]["template"]["spec"]["containers"][-1]
+            program["args"] = [word for word in program["args"] if word not in ("-plugin-name", "one.csi.example")]
+            program["volumeMounts"] += [{"name": "sockets", "mountPath": "/tmp/spire-agent/public"}]  # noqa: S108
+    found = layout(manifests)
+    assert (found.agent.socket_folder, found.agent.socket_name) == ("/run/node", "api.sock")
+    assert found.csi_driver.driver == "csi.spiffe.io"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"command": ["/program", "run", "--config", "/etc/server.conf"], "args": ["-expandEnv"]},
+        {"command": ["/program"], "args": ["config", "-v", "-config", "/etc/server.conf"]},
+        {"args": ["--config=/etc/server.conf"]},
+    ],
+)
+def test_a_flag_may_be_written_in_several_ways(words: dict[str, list[str]]) -> None:
+    manifests = release()
+    program = manifests[0]["spec"]["template"]["spec"]["containers"][1]
+    del program["args"]
+    program |= words
+    assert layout(manifests).server.configuration == ConfigMapKey("identity", "trust", "server.conf")
+
+
+def test_what_manifests_leave_out_or_set_to_null_is_empty() -> None:
+    empty = [
+        workload("Deployment", "nothing", "identity", [container("nothing", env=None, ports=None)]),
+        thing("Deployment", "null", api="apps/v1", spec={"template": {"spec": {"containers": None}}}),
+        thing("ConfigMap", "trust", "elsewhere", data=None),
+        thing("Service", "null", "identity", spec=None),
+        thing("ClusterSPIFFEID", "null", api="spire.spiffe.io/v1alpha1", spec=None),
+        thing("ClusterFederatedTrustDomain", "null", api="spire.spiffe.io/v1alpha1", spec={"trustDomain": None}),
+        thing("ClusterStaticEntry", "null", api="spire.spiffe.io/v1alpha1"),
+    ]
+    empty[0]["spec"]["template"]["spec"]["containers"][0] |= {"args": None, "volumeMounts": None}
+    found = layout([*empty, *release()])
+    (identity_of_nothing,) = found.cluster_spiffe_ids
+    assert (identity_of_nothing.template, identity_of_nothing.class_name, identity_of_nothing.hint) == ("", "", "")
+    assert found.cluster_federated_trust_domains[0].trust_domain == ""
+    assert found.cluster_static_entries[0].selectors == ()
+    null = next(each for each in found.workloads if each.name == "null")
+    assert (null.containers, null.selector, null.labels) == ((), {}, {})

@@ -135,6 +135,11 @@ def test_an_identity_without_a_class_counts_where_such_are_watched() -> None:
     assert needed(found) == ({}, {})
 
 
+def test_of_two_objects_of_one_name_the_last_counts() -> None:
+    labelled = identity("own", podSelector=match(mesh="in"))
+    assert needed(layout(identity("own"), labelled)) == ({}, {"mesh": "in"})
+
+
 def test_more_peers_than_asked_for_do_no_harm() -> None:
     assert needed(layout(identity("own", federates_with=("three.example", "two.example")))) == ({}, {})
 
@@ -143,6 +148,7 @@ def test_of_two_that_federate_the_one_with_fewer_labels_is_taken() -> None:
     many = identity("many", podSelector=match(a="1", b="2"), fallback=True)
     few = identity("few", podSelector=match(c="3"), fallback=True)
     assert needed(layout(many, few)) == ({}, {"c": "3"})
+    assert layout(many, few).labels_for_workloads("demo", PEERS).cluster_spiffe_id.name == "few"
 
 
 def test_a_fallback_does_not_count_where_another_selects_the_pods() -> None:
@@ -188,10 +194,20 @@ def test_pods_take_the_labels_that_a_template_puts_into_the_id() -> None:
     found = layout(identity("own", spiffeIDTemplate='spiffe://x.example/{{ index .PodMeta.Labels "team" }}'))
     assert needed(found) == ({}, {"team": "true"})
     assert needed(found, team="red") == ({}, {})
+    for other in ('{{ index .PodMeta.Annotations "team" }}', "{{ .PodMeta.Labels }}", "{{ .NodeMeta.Labels.team }}"):
+        assert needed(layout(identity("own", spiffeIDTemplate=f"spiffe://x.example/{other}"))) == ({}, {})
     selecting = identity(
         "own", spiffeIDTemplate="spiffe://x.example/{{ .PodMeta.Labels.team }}", podSelector=match(team="a")
     )
     assert needed(layout(selecting)) == ({}, {"team": "a"})
+
+
+def test_the_clusters_domain_is_known_where_the_controller_manager_is_given_it() -> None:
+    own = identity("own", spiffeIDTemplate="spiffe://x.example/{{ .ClusterDomain }}", hint="own")
+    given = changed(MANAGER, clusterDomain="cluster.local")
+    found = read([*server(manager=given), *agent(), csi_driver(), own], NAMESPACE)
+    assert found.spiffe_id("demo", "app", {}, {}) == "spiffe://x.example/cluster.local"
+    assert found.cluster_spiffe_ids[0].hint == "own"
 
 
 def test_several_ids_are_none_and_the_same_from_two_is_one() -> None:
