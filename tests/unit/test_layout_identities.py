@@ -25,6 +25,7 @@ def expression(key: str, operator: str, *values: str) -> dict[str, Any]:
     return {"matchExpressions": [{"key": key, "operator": operator, **({"values": list(values)} if values else {})}]}
 
 
+IN_1_OR_2 = {"key": "a", "operator": "In", "values": ["1", "2"]}
 NOT_SPIRE = expression("kubernetes.io/metadata.name", "NotIn", "identity", "nodes")
 
 
@@ -68,6 +69,7 @@ def test_a_requirement_is_met_as_kubernetes_says(
         (match(a="1") | expression("a", "NotIn", "1"), {}, None),
         (match(a="2") | expression("a", "In", "1", "2"), {}, {"a": "2"}),
         (match(a="3") | expression("a", "In", "1", "2"), {}, None),
+        ({"matchExpressions": [IN_1_OR_2, {"key": "a", "operator": "NotIn", "values": ["1"]}]}, {}, {"a": "2"}),
     ],
 )
 def test_the_labels_that_a_selector_asks_for(
