@@ -1,0 +1,622 @@
+"""The layout that is read from manifests: of this project's chart, and of small releases with other names and forms."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+
+from fixtures.spire.release_layout import ConfigMapKey, Container, Layout, LayoutError, Reconcile, Service, read
+from tests.unit.spire.layout_examples import (
+    AGENT,
+    MANAGER,
+    NAMESPACE,
+    SERVER,
+    Manifest,
+    agent,
+    changed,
+    config_map,
+    container,
+    csi_driver,
+    from_config_map,
+    identity,
+    of_node,
+    release,
+    server,
+    service,
+    thing,
+    workload,
+)
+
+ENDPOINT = SERVER["server"]["federation"]["bundle_endpoint"]
+
+
+def layout(manifests: list[Manifest], **options: Any) -> Layout:
+    return read(manifests, NAMESPACE, **options)
+
+
+def with_endpoint(**fields: Any) -> Any:
+    return changed(SERVER, federation={"bundle_endpoint": {**ENDPOINT, **fields}})
+
+
+def with_plugins(config: Any, **plugins: Any) -> Any:
+    return {**config, "plugins": plugins}
+
+
+@pytest.fixture
+def own_chart(recorded: Callable[[str], str]) -> Layout:
+    """The layout of this project's chart."""
+    return read(list(yaml.safe_load_all(recorded("own-chart.yaml"))), "spire-mgmt")
+
+
+def test_the_components_of_the_own_chart_are_found(own_chart: Layout) -> None:
+    assert str(own_chart.server) == "StatefulSet spire-server/spire-server"
+    assert own_chart.server.container == Container("spire-server", "localhost/spire-federation/spire-server:1.15.3")
+    assert own_chart.server.label_selector == "app.kubernetes.io/name=spire-server,app.kubernetes.io/part-of=spire"
+    assert (own_chart.server.replicas, own_chart.server.pods) == (1, ("spire-server-0",))
+    assert own_chart.server.binary == "/opt/spire/bin/spire-server"
+    assert own_chart.server.socket_option == ()
+    assert str(own_chart.agent) == "DaemonSet spire-system/spire-agent"
+    assert own_chart.agents == (own_chart.agent,)
+    assert own_chart.agent.container.name == "spire-agent"
+    assert (own_chart.agent.socket_folder, own_chart.agent.socket_name) == (
+        "/run/spire/agent-sockets",
+        "spire-agent.sock",
+    )
+    assert own_chart.agent.attestor == "k8s_psat"
+    assert own_chart.agent.tolerations == ({"operator": "Exists"},)
+    assert own_chart.agent.update_strategy == "RollingUpdate"
+    assert str(own_chart.csi_driver) == "DaemonSet spire-system/spire-spiffe-csi-driver"
+    assert own_chart.csi_driver.container.name == "spiffe-csi-driver"
+    assert (own_chart.csi_driver.driver, own_chart.csi_driver.socket_folder) == (
+        "csi.spiffe.io",
+        "/run/spire/agent-sockets",
+    )
+    assert str(own_chart.controller_manager) == str(own_chart.server)
+    assert own_chart.controller_manager.container.name == "spire-controller-manager"
+    assert own_chart.oidc_provider is not None
+    assert str(own_chart.oidc_provider) == "Deployment spire-server/spire-spiffe-oidc-discovery-provider"
+    assert own_chart.oidc_provider.service == Service("spire-server", "spire-spiffe-oidc-discovery-provider", 80)
+    assert own_chart.oidc_provider.tls is False
+    assert (own_chart.tornjak_backend, own_chart.tornjak_frontend) == (None, None)
+
+
+def test_the_configuration_of_the_own_chart_is_read(own_chart: Layout) -> None:
+    assert (own_chart.trust_domain, own_chart.cluster_name) == ("server.example", "server")
+    assert own_chart.cluster_domain == "cluster.local"
+    assert own_chart.jwt_issuer == "https://oidc-discovery.server.example"
+    assert own_chart.bundle == own_chart.agent.bundle == ConfigMapKey("spire-system", "spire-bundle", "bundle.crt")
+    assert (own_chart.bundle_endpoint.port, own_chart.bundle_endpoint.profile) == (8443, "https_spiffe")
+    assert own_chart.bundle_endpoint.refresh_hint == 60
+    assert own_chart.bundle_endpoint.service == Service("spire-server", "spire-server", 8443)
+    assert own_chart.bundle_endpoint.service.host == "spire-server.spire-server.svc"
+    assert own_chart.server.configuration == ConfigMapKey("spire-server", "spire-server", "server.conf")
+    assert own_chart.agent.configuration == ConfigMapKey("spire-system", "spire-agent", "agent.conf")
+    assert own_chart.csi_driver.configuration is None
+    manager = own_chart.controller_manager
+    assert (manager.class_name, manager.watch_classless) == ("spire-mgmt-spire", False)
+    assert manager.reconcile == Reconcile(True, True, True)
+    assert manager.ignore_namespaces == ("^kube-system$", "^kube-public$", "^spire-system$")
+
+
+def test_the_objects_of_the_own_chart_are_listed(own_chart: Layout) -> None:
+    default, provider = own_chart.cluster_spiffe_ids
+    assert (default.name, default.fallback, default.federates_with) == (
+        "spire-mgmt-spire-default",
+        True,
+        ("client.example",),
+    )
+    assert (provider.name, provider.fallback, provider.federates_with) == (
+        "spire-mgmt-spire-oidc-discovery-provider",
+        False,
+        (),
+    )
+    assert own_chart.namespaces == ("spire-mgmt", "spire-server", "spire-system")
+    assert own_chart.hooks == ()
+    assert set(own_chart.images) == {
+        "spire-server",
+        "spire-controller-manager",
+        "spire-agent",
+        "spiffe-csi-driver",
+        "node-driver-registrar",
+        "oidc-discovery-provider",
+    }
+    assert own_chart.images["spire-agent"] == own_chart.agent.container.image
+
+
+def test_workloads_of_the_own_chart_need_no_labels(own_chart: Layout) -> None:
+    labels = own_chart.labels_for_workloads("demo", ["client.example"])
+    assert (labels.namespace, labels.pods) == ({}, {})
+    spiffe_id = own_chart.spiffe_id("demo", "default", labels.namespace, labels.pods)
+    assert spiffe_id == "spiffe://server.example/ns/demo/sa/default"
+    assert own_chart.spiffe_id("spire-server", "default", {}, {}) is None
+
+
+def test_names_of_objects_do_not_matter() -> None:
+    found = layout(release())
+    assert str(found.server) == "StatefulSet identity/trust"
+    assert found.server.container.name == "program"
+    assert found.server.selector == {"run": "trust"}
+    assert found.server.labels == {"run": "trust", "revision": "a"}
+    assert found.server.pods == ("trust-0",)
+    assert found.controller_manager.container.name == "manager"
+    assert (found.controller_manager.class_name, found.cluster_name) == ("mine", "north")
+    assert str(found.agent) == "DaemonSet nodes/nodes-agent"
+    assert (found.agent.socket_folder, found.agent.socket_name) == ("/run/node/inside", "workload.sock")
+    assert str(found.csi_driver) == "DaemonSet nodes/nodes-csi"
+    assert (found.csi_driver.container.name, found.csi_driver.driver) == ("driver", "one.csi.example")
+    assert found.bundle == found.agent.bundle == ConfigMapKey("nodes", "spire-bundle", "bundle.crt")
+    assert (found.bundle_endpoint.port, found.bundle_endpoint.service) == (9443, Service("identity", "trust", 444))
+    assert found.bundle_endpoint.refresh_hint == 300  # SPIRE's default
+    assert found.oidc_provider is None
+    assert found.namespaces == ("identity", "nodes", "release")
+
+
+def test_objects_without_a_namespace_are_in_the_releases() -> None:
+    manifests = release()
+    for each in manifests:
+        each["metadata"].pop("namespace", None)
+    found = layout([*manifests, thing("Job", "done", metadata={"annotations": {"helm.sh/hook": "post-install"}})])
+    assert (found.server.namespace, found.agent.namespace, found.csi_driver.namespace) == ("release",) * 3
+    assert found.bundle_endpoint.service.namespace == "release"
+    assert found.hooks == ("release/done",)
+    assert found.namespaces == ("release",)
+
+
+def test_a_deployment_has_no_pods_of_fixed_names() -> None:
+    manifests = [*server(kind="Deployment"), *agent(), csi_driver()]
+    manifests[0]["spec"]["replicas"] = 2
+    found = layout(manifests).server
+    assert (found.kind, found.replicas, found.pods) == ("Deployment", 2, ())
+    manifests = release()
+    manifests[0]["spec"] |= {"replicas": 2, "ordinals": {"start": 3}}
+    assert layout(manifests).server.pods == ("trust-3", "trust-4")
+    manifests[0]["spec"] |= {"replicas": 0}
+    assert layout(manifests).server.pods == ()
+
+
+def test_the_servers_binary_and_socket_may_be_others() -> None:
+    manifests = [*server(config=changed(SERVER, socket_path="/other/api.sock")), *agent(), csi_driver()]
+    manifests[0]["spec"]["template"]["spec"]["containers"][1]["command"] = ["/usr/bin/spire-server", "run"]
+    found = layout(manifests).server
+    assert found.binary == "/usr/bin/spire-server"
+    assert found.socket_option == ("-socketPath", "/other/api.sock")
+    manifests[0]["spec"]["template"]["spec"]["containers"][1]["command"] = ["/usr/bin/dumb-init"]
+    assert layout(manifests).server.binary == "/opt/spire/bin/spire-server"
+
+
+def test_a_controller_manager_may_have_a_deployment_of_its_own() -> None:
+    program = container("manager", "-config", "/etc/m.yaml", mounts={"etc": "/etc"})
+    own = workload(
+        "Deployment", "manager", "identity", [program], etc={"projected": {"sources": [from_config_map("m")]}}
+    )
+    configuration = config_map("m", "identity", "m.yaml", yaml.safe_dump(MANAGER))
+    found = layout([*server(manager=None), *agent(), csi_driver(), own, configuration])
+    assert str(found.controller_manager) == "Deployment identity/manager"
+    assert found.controller_manager.class_name == "mine"
+
+
+def test_of_several_controller_managers_it_is_the_one_of_the_servers_own_cluster() -> None:
+    manifests = release()
+    containers = manifests[0]["spec"]["template"]["spec"]["containers"]
+    for name in ("first", "last"):
+        other = changed(MANAGER, clusterName=name, className=name)
+        manifests.append(config_map(name, "identity", "m.yaml", yaml.safe_dump(other)))
+        program = container(name, "-config", f"/{name}/m.yaml", mounts={name: f"/{name}"})
+        containers.insert(0 if name == "first" else 9, program)
+        manifests[0]["spec"]["template"]["spec"]["volumes"].append({"name": name, **from_config_map(name)})
+    assert layout(manifests).controller_manager.class_name == "mine"
+
+
+def test_what_a_controller_manager_does_not_say_is_its_default() -> None:
+    manager = layout(release()).controller_manager
+    assert manager.reconcile == Reconcile(True, True, True)
+    assert manager.watch_classless is False
+    assert manager.ignore_namespaces == ("kube-system", "kube-public", "spire-system")
+    some = changed(
+        MANAGER, reconcile={"clusterSPIFFEIDs": True}, watchClassless=True, ignoreNamespaces=["openshift-.*"]
+    )
+    manager = layout([*server(manager=some), *agent(), csi_driver()]).controller_manager
+    assert manager.reconcile == Reconcile(True, False, False)
+    assert [manager.acts_on(name) for name in ("mine", "", "other")] == [True, True, False]
+    assert [manager.ignores(name) for name in ("openshift-dns", "demo")] == [True, False]
+
+
+def test_a_daemon_set_says_which_nodes_it_runs_on() -> None:
+    manifests = release()
+    daemon_set = next(
+        each for each in manifests if each["metadata"]["name"] == "nodes-agent" and each["kind"] == "DaemonSet"
+    )
+    daemon_set["spec"]["updateStrategy"] = {"type": "OnDelete"}
+    daemon_set["spec"]["template"]["spec"] |= {
+        "tolerations": [{"key": "a", "operator": "Exists"}],
+        "nodeSelector": {"pool": "x"},
+        "affinity": {"nodeAffinity": {}},
+    }
+    found = layout(manifests)
+    assert (found.agent.update_strategy, found.csi_driver.update_strategy) == ("OnDelete", "RollingUpdate")
+    assert found.agent.tolerations == ({"key": "a", "operator": "Exists"},)
+    assert (found.agent.node_selector, found.agent.affinity) == ({"pool": "x"}, {"nodeAffinity": {}})
+    assert (found.csi_driver.tolerations, found.csi_driver.node_selector) == ((), {})
+
+
+def test_a_chart_may_have_several_daemon_sets_of_agents() -> None:
+    found = layout([*server(), *agent("one"), *agent("other"), csi_driver()])
+    assert [each.name for each in found.agents] == ["one", "other"]
+    assert found.agent.name == "one"
+
+
+def test_agents_and_csi_drivers_of_another_server_are_left_aside() -> None:
+    clusters = {"NodeAttestor": {"k8s_psat": {"plugin_data": {"cluster": "elsewhere"}}}}
+    other_manager = changed(MANAGER, clusterName="elsewhere", className="other")
+    program = container("other", "-config", "/etc/m.yaml", mounts={"etc": "/etc"})
+    upstream = [
+        workload("Deployment", "other-manager", "identity", [program], etc=from_config_map("other-manager")),
+        config_map("other-manager", "identity", "m.yaml", yaml.safe_dump(other_manager)),
+        *agent(
+            "upstream-agent", "/run/upstream", {**changed(AGENT, server_address="root.elsewhere"), "plugins": clusters}
+        ),
+        csi_driver("upstream-csi", "/run/upstream/inside", "upstream.csi.example"),
+    ]
+    own_manager = workload("Deployment", "own-manager", "identity", [program], etc=from_config_map("own-manager"))
+    configuration = config_map("own-manager", "identity", "m.yaml", yaml.safe_dump(MANAGER))
+    found = layout([*upstream, *server(manager=None), own_manager, configuration, *agent(), csi_driver()])
+    assert found.controller_manager.class_name == "mine"
+    assert [each.name for each in found.agents] == ["nodes-agent"]
+    assert found.csi_driver.driver == "one.csi.example"
+
+
+def test_of_agents_that_do_not_show_their_server_it_is_those_whose_socket_is_mounted() -> None:
+    outside = changed(AGENT, server_address="spire.example.com")
+    found = layout(
+        [*server(), *agent("a", "/run/a", outside), *agent("b", "/run/b", outside), csi_driver("c", "/run/b/inside")]
+    )
+    assert [each.name for each in found.agents] == ["b"]
+
+
+def test_a_folder_that_is_not_the_agents_is_for_the_run_to_find() -> None:
+    found = layout([*server(), *agent(), csi_driver(folder="/run/other")])
+    assert (found.agent.socket_folder, found.csi_driver.socket_folder) == ("/run/node/inside", "/run/other")
+
+
+def test_a_nested_server_with_its_root_in_the_release_is_the_one_that_federates() -> None:
+    authority = {"spire": [{"plugin_data": {"server_address": "root"}}]}
+    child = {**SERVER, "plugins": {**SERVER["plugins"], "UpstreamAuthority": authority}}
+    root = server("root", config=changed(SERVER, federation=None), manager=changed(MANAGER, className="root"))
+    found = layout([*root, *server(config=child), *agent(), csi_driver()])
+    assert found.server.name == "trust"
+    assert found.controller_manager.class_name == "mine"
+
+
+def publisher(**clusters: Any) -> Any:
+    return with_plugins(SERVER, BundlePublisher=[{"k8s_configmap": {"plugin_data": {"clusters": [clusters]}}}])
+
+
+def published(namespace: str, name: str, **fields: str) -> dict[str, str]:
+    return {"namespace": namespace, "configmap_name": name, "configmap_key": "bundle.crt", **fields}
+
+
+NOTIFIER = {"k8sbundle": {"plugin_data": {"namespace": "n", "config_map": "c", "config_map_key": "k"}}}
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (with_plugins(SERVER, Notifier=NOTIFIER), ConfigMapKey("n", "c", "k")),
+        (with_plugins(SERVER, Notifier={"k8sbundle": {}}), ConfigMapKey("spire", "spire-bundle", "bundle.crt")),
+        (publisher(one=published("x", "y")), ConfigMapKey("x", "y", "bundle.crt")),
+        (
+            publisher(one=published("x", "y"), two=published("nodes", "spire-bundle")),
+            ConfigMapKey("nodes", "spire-bundle", "bundle.crt"),
+        ),
+        (
+            publisher(one=published("x", "y", kubeconfig_path="/elsewhere"), two=published("z", "y")),
+            ConfigMapKey("z", "y", "bundle.crt"),
+        ),
+        (with_plugins(SERVER), None),
+    ],
+)
+def test_where_the_server_writes_its_bundle(config: Any, expected: ConfigMapKey | None) -> None:
+    assert layout([*server(config=config), *agent(), csi_driver()]).bundle == expected
+
+
+@pytest.mark.parametrize(
+    "config", [changed(AGENT, trust_bundle_path=None), changed(AGENT, trust_bundle_path="/host/b.crt")]
+)
+def test_an_agent_may_have_its_bundle_from_elsewhere(config: Any) -> None:
+    assert layout([*server(), *agent(config=config), csi_driver()]).agent.bundle is None
+
+
+@pytest.mark.parametrize(
+    ("config", "profile"),
+    [
+        (with_endpoint(profile={"https_spiffe": {}}), "https_spiffe"),
+        (with_endpoint(profile=None), "https_spiffe"),
+        (with_endpoint(profile=[{"https_web": {"acme": {}}}]), "https_web"),
+        (with_endpoint(profile=None, acme={"email": "a@b.example"}), "https_web"),
+    ],
+)
+def test_the_profile_of_the_bundle_endpoint(config: Any, profile: str) -> None:
+    manifests = [*server(config=config), *agent(), csi_driver()]
+    assert layout(manifests, profile=None).bundle_endpoint.profile == profile
+    if profile == "https_web":
+        with pytest.raises(LayoutError, match=r"spire-server\.federation\.bundleEndpoint\.profile"):
+            layout(manifests)
+
+
+@pytest.mark.parametrize(
+    ("hint", "seconds"),
+    [
+        ("5m", 300),
+        ("1h30m", 5400),
+        ("90s", 90),
+        ("1m0.5s", 60.5),
+        ("250ms", 0.25),
+        ("24h", 86400),
+        ("7us", 7e-6),
+        ("7µs", 7e-6),
+        ("7ns", 7e-9),
+    ],
+)
+def test_the_refresh_hint_is_in_seconds(hint: str, seconds: float) -> None:
+    manifests = [*server(config=with_endpoint(refresh_hint=hint)), *agent(), csi_driver()]
+    assert layout(manifests).bundle_endpoint.refresh_hint == pytest.approx(seconds)
+
+
+def test_a_service_may_lead_to_the_bundle_endpoint_by_number() -> None:
+    manifests = [*release(), service("endpoint", "identity", "trust", 8443, 9443)]
+    manifests = [each for each in manifests if (each["kind"], each["metadata"]["name"]) != ("Service", "trust")]
+    manifests.insert(0, service("endpoint", "elsewhere", "trust", 1, 9443))
+    manifests.insert(0, service("other", "identity", "other", 1, 9443))
+    manifests.insert(0, thing("Service", "external", "identity", spec={"ports": [{"port": 1, "targetPort": 9443}]}))
+    manifests.insert(0, thing("Service", "headless", "identity", spec={"selector": {"run": "trust"}}))
+    assert layout(manifests).bundle_endpoint.service == Service("identity", "endpoint", 8443)
+
+
+def oidc_provider(config: dict[str, Any], *beside: Manifest, ports: list[dict[str, Any]]) -> list[Manifest]:
+    program = container("keys", "-config", "/etc/keys.conf", ports=ports)
+    program["volumeMounts"] = [{"name": "etc", "mountPath": "/etc/keys.conf", "subPath": "keys.conf"}]
+    deployment = workload("Deployment", "keys", "identity", [program, *beside], etc=from_config_map("keys"))
+    return [deployment, config_map("keys", "identity", "keys.conf", {"domains": ["keys.example"], **config})]
+
+
+def test_an_oidc_provider_that_serves_https() -> None:
+    config = {"workload_api": {"socket_path": "/x"}, "serving_cert_file": {"addr": ":8443"}}
+    provider = oidc_provider(config, ports=[{"containerPort": 8443, "name": "https"}])
+    found = layout([*release(), *provider, service("keys", "identity", "keys", 443, "https")]).oidc_provider
+    assert found is not None
+    assert (found.name, found.container.name, found.tls) == ("keys", "keys", True)
+    assert found.service == Service("identity", "keys", 443)
+
+
+def test_an_oidc_provider_behind_a_web_server() -> None:
+    web_server = container("web", ports=[{"containerPort": 8080, "name": "http"}])
+    provider = oidc_provider({"file": {"path": "/x"}}, web_server, ports=[{"containerPort": 8008, "name": "health"}])
+    found = layout([*release(), *provider, service("keys", "identity", "keys", 80, "http")]).oidc_provider
+    assert found is not None
+    assert (found.container.name, found.tls, found.service) == ("keys", False, Service("identity", "keys", 80))
+
+
+def test_tornjak_is_a_container_of_the_server_and_a_page() -> None:
+    manifests = release()
+    flags = ("--spire-config", "/etc/server.conf", "--tornjak-config", "/etc/tornjak.conf")
+    backend = container("api", *flags, ports=[{"containerPort": 10000, "name": "http"}])
+    manifests[0]["spec"]["template"]["spec"]["containers"].append(backend)
+    page = container("page", env=[{"name": "REACT_APP_API_SERVER_URI", "value": "x"}], ports=[{"containerPort": 3000}])
+    manifests += [
+        workload("Deployment", "page", "identity", [page]),
+        service("api", "identity", "trust", 10000, "http"),
+        service("page", "identity", "page", 80, 3000),
+    ]
+    found = layout(manifests)
+    assert found.tornjak_backend is not None
+    assert str(found.tornjak_backend) == str(found.server)
+    assert (found.tornjak_backend.container.name, found.tornjak_backend.service) == (
+        "api",
+        Service("identity", "api", 10000),
+    )
+    assert found.tornjak_frontend is not None
+    assert (str(found.tornjak_frontend), found.tornjak_frontend.service) == (
+        "Deployment identity/page",
+        Service("identity", "page", 80),
+    )
+    assert found.server.container.name == "program"
+
+
+def test_hooks_are_jobs_that_helm_runs_with_the_release() -> None:
+    def job(name: str, when: str | None) -> Manifest:
+        annotations = {"helm.sh/hook": when} if when else {}
+        return thing("Job", name, "identity", "batch/v1", metadata={"annotations": annotations})
+
+    tests = [job(when, when) for when in ("test", "test-success", "test-failure", "test-success,test-failure")]
+    jobs = [job("before", "pre-upgrade, post-install"), job("both", "test,post-upgrade"), job("plain", None)]
+    assert layout([*release(), *tests, *jobs]).hooks == ("identity/before", "identity/both")
+    hook_with_pods = workload("Deployment", "other", "identity", [container("other")])
+    hook_with_pods["metadata"]["annotations"] = {"helm.sh/hook": "pre-install"}
+    assert "other" not in layout([*release(), hook_with_pods]).images
+
+
+def test_federated_trust_domains_and_static_entries_of_the_release_are_listed() -> None:
+    api = "spire.spiffe.io/v1alpha1"
+    profile = {"type": "https_spiffe", "endpointSPIFFEID": "spiffe://two.example/spire/server"}
+    domain = {
+        "className": "mine",
+        "trustDomain": "two.example",
+        "bundleEndpointURL": "https://x",
+        "bundleEndpointProfile": profile,
+    }
+    entry = {
+        "className": "mine",
+        "spiffeID": "spiffe://one.example/a",
+        "parentID": "spiffe://one.example/b",
+        "selectors": ["k8s:ns:demo"],
+        "federatesWith": ["two.example"],
+    }
+    found = layout(
+        [
+            *release(),
+            thing("ClusterFederatedTrustDomain", "two", api=api, spec=domain),
+            thing("ClusterStaticEntry", "a", api=api, spec=entry),
+            thing("ClusterStaticEntry", "foreign", api="example.com/v1", spec={}),
+        ]
+    )
+    (federated,) = found.cluster_federated_trust_domains
+    assert (federated.name, federated.class_name, federated.trust_domain) == ("two", "mine", "two.example")
+    assert (federated.url, federated.profile) == ("https://x", "https_spiffe")
+    assert federated.endpoint_spiffe_id == "spiffe://two.example/spire/server"
+    (static,) = found.cluster_static_entries
+    assert (static.spiffe_id, static.parent_id) == ("spiffe://one.example/a", "spiffe://one.example/b")
+    assert (static.selectors, static.federates_with) == (("k8s:ns:demo",), ("two.example",))
+
+
+NESTED = {**SERVER, "plugins": {"UpstreamAuthority": {"spire": {"plugin_data": {"server_address": "root.other"}}}}}
+HCL = 'server {\n  trust_domain = "one.example"\n}\n'
+
+
+@pytest.mark.parametrize(
+    ("manifests", "key"),
+    [
+        ([], "spire-server.enabled"),
+        ([*agent(), csi_driver()], "spire-server.enabled"),
+        ([*server(config=HCL), *agent(), csi_driver()], "HCL"),
+        ([*server(config=changed(SERVER, federation=None)), *agent(), csi_driver()], "spire-server.federation.enabled"),
+        ([*server(), *server("second"), *agent(), csi_driver()], "spire-server.federation.enabled"),
+        ([*server(config=NESTED), *agent(), csi_driver()], "spire-server.upstreamAuthority.spire.enabled"),
+        (
+            [*server(config=NESTED), *server("other", config=changed(SERVER, federation=None)), *agent(), csi_driver()],
+            "spire-server.upstreamAuthority.spire.enabled",
+        ),
+        (
+            [*server(config=with_endpoint(port=1)), *agent(), csi_driver()],
+            "spire-server.federation.bundleEndpoint.port",
+        ),
+        (
+            [*server(config=with_endpoint(port="${PORT}")), *agent(), csi_driver()],
+            "spire-server.federation.bundleEndpoint.port",
+        ),
+        (
+            [*server(config=with_endpoint(refresh_hint="soon")), *agent(), csi_driver()],
+            "spire-server.federation.bundleEndpoint.refreshHint",
+        ),
+        (
+            [*server(config=with_endpoint(refresh_hint="5m and more")), *agent(), csi_driver()],
+            "spire-server.federation.bundleEndpoint.refreshHint",
+        ),
+        ([*server(), csi_driver()], "spire-agent.enabled"),
+        (
+            [*server(), *agent(config=changed(AGENT, socket_path="/elsewhere/x.sock")), csi_driver()],
+            "spire-agent.socketPath",
+        ),
+        (
+            [*server(), *agent(config=changed(AGENT, socket_path="/bundle/x.sock")), csi_driver()],
+            "spire-agent.socketPath",
+        ),
+        ([*server(), *agent()], "spiffe-csi-driver.enabled"),
+        ([*server(), *agent(), csi_driver(mount="/elsewhere")], "spiffe-csi-driver.agentSocketPath"),
+        ([*server(), *agent(kind="Deployment"), csi_driver()], "spire-agent.enabled"),
+        ([*server(manager=None), *agent(), csi_driver()], "spire-server.controllerManager.enabled"),
+        (
+            [*server(manager=changed(MANAGER, staticManifestPath="/manifests")), *agent(), csi_driver()],
+            "spire-server.controllerManager.staticManifestMode",
+        ),
+        (
+            [*server(manager=changed(MANAGER, ignoreNamespaces=["("])), *agent(), csi_driver()],
+            "spire-server.controllerManager.ignoreNamespaces",
+        ),
+        (
+            release(identity("a", podSelector={"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["1"]}]})),
+            "spire-server.controllerManager.identities.clusterSPIFFEIDs",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_one_sentence_with_its_key(manifests: list[Manifest], key: str) -> None:
+    with pytest.raises(LayoutError) as error:
+        layout(manifests)
+    assert key in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_may_be_of_a_volume_with_a_sub_path_in_a_working_directory() -> None:
+    manifests = release()
+    program = manifests[0]["spec"]["template"]["spec"]["containers"][1]
+    program |= {"workingDir": "/opt", "args": ["-config", "conf/server.conf"]}
+    program["volumeMounts"] = [
+        {"name": "missing", "mountPath": "/opt/conf/server.conf"},
+        {"name": "etc", "mountPath": "/opt/conf", "subPath": "deep"},
+    ]
+    volumes = manifests[0]["spec"]["template"]["spec"]["volumes"]
+    volumes[0] |= from_config_map("trust", items=[{"key": "server.conf", "path": "deep/server.conf"}])
+    assert layout(manifests).server.name == "trust"
+    volumes[0] |= from_config_map("trust", items=[{"key": "server.conf", "path": "server.conf"}])
+    with pytest.raises(LayoutError, match=r"spire-server\.enabled"):
+        layout(manifests)
+
+
+def test_the_folder_of_a_longer_mount_goes_before_that_of_a_shorter_one() -> None:
+    manifests = release()
+    daemon_set = next(
+        each for each in manifests if each["metadata"]["name"] == "nodes-agent" and each["kind"] == "DaemonSet"
+    )
+    pod = daemon_set["spec"]["template"]["spec"]
+    pod["containers"][0]["volumeMounts"].insert(0, {"name": "root", "mountPath": "/"})
+    pod["volumes"].append({"name": "root", **of_node("/everything")})
+    assert layout(manifests).agent.socket_folder == "/run/node/inside"
+
+
+def test_a_configuration_in_json_may_be_indented_and_have_numbers_as_text() -> None:
+    manifests = release()
+    next(each for each in manifests if each["kind"] == "ConfigMap")["data"]["server.conf"] = json.dumps(
+        with_endpoint(port="9443"), indent=2
+    )
+    assert layout(manifests).bundle_endpoint.port == 9443
+
+
+def test_what_programs_are_not_told_is_their_default() -> None:
+    manifests = [*server(), *agent(config=changed(AGENT, socket_path=None)), csi_driver(folder="/run/node")]
+    for each in manifests:
+        if each["kind"] == "DaemonSet":
+            program = each["spec"]["template"]["spec"]["containers"][-1]
+            program["args"] = [word for word in program["args"] if word not in ("-plugin-name", "one.csi.example")]
+            program["volumeMounts"] += [{"name": "sockets", "mountPath": "/tmp/spire-agent/public"}]  # noqa: S108
+    found = layout(manifests)
+    assert (found.agent.socket_folder, found.agent.socket_name) == ("/run/node", "api.sock")
+    assert found.csi_driver.driver == "csi.spiffe.io"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"command": ["/program", "run", "--config", "/etc/server.conf"], "args": ["-expandEnv"]},
+        {"command": ["/program"], "args": ["config", "-v", "-config", "/etc/server.conf"]},
+        {"args": ["--config=/etc/server.conf"]},
+    ],
+)
+def test_a_flag_may_be_written_in_several_ways(words: dict[str, list[str]]) -> None:
+    manifests = release()
+    program = manifests[0]["spec"]["template"]["spec"]["containers"][1]
+    del program["args"]
+    program |= words
+    assert layout(manifests).server.configuration == ConfigMapKey("identity", "trust", "server.conf")
+
+
+def test_what_manifests_leave_out_or_set_to_null_is_empty() -> None:
+    empty = [
+        workload("Deployment", "nothing", "identity", [container("nothing", env=None, ports=None)]),
+        thing("Deployment", "null", api="apps/v1", spec={"template": {"spec": {"containers": None}}}),
+        thing("ConfigMap", "trust", "elsewhere", data=None),
+        thing("Service", "null", "identity", spec=None),
+        thing("ClusterSPIFFEID", "null", api="spire.spiffe.io/v1alpha1", spec=None),
+        thing("ClusterFederatedTrustDomain", "null", api="spire.spiffe.io/v1alpha1", spec={"trustDomain": None}),
+        thing("ClusterStaticEntry", "null", api="spire.spiffe.io/v1alpha1"),
+    ]
+    empty[0]["spec"]["template"]["spec"]["containers"][0] |= {"args": None, "volumeMounts": None}
+    found = layout([*empty, *release()])
+    (identity_of_nothing,) = found.cluster_spiffe_ids
+    assert (identity_of_nothing.template, identity_of_nothing.class_name, identity_of_nothing.hint) == ("", "", "")
+    assert found.cluster_federated_trust_domains[0].trust_domain == ""
+    assert found.cluster_static_entries[0].selectors == ()
+    null = next(each for each in found.workloads if each.name == "null")
+    assert (null.containers, null.selector, null.labels) == ((), {}, {})
