@@ -227,10 +227,18 @@ def release(tmp_path: Path) -> Release:
     return Release(chart, chart, {"a": 1})
 
 
+def test_the_images_of_server_and_agents_are_those_of_the_releases_own_manifests(
+    helm: Path, release: Release, recorded: Callable[[str], str]
+) -> None:
+    made = supplied(helm, {release.mark: recorded("own-chart-manifests.yaml")})
+    prefix = "localhost/spire-federation"
+    expected = {"spire-server": f"{prefix}/spire-server:1.15.3", "spire-agent": f"{prefix}/spire-agent:1.15.3"}
+    assert made.expected_images(release) == expected
+
+
 def test_a_release_is_rendered_once_and_one_with_other_values_by_itself(helm: Path, release: Release) -> None:
     made = supplied(helm, {})
-    expected = {"spire-server": "x/spire-server:1", "spire-agent": "x/spire-agent:1"}
-    assert made.expected_images(release) == made.expected_images(release) == expected
+    assert made.manifests(release) == made.manifests(release)
     assert [found["kind"] for found in made.manifests(release)] == ["StatefulSet", "DaemonSet"]
     assert len(calls(helm)) == 1
     made.manifests(replace(release, values={"a": 2}))
