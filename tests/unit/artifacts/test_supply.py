@@ -230,7 +230,7 @@ def release(tmp_path: Path) -> Release:
 def test_the_images_of_server_and_agents_are_those_of_the_releases_own_manifests(
     helm: Path, release: Release, recorded: Callable[[str], str]
 ) -> None:
-    made = supplied(helm, {release.mark: recorded("own-chart-manifests.yaml")})
+    made = supplied(helm, {release.mark: recorded("own-chart.yaml")})
     prefix = "localhost/spire-federation"
     expected = {"spire-server": f"{prefix}/spire-server:1.15.3", "spire-agent": f"{prefix}/spire-agent:1.15.3"}
     assert made.expected_images(release) == expected
