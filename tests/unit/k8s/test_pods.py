@@ -107,9 +107,10 @@ def test_a_daemon_set_is_expected_on_the_nodes_whose_taints_it_tolerates(
     assert pods.tolerating_nodes(objects.cluster, made) == names
 
 
-def replaced(objects: KubernetesObjects, *before: str) -> Any:
+def replaced(objects: KubernetesObjects, *before: str, wanted: int = 2) -> Any:
     names = frozenset(f"Pod/spire-server/{name}" for name in before)
-    return pods.pods_replaced(objects.cluster, "spire-server", "DaemonSet", "spire-agent", names).look()
+    controller(objects, "DaemonSet", "spire-agent", status={"desiredNumberScheduled": wanted})
+    return pods.daemon_set_replaced(objects.cluster, "spire-server", "spire-agent", names).look()
 
 
 def agent(objects: KubernetesObjects, name: str, *statuses: dict[str, Any]) -> None:
@@ -142,14 +143,19 @@ def test_pods_are_replaced_once_as_many_new_ones_are_ready_and_the_old_ones_gone
     assert replaced(objects, "old-1", "old-2").value == value
 
 
-def test_where_there_was_no_pod_none_is_waited_for(objects: KubernetesObjects) -> None:
-    assert replaced(objects).value == 0
+def test_one_new_pod_may_replace_two_of_which_one_was_being_deleted(objects: KubernetesObjects) -> None:
+    agent(objects, "new-1", READY)
+    assert replaced(objects, "old-1", "old-2", wanted=1).value == 1
+
+
+def test_where_there_was_no_pod_new_ones_are_waited_for(objects: KubernetesObjects) -> None:
+    assert replaced(objects).value is None
 
 
 def test_pods_that_are_not_replaced_are_reported_with_what_they_wait_for(objects: KubernetesObjects) -> None:
     agent(objects, "spire-agent-1", READY)
     agent(objects, "spire-agent-2", container(waiting=waits("ContainerCreating")))
-    assert replaced(objects, "old-1", "old-2").seen == "1 of 2 ready (spire-agent-2/main: ContainerCreating)"
+    assert replaced(objects, "old-1", "old-2").seen == "1 of 2 new and ready (spire-agent-2/main: ContainerCreating)"
 
 
 @pytest.mark.parametrize(
