@@ -31,7 +31,12 @@ NOT_LISTED = ("federation list", r"client: federation list shows \[\]", "federat
 NO_ENTRY = ("entries federate", "None", "entry with federatesWith", "has no entry")
 NOT_FEDERATED = ("entries federate", "those that do not federate", "entry with federatesWith")
 REFUSED = ("endpoints", "connection refused", "endpoint reachable")
-NOT_SERVED = ("endpoints", "refused|EOF|reset", "endpoint reachable", "its endpoint .* (refuses|closes) connections")
+NOT_SERVED = (
+    "endpoints",
+    "refused|EOF|reset",
+    "endpoint reachable",
+    "its endpoint .* (refuses|closes) connections|does not listen",
+)
 
 
 @dataclass(frozen=True)
