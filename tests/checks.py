@@ -13,14 +13,13 @@ from functools import partial
 from fixtures.core.concurrency import map_concurrently, run_concurrently
 from fixtures.core.waiting import Condition, Look, wait_for
 from fixtures.diagnosis.spire_links import fields_looked_at
-from fixtures.helm import values
 from fixtures.k8s import conditions, failures, pods
 from fixtures.k8s.cluster import Cluster
 from fixtures.resilience.environment import Environment
 from fixtures.spire.api_types import Bundle, bundle
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
-from fixtures.spire.layout import AGENT, CSI_DRIVER, OIDC_PROVIDER, SERVER_NAMESPACE, SERVER_POD, SYSTEM_NAMESPACE
+from fixtures.spire.layout import Workload
 from fixtures.traffic.continuous import ContinuousTraffic, Interval
 from fixtures.traffic.generator import CONNECTION_KINDS
 from fixtures.traffic.summary import table
@@ -49,23 +48,28 @@ def components_are_ready(spires: Iterable[Spire], timeout: float = RECHECK_TIMEO
         cluster = spire.cluster
         nodes = wait_for(cluster.nodes_ready, timeout)
 
-        def ready(condition: Condition[int], namespace: str, name: str, cluster: Cluster = cluster) -> int:
+        layout = spire.layout
+
+        def ready(workload: Workload, cluster: Cluster = cluster) -> int:
+            place = (workload.namespace, workload.name)
             return wait_for(
-                condition, timeout, fails_if=lambda: failures.unrecoverable(cluster, (namespace,), prefix=name)
+                conditions.controller_ready(cluster, workload.kind, *place),
+                timeout,
+                fails_if=lambda: failures.unrecoverable(cluster, place[:1], prefix=workload.name),
             )
 
-        server = conditions.stateful_set_ready(cluster, SERVER_NAMESPACE, "spire-server")
-        count = ready(server, SERVER_NAMESPACE, "spire-server")
-        assert count >= 1, f"{cluster.label}: StatefulSet spire-server has no replica"
-        for name in (AGENT, CSI_DRIVER):
-            found = ready(conditions.daemon_set_ready(cluster, SYSTEM_NAMESPACE, name), SYSTEM_NAMESPACE, name)
-            assert found == nodes, f"{cluster.label}: {found} of {name} for {nodes} nodes"
-        if values.at(spire.values, "spiffe-oidc-discovery-provider.enabled") is not False:
-            provider = conditions.deployment_available(cluster, SERVER_NAMESPACE, OIDC_PROVIDER)
-            count = ready(provider, SERVER_NAMESPACE, OIDC_PROVIDER)
-            assert count >= 1, f"{cluster.label}: Deployment {OIDC_PROVIDER} has no replica"
+        assert ready(layout.server) >= 1, f"{cluster.label}: {layout.server} has no replica"
+        for component in (*layout.agents, layout.csi_driver):
+            found = ready(component)
+            assert found == nodes, f"{cluster.label}: {found} of {component.name} for {nodes} nodes"
+        if layout.oidc_provider:
+            provider = layout.oidc_provider
+            assert ready(provider) >= 1, f"{cluster.label}: {provider} has no replica"
         # Ready with the pod, unless it was started again since.
-        wait_for(pods.containers_ready(cluster, SERVER_NAMESPACE, SERVER_POD, "spire-controller-manager"), timeout)
+        manager = layout.controller_manager
+        if str(manager) == str(layout.server):
+            place = (manager.namespace, spire.server_pod, manager.container.name)
+            wait_for(pods.containers_ready(cluster, *place), timeout)
 
 
 def fields_are_known(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:
@@ -177,7 +181,7 @@ def svid_is_current(before: Identity, now: Identity, agents: tuple[PreservedStat
     `agents` are the states of its cluster before and now. Of the same agents it may be the old one or a renewed one.
     """
     assert datetime.fromisoformat(now.x509_not_after) > datetime.now(UTC)
-    old, new = (state.workloads[AGENT].pods for state in agents)
+    old, new = (state.agent_pods for state in agents)
     if not old & new:
         assert now.x509_serial != before.x509_serial, "the agent is a new one, and the X.509-SVID is the old one"
 

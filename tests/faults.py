@@ -13,13 +13,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from fixtures.resilience.disruptions import close_forward, drop_packets, install_variant, pause_nodes, redirect_forward
+from fixtures.resilience.disruptions import (
+    close_forward,
+    controller,
+    drop_packets,
+    install_variant,
+    pause_nodes,
+    redirect_forward,
+)
 from fixtures.resilience.environment import Environment
 from fixtures.resilience.objects import KubernetesObject, apply_object
 from fixtures.spire.authorities import Authorities
 from fixtures.spire.federation import RESOURCE, object_name
 from fixtures.spire.installation import Spire
-from fixtures.spire.layout import AGENT, CLASS_NAME, CSI_DRIVER, OIDC_PROVIDER, SERVER_NAMESPACE, SYSTEM_NAMESPACE
+from fixtures.spire.layout import Component, NodeComponent, Workload
 
 Inject = Callable[[Environment, ExitStack], None]
 CLUSTER_SPIFFE_IDS = "clusterspiffeids.spire.spiffe.io"
@@ -216,7 +223,8 @@ def second_cluster_spiffe_id_without_federation(environment: Environment, undo: 
     """What is marked `fallback` does not count beside it (charts from 0.24 on)."""
     template = default_cluster_spiffe_id(environment.server).read()["spec"]["spiffeIDTemplate"]
     selector = {"matchLabels": {"kubernetes.io/metadata.name": environment.demo.namespace}}
-    spec = {"className": CLASS_NAME, "spiffeIDTemplate": template, "namespaceSelector": selector}
+    class_name = environment.server.layout.controller_manager.class_name
+    spec = {"className": class_name, "spiffeIDTemplate": template, "namespaceSelector": selector}
     kind = {"apiVersion": "spire.spiffe.io/v1alpha1", "kind": "ClusterSPIFFEID"}
     apply_object(undo, environment.server.cluster, {**kind, "metadata": {"name": "second"}, "spec": spec})
     default_cluster_spiffe_id(environment.server).change(undo, {"spec": {"fallback": True}})
@@ -247,7 +255,7 @@ def namespace_not_selected(environment: Environment, undo: ExitStack) -> None:
 @fault("objects", "agents attested", "banned: ", "agent attested", "banned: spiffe://")
 def agent_banned(environment: Environment, undo: ExitStack) -> None:
     (agent,) = environment.client.agents()
-    undo.callback(environment.client.restart, AGENT)
+    undo.callback(environment.client.restart, environment.client.layout.agent)
     undo.callback(environment.client.server, "agent", "evict", "-spiffeID", agent.spiffe_id)
     environment.client.server("agent", "ban", "-spiffeID", agent.spiffe_id)
 
@@ -263,14 +271,14 @@ def agent_banned(environment: Environment, undo: ExitStack) -> None:
     "StatefulSet spire-server/spire-server has 0 of 1 ready",
 )
 def server_scaled_to_nothing(environment: Environment, undo: ExitStack) -> None:
-    _without_replicas(environment.server, "statefulsets.apps", "spire-server", undo)
+    _without_replicas(environment.server, environment.server.layout.server, undo)
 
 
 @fault(
     "objects", "spire ready", "spire-agent", "component ready", "DaemonSet spire-system/spire-agent has 0 of 1 ready"
 )
 def agents_on_no_node(environment: Environment, undo: ExitStack) -> None:
-    _on_no_node(environment.client, AGENT, undo)
+    _on_no_node(environment.client, environment.client.layout.agent, undo)
 
 
 @fault(
@@ -281,13 +289,12 @@ def agents_on_no_node(environment: Environment, undo: ExitStack) -> None:
     "DaemonSet spire-system/spire-spiffe-csi-driver has 0 of 1 ready",
 )
 def csi_drivers_on_no_node(environment: Environment, undo: ExitStack) -> None:
-    _on_no_node(environment.server, CSI_DRIVER, undo)
+    _on_no_node(environment.server, environment.server.layout.csi_driver, undo)
 
 
-def _on_no_node(spire: Spire, name: str, undo: ExitStack) -> None:
+def _on_no_node(spire: Spire, component: NodeComponent, undo: ExitStack) -> None:
     undo.callback(spire.wait_ready)
-    daemon_set = KubernetesObject(spire.cluster, "daemonsets.apps", name, SYSTEM_NAMESPACE)
-    daemon_set.change(undo, pod_spec(nodeSelector=NOWHERE))
+    controller(spire, component).change(undo, pod_spec(nodeSelector=NOWHERE))
 
 
 @fault(
@@ -295,24 +302,27 @@ def _on_no_node(spire: Spire, name: str, undo: ExitStack) -> None:
     "spire ready",
     "has no replica",
     "component ready",
-    f"Deployment spire-server/{OIDC_PROVIDER} has 0 of 1 ready",
+    "Deployment spire-server/.*oidc-discovery-provider has 0 of 1 ready",
 )
 def oidc_provider_scaled_to_nothing(environment: Environment, undo: ExitStack) -> None:
-    _without_replicas(environment.client, "deployments.apps", OIDC_PROVIDER, undo)
+    provider = environment.client.layout.oidc_provider
+    assert provider, "the fault needs an OIDC discovery provider"
+    _without_replicas(environment.client, provider, undo)
 
 
-def _without_replicas(spire: Spire, kind: str, name: str, undo: ExitStack) -> None:
+def _without_replicas(spire: Spire, workload: Workload, undo: ExitStack) -> None:
     undo.callback(spire.wait_ready)
-    KubernetesObject(spire.cluster, kind, name, SERVER_NAMESPACE).change(undo, {"spec": {"replicas": 0}})
+    controller(spire, workload).change(undo, {"spec": {"replicas": 0}})
 
 
 @fault("objects", "spire ready", "has no image: .*nowhere", "component ready", "has no image: .*nowhere")
 def controller_manager_without_image(environment: Environment, undo: ExitStack) -> None:
     undo.callback(environment.client.wait_ready)
-    server = KubernetesObject(environment.client.cluster, "statefulsets.apps", "spire-server", SERVER_NAMESPACE)
+    layout = environment.client.layout
+    server = controller(environment.client, layout.server)
     containers = server.read()["spec"]["template"]["spec"]["containers"]
     for each in containers:
-        if each["name"] == "spire-controller-manager":
+        if each["name"] == layout.controller_manager.container.name:
             each["image"] = "localhost/nowhere:0"
     server.change(undo, pod_spec(containers=containers))
 
@@ -475,19 +485,23 @@ def restarted(kind: str, name: str) -> dict[str, Any]:
     return {"kind": kind, "name": name, "merge": {"spec": {"template": {"metadata": {"annotations": annotations}}}}}
 
 
-def reconfigured(kind: str, name: str, file: str, patch: Mapping[str, Any]) -> list[dict[str, Any]]:
+def reconfigured(component: Component, patch: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Changes of a component's configuration, with new pods that read it."""
-    return [{"kind": "ConfigMap", "name": name, "json": {file: patch}}, restarted(kind, name)]
+    file = component.configuration
+    assert file, f"{component} has no configuration in a ConfigMap"
+    changed = {"kind": "ConfigMap", "name": file.name, "json": {file.key: patch}}
+    return [changed, restarted(component.kind, component.name)]
 
 
-def reconfigured_server(**changed: Any) -> list[dict[str, Any]]:
+def reconfigured_server(spire: Spire, **changed: Any) -> list[dict[str, Any]]:
     """Changes of the SPIRE server's own settings."""
-    return reconfigured("StatefulSet", "spire-server", "server.conf", {"server": changed})
+    return reconfigured(spire.layout.server, {"server": changed})
 
 
 @fault("manifests", *NOT_SERVED)
 def server_configured_without_endpoint(environment: Environment, undo: ExitStack) -> None:
-    install_variant(undo, environment, environment.server, changes=reconfigured_server(federation=None))
+    spire = environment.server
+    install_variant(undo, environment, spire, changes=reconfigured_server(spire, federation=None))
 
 
 @fault("manifests", "success", "unable to fetch SVID", "JWT", "gives no JWT-SVID|is given no JWT-SVID")
@@ -495,7 +509,11 @@ def jwt_svids_disabled(environment: Environment, undo: ExitStack) -> None:
     # The OIDC provider publishes JWT keys, and is not ready without any: it would be the link that is named.
     without_provider = {"spiffe-oidc-discovery-provider": {"enabled": False}}
     install_variant(
-        undo, environment, environment.client, without_provider, changes=reconfigured_server(disable_jwt_svids=True)
+        undo,
+        environment,
+        environment.client,
+        without_provider,
+        changes=reconfigured_server(environment.client, disable_jwt_svids=True),
     )
 
 
@@ -511,7 +529,7 @@ def agents_without_a_server_address(environment: Environment, undo: ExitStack) -
         undo,
         environment,
         environment.client,
-        changes=reconfigured("DaemonSet", AGENT, "agent.conf", {"agent": {"server_address": ""}}),
+        changes=reconfigured(environment.client.layout.agent, {"agent": {"server_address": ""}}),
     )
 
 
@@ -523,7 +541,8 @@ def agents_without_a_server_address(environment: Environment, undo: ExitStack) -
     "StatefulSet spire-server/spire-server .*crashes",
 )
 def server_with_a_key_that_it_does_not_know(environment: Environment, undo: ExitStack) -> None:
-    install_variant(undo, environment, environment.client, changes=reconfigured_server(log_level="LOUD"))
+    spire = environment.client
+    install_variant(undo, environment, spire, changes=reconfigured_server(spire, log_level="LOUD"))
 
 
 @fault(
@@ -534,7 +553,8 @@ def server_with_a_key_that_it_does_not_know(environment: Environment, undo: Exit
     "may not create its pods",
 )
 def server_that_pod_security_refuses(environment: Environment, undo: ExitStack) -> None:
-    changes = [{"kind": "StatefulSet", "name": "spire-server", "merge": pod_spec(hostNetwork=True)}]
+    server = environment.client.layout.server
+    changes = [{"kind": server.kind, "name": server.name, "merge": pod_spec(hostNetwork=True)}]
     install_variant(undo, environment, environment.client, changes=changes)
 
 
@@ -546,18 +566,19 @@ def server_that_pod_security_refuses(environment: Environment, undo: ExitStack) 
     'DaemonSet .*unknown field "spec.template.spec.terminationGraceSeconds"',
 )
 def misspelt_field(environment: Environment, undo: ExitStack) -> None:
-    changes = [{"kind": "DaemonSet", "name": AGENT, "merge": pod_spec(terminationGraceSeconds=20)}]
+    agent = environment.client.layout.agent
+    changes = [{"kind": agent.kind, "name": agent.name, "merge": pod_spec(terminationGraceSeconds=20)}]
     install_variant(undo, environment, environment.client, changes=changes)
 
 
 @fault("manifests", "success", "no such file|no identity within", "CSI socket", "socket is not there|has no ready pod")
 def csi_driver_that_mounts_another_folder(environment: Environment, undo: ExitStack) -> None:
-    daemon_set = KubernetesObject(environment.client.cluster, "daemonsets.apps", CSI_DRIVER, SYSTEM_NAMESPACE)
-    volumes = daemon_set.read()["spec"]["template"]["spec"]["volumes"]
+    driver = environment.client.layout.csi_driver
+    volumes = controller(environment.client, driver).read()["spec"]["template"]["spec"]["volumes"]
     for volume in volumes:
-        if "agent-sockets" in (volume.get("hostPath") or {}).get("path", ""):
+        if (volume.get("hostPath") or {}).get("path", "").rstrip("/") == driver.socket_folder:
             volume["hostPath"] = {"path": "/run/spire/elsewhere", "type": "DirectoryOrCreate"}
-    changes = [{"kind": "DaemonSet", "name": CSI_DRIVER, "merge": pod_spec(volumes=volumes)}]
+    changes = [{"kind": driver.kind, "name": driver.name, "merge": pod_spec(volumes=volumes)}]
     # A pod keeps what it has mounted: it is recreated after the driver is broken, and again after it is restored.
     probe = environment.demo.probes[environment.client.trust_domain]
     undo.callback(probe.renew)
@@ -604,14 +625,15 @@ def hook_that_fails(environment: Environment, undo: ExitStack) -> None:
     name = environment.client.cluster.label
     chart = Path(undo.enter_context(TemporaryDirectory())) / "spire"
     shutil.copytree(environment.releases[name].spire, chart)
-    hook = HOOK.format(namespace=SERVER_NAMESPACE, image=environment.demo.images.probe)
+    namespace = environment.client.layout.server.namespace
+    hook = HOOK.format(namespace=namespace, image=environment.demo.images.probe)
     (chart / "templates" / "refusing-hook.yaml").write_text(hook)
     undo.callback(
         environment.client.cluster.kubectl,
         "delete",
         "job",
         "-n",
-        SERVER_NAMESPACE,
+        namespace,
         "spire-server-refusing-hook",
         "--ignore-not-found",
     )

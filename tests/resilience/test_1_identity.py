@@ -15,10 +15,8 @@ from fixtures.resilience.disruptions import store_bundle
 from fixtures.resilience.environment import Environment
 from fixtures.resilience.jwt_signing import SigningKey, add_authority
 from fixtures.resilience.objects import apply_object
-from fixtures.spire.layout import CLASS_NAME
 from fixtures.spire.logs import agent_log_line
-from fixtures.spire.server_cli import mint_jwt
-from fixtures.workloads.demo import Demo, namespace_object
+from fixtures.workloads.demo import Demo
 from fixtures.workloads.go_spiffe import unexpected_id
 from fixtures.workloads.identity_conditions import PROBE_AUDIENCE, probe_identity
 from fixtures.workloads.jobs import log_lines
@@ -46,7 +44,7 @@ class Fading:
 @pytest.fixture(scope="module", autouse=True)
 def fading(environment: Environment) -> Fading:
     """Minted before the other tests, so that it has expired when they are through."""
-    token = mint_jwt(environment.client, environment.demo.client_id, environment.demo.server_id, SHORT)
+    token = environment.client.mint_jwt(environment.demo.client_id, environment.demo.server_id, SHORT)
     try:
         wait_for(let_in(environment.demo, bearer=token), SHORT)
     except WaitError:
@@ -127,7 +125,7 @@ def test_a_second_cluster_spiffe_id_takes_the_federation_away(
         "kind": "ClusterSPIFFEID",
         "metadata": {"name": "second"},
         "spec": {
-            "className": CLASS_NAME,
+            "className": environment.client.layout.controller_manager.class_name,
             "spiffeIDTemplate": first.read()["spec"]["spiffeIDTemplate"],
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NEW_PROBES_NAMESPACE}},
         },
@@ -152,9 +150,10 @@ def test_a_second_cluster_spiffe_id_takes_the_federation_away(
 
 def _left_out(environment: Environment, undo: ExitStack, side: str) -> None:
     """Have the ClusterSPIFFEID of a cluster select every namespace but the newcomers'."""
-    thing = default_cluster_spiffe_id(environment.client if side == "client" else environment.server)
+    spire = environment.client if side == "client" else environment.server
+    thing = default_cluster_spiffe_id(spire)
     others = {"key": "kubernetes.io/metadata.name", "operator": "NotIn"}
-    excluded = ["spire-server", "spire-system", NEW_PROBES_NAMESPACE]
+    excluded = [*spire.namespaces(), NEW_PROBES_NAMESPACE]
     thing.change(undo, {"spec": {"namespaceSelector": {"matchExpressions": [{**others, "values": excluded}]}}})
 
 
@@ -185,7 +184,6 @@ def test_a_server_outside_the_mesh_never_serves(
     environment: Environment, undo: ExitStack, probe_factory: ProbeFactory
 ) -> None:
     server = environment.server.cluster
-    server.apply(namespace_object(NEW_PROBES_NAMESPACE))
     outsider = Demo(
         [environment.server, environment.client],
         environment.demo.images,
@@ -194,6 +192,7 @@ def test_a_server_outside_the_mesh_never_serves(
         environment.folder,
         NEW_PROBES_NAMESPACE,
     )
+    server.apply(outsider.of_server.manifest())
     undo.callback(
         server.kubectl, "delete", "deployment,service", "-n", NEW_PROBES_NAMESPACE, "--all", "--cascade=foreground"
     )
@@ -260,7 +259,7 @@ def test_a_jwt_is_refused(environment: Environment, key: SigningKey, forged: For
 def test_a_jwt_svid_is_no_use_at_another_audience(environment: Environment) -> None:
     demo = environment.demo
     right, other = (
-        mint_jwt(environment.client, demo.client_id, audience, 300) for audience in (demo.server_id, OTHER_AUDIENCE)
+        environment.client.mint_jwt(demo.client_id, audience, 300) for audience in (demo.server_id, OTHER_AUDIENCE)
     )
     wait_for(let_in(demo, bearer=right), RECHECK_TIMEOUT)
     replayed = observe_call(demo, bearer=other)

@@ -27,7 +27,6 @@ from fixtures.resilience.environment import Environment
 from fixtures.resilience.recovery_times import RECOVERY_KIND, RecoveryTimes
 from fixtures.spire.authorities import Authorities
 from fixtures.spire.installation import Spire
-from fixtures.spire.layout import AGENT, CSI_DRIVER
 from fixtures.spire.logs import BUNDLE_POLL_INTERVAL, BUNDLE_POLL_TIMEOUT, agent_log_line, bundle_update_error
 from fixtures.traffic.continuous import ContinuousTraffic
 from fixtures.workloads.identity_conditions import PROBE_AUDIENCE, probe_identity
@@ -125,7 +124,7 @@ def test_without_the_servers_agent_traffic_goes_on(
 ) -> None:
     with traffic.during("agent of server away") as interval:
         with ExitStack() as away:
-            remove_daemon_set_pods(away, environment.server, AGENT)
+            remove_daemon_set_pods(away, environment.server, environment.server.layout.agent)
             with pytest.raises(ProbeError, match=r"no such file|connection refused"):
                 probe_factory(environment.server).fetch(PROBE_AUDIENCE)
             wait_for(let_in(environment.demo), RECHECK_TIMEOUT)
@@ -143,7 +142,7 @@ def test_without_the_clients_agent_nothing_fails_but_the_jwt_svid(
     with traffic.during(f"agent of {which} away") as interval:
         with ExitStack() as away:
             for spire in sides(environment, which):
-                remove_daemon_set_pods(away, spire, AGENT)
+                remove_daemon_set_pods(away, spire, spire.layout.agent)
             wait_for(passed(OUTAGE), OUTAGE + 1)
         recovery_times.from_now(RECOVERY_KIND).wait_seconds(f"agent of {which} back: traffic", traffic.recovery, BACK)
     for kind in ("new", "kept"):
@@ -162,7 +161,7 @@ def test_a_replaced_csi_driver_is_noticed_by_nobody(
     (spire,) = sides(environment, which)
     with traffic.during(f"CSI driver of {which} replaced") as interval:
         began = recovery_times.from_now(RECOVERY_KIND)
-        spire.restart(CSI_DRIVER)
+        spire.restart(spire.layout.csi_driver)
         began.record(f"CSI driver of {which} replaced")
         # Old pods over the old mount, and new ones over a new one.
         wait_for(probe_identity(environment.demo.probes[spire.trust_domain]), RECHECK_TIMEOUT)
@@ -185,7 +184,7 @@ def test_a_killed_controller_manager_takes_no_entry_along(
     relationships = spire.relationships()
     with traffic.during(f"controller manager of {which} killed") as interval:
         began = recovery_times.from_now(RECOVERY_KIND)
-        kill_container(environment, spire, "spire-controller-manager")
+        kill_container(environment, spire, spire.layout.controller_manager)
         began.wait(f"controller manager of {which} killed: a new pod", probe_identity(probe_factory(spire)), BACK)
         components_are_ready([spire], BACK)
         # Nothing to wait for: they have been there, and are to stay.

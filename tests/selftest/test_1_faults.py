@@ -151,7 +151,8 @@ def test_other_trust_domains_and_storage_that_does_not_last_are_no_fault(
             label = spire.cluster.label
             federates_with = tuple(renamed[foreign] for foreign in spire.federates_with)
             values = other_trust_domain(environment.releases[label].values, domains[label], federates_with)
-            made = Spire(spire.cluster, spire.helm_path, domains[label], federates_with, environment.folder)
+            place = (spire.cluster, spire.helm_path)
+            made = Spire(*place, domains[label], federates_with, environment.folder, spire.read_layout)
             made.install(replace(environment.releases[label], values=values))
             return made
 

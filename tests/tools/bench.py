@@ -30,6 +30,7 @@ from fixtures.workloads.manifests import load_manifests, with_image_and_environm
 from supply import catalogue, host
 
 PREFIX = "bench-"
+CLASS_NAME = "spire-mgmt-spire"  # the tutorial's
 MEMORY_GOAL = 3.5  # GiB
 STAT = Path("/proc/stat")
 Step = tuple[str, Callable[[], None]]
@@ -170,7 +171,7 @@ class Tutorial:
                 pod = ("exec", "-n", "spire-server", "spire-server-0", "-c", "spire-server", "--")
                 bundle = self._do(self._kubectl, *pod, *show, cluster=peer.name)
                 url = f"https://{self.address}:{ports[peer.name]}"
-                self._apply(cluster.name, federated_trust_domain(peer.trust_domain, url, bundle))
+                self._apply(cluster.name, federated_trust_domain(peer.trust_domain, url, bundle, CLASS_NAME))
 
     def _serve(self) -> None:
         server, client = self.clusters[0].name, self.clusters[1].name

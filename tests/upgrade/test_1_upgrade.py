@@ -12,7 +12,6 @@ from fixtures.core.concurrency import map_concurrently, run_concurrently
 from fixtures.core.waiting import wait_for
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
-from fixtures.spire.layout import CLASS_NAME
 from fixtures.traffic.generator import CONNECTION_KINDS
 from fixtures.traffic.summary import table
 from fixtures.upgrade.state import PreservedState
@@ -131,18 +130,20 @@ def test_a_pod_born_before_the_upgrade_still_fetches_svids(
 
 @pytest.mark.dependency(name="webhook", depends=["client upgraded"], scope="session")
 def test_the_webhook_tells_good_objects_from_bad(client_upgrade: FederationUpgrade) -> None:
-    def cluster_spiffe_id(template: str) -> dict[str, Any]:
+    def cluster_spiffe_id(spire: Spire, template: str) -> dict[str, Any]:
         return {
             "apiVersion": "spire.spiffe.io/v1alpha1",
             "kind": "ClusterSPIFFEID",
             "metadata": {"name": "webhook-check"},
-            "spec": {"className": CLASS_NAME, "spiffeIDTemplate": template},
+            "spec": {"className": spire.layout.controller_manager.class_name, "spiffeIDTemplate": template},
         }
 
     # The API server may reach the webhook's new pod, and ask it again, only some time after that is ready.
     def ask(spire: Spire) -> None:
-        wait_for(object_refused(spire, cluster_spiffe_id(INVALID_TEMPLATE), "spiffeIDTemplate"), checks.RECHECK_TIMEOUT)
-        wait_for(object_accepted(spire, cluster_spiffe_id("spiffe://{{ .TrustDomain }}/check")), checks.RECHECK_TIMEOUT)
+        bad = cluster_spiffe_id(spire, INVALID_TEMPLATE)
+        wait_for(object_refused(spire, bad, "spiffeIDTemplate"), checks.RECHECK_TIMEOUT)
+        good = cluster_spiffe_id(spire, "spiffe://{{ .TrustDomain }}/check")
+        wait_for(object_accepted(spire, good), checks.RECHECK_TIMEOUT)
 
     map_concurrently(ask, client_upgrade.spires.values())
 

@@ -11,7 +11,7 @@ from fixtures.diagnosis import causes
 from fixtures.diagnosis.chain import LINKS
 from fixtures.spire.api_types import Bundle
 from fixtures.spire.installation import refuses_attestation
-from fixtures.spire.layout import CLASS_NAME
+from tests.unit.own_chart import CLASS_NAME
 
 URL = "https://10.89.0.1:10001"
 SERVER_ID = "spiffe://server.example/ns/demo/sa/default"

@@ -19,9 +19,10 @@ from fixtures.k8s.cluster import ClusterError
 from fixtures.k8s.port_forward import PortForward
 from fixtures.spire import api_types
 from fixtures.spire.federation import Federation
-from fixtures.spire.installation import SERVER, Spire
-from fixtures.spire.layout import AGENT, CLASS_NAME, CSI_DRIVER, SERVER_NAMESPACE, SYSTEM_NAMESPACE
+from fixtures.spire.installation import Spire
+from fixtures.spire.layout import Workload
 from fixtures.workloads.demo import Demo
+from tests.unit import own_chart
 from tests.unit.kubernetes_objects import (
     NOW,
     KubernetesObjects,
@@ -35,6 +36,7 @@ from tests.unit.kubernetes_objects import (
     stamp,
     waits,
 )
+from tests.unit.own_chart import AGENT, CLASS_NAME, CSI_DRIVER, SERVER, SERVER_NAMESPACE, SYSTEM_NAMESPACE
 
 Read = Callable[[str], str]
 AGENT_POD = f"{AGENT}-x7k2p"
@@ -75,6 +77,13 @@ class Objects(KubernetesObjects):
         """The agent's pod, with these containers."""
         pod(self, *statuses, name=AGENT_POD, namespace=SYSTEM_NAMESPACE, owner=("DaemonSet", AGENT))
 
+    def _workloads(self) -> tuple[Workload, ...]:
+        """The release's, as far as they are there; and the Deployments that a test has added."""
+        of_release = [each for each in own_chart.LAYOUT.workloads if each.kind != "Deployment"]
+        added = [item["metadata"]["name"] for kind, item in self.objects if kind == "Deployment"]
+        deployments = [Workload("Deployment", SERVER_NAMESPACE, name, {}, {}, ()) for name in added]
+        return (*of_release, *deployments)
+
     @property
     def spire(self) -> Spire:
         def agents() -> list[api_types.Agent]:
@@ -88,10 +97,12 @@ class Objects(KubernetesObjects):
             failed_revision=lambda: self.failed,
             release_status=self.status,
             server_log=lambda: self.server_log,
-            class_name=CLASS_NAME,
+            layout=replace(own_chart.LAYOUT, workloads=self._workloads()),
+            namespaces=lambda: own_chart.LAYOUT.namespaces,
             trust_domain="server.example",
             federates_with=("client.example",),
         )
+        found.agent_pods = lambda: Spire.agent_pods(cast(Spire, found))
         found.refusals = lambda since: Spire.refusals(cast(Spire, found), since)
         return cast(Spire, found)
 
@@ -451,7 +462,8 @@ def test_a_workload_of_spires_own_without_an_entry_is_put_down_to_the_objects_th
     )
     for seconds in (30, 10):
         objects.log("oidc-1-x/oidc", line, at=NOW - seconds)
+    pod(objects, container("spire-controller-manager", running=running()))
     objects.log("spire-server-0/spire-controller-manager", "E1125 12:00:00.0 1 main.go:1] pods is forbidden")
     (found,) = spire_links.check_components(objects.spire)
-    assert found.sentence.endswith("no identity issued")
+    assert found.sentence.endswith("no identity issued; the controller manager logs: pods is forbidden")
     assert found.cause == f"no ClusterSPIFFEID of the class {CLASS_NAME} selects the namespace spire-server"

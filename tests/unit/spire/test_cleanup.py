@@ -14,6 +14,7 @@ from fixtures.helm.release_history import CHARTS_AND_VALUES_LABEL, Release, Revi
 from fixtures.spire import cleanup
 from fixtures.spire.cleanup import SpireError, why_not_upgradable
 from fixtures.spire.installation import Spire
+from tests.unit.own_chart import LAYOUT, read_layout
 
 
 class Cluster:
@@ -76,7 +77,9 @@ class Cluster:
 
 
 def on(cluster: Cluster, folder: Path) -> Spire:
-    return Spire(cluster, folder / "helm", "server.example", (), folder)  # type: ignore[arg-type]
+    made = Spire(cluster, folder / "helm", "server.example", (), folder, read_layout)  # type: ignore[arg-type]
+    made.layout = LAYOUT
+    return made
 
 
 def chart(folder: Path, version: str, tag: str | None = None) -> Release:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from fixtures.spire.federation import RESOURCE, Federation, federated_trust_domain
+from tests.unit.own_chart import LAYOUT
 
 
 class Recorder:
@@ -35,7 +36,7 @@ def test_what_there_was_of_a_federation_object_is_recorded_before_it_is_deleted(
         trust_domain="client.example", server_id="spiffe://client.example/spire/server", bundle_document=lambda: "{}"
     )
     spire: Any = SimpleNamespace(
-        class_name="spire-mgmt-spire",
+        layout=LAYOUT,
         trust_domain="server.example",
         federates_with=("client.example",),
         cluster=cluster,
@@ -44,6 +45,6 @@ def test_what_there_was_of_a_federation_object_is_recorded_before_it_is_deleted(
     made = Federation([spire, peer], "127.0.0.1", (8440, 8441), tmp_path)
     made.forwards["client.example"] = SimpleNamespace(port=8441)  # type: ignore[assignment]
     made.seed_bundle(spire, peer)
-    name = federated_trust_domain(peer.trust_domain, "", "")["metadata"]["name"]
+    name = federated_trust_domain(peer.trust_domain, "", "", "")["metadata"]["name"]
     assert cluster.done[:2] == [("record", name), ("delete", name)]
     assert cluster.done[-1] == ("apply", name)

@@ -25,6 +25,7 @@ from fixtures.workloads.jobs import JobOutcome
 from fixtures.workloads.observed_call import let_in
 from fixtures.workloads.probe import SUCCESS_LINE, Answer, Endpoint, Probe, ProbeError
 from tests import checks
+from tests.unit.own_chart import LAYOUT, read_layout
 
 Read = Callable[[str], str]
 ADDRESS, PORT = "10.89.0.1", 8441
@@ -59,7 +60,9 @@ def spire(
     cluster = SimpleNamespace(label=trust_domain.partition(".")[0], nodes_ready=ready)
     cluster.execute = OneAfterTheOther(*answers)
     federates_with = ("client.example",) if trust_domain == "server.example" else ()
-    return Spire(cast(Cluster, cluster), folder / "helm", trust_domain, federates_with, folder)
+    made = Spire(cast(Cluster, cluster), folder / "helm", trust_domain, federates_with, folder, read_layout)
+    made.layout = LAYOUT
+    return made
 
 
 def test_a_failed_check_shows_the_values_that_it_compared() -> None:

@@ -70,7 +70,7 @@ class FakeCluster:
 
 
 def test_each_kind_has_a_deployment_whose_selector_is_its_own() -> None:
-    new, kept = (deployment(kind, "probe:1", URL, SERVER_ID, "demo") for kind in ("new", "kept"))
+    new, kept = (deployment(kind, "probe:1", URL, SERVER_ID) for kind in ("new", "kept"))
     for kind, made in (("new", new), ("kept", kept)):
         labels = {"app": f"traffic-{kind}"}
         assert made["metadata"]["name"] == f"traffic-{kind}"

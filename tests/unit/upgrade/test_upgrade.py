@@ -18,7 +18,6 @@ from fixtures.k8s.cluster import ClusterError
 from fixtures.spire.api_types import bundle
 from fixtures.spire.cleanup import SpireError
 from fixtures.spire.installation import Spire
-from fixtures.spire.layout import AGENT
 from fixtures.traffic.generator import CONNECTION_KINDS
 from fixtures.traffic.request_log import Request
 from fixtures.upgrade import upgrade
@@ -33,6 +32,7 @@ from fixtures.upgrade.upgrade import (
 )
 from fixtures.workloads.probe import Identity, parse_identity
 from tests import checks
+from tests.unit.own_chart import AGENT, LAYOUT, read_layout
 from tests.unit.release_examples import text, workload
 
 BEGAN = 1000.0
@@ -104,7 +104,7 @@ def state(recorded: Read, **agent: Any) -> PreservedState:
         "spire-server": Workload(TEMPLATES["old"], frozenset("s")),
         AGENT: Workload(TEMPLATES[agent.get("template", "old")], pods),
     }
-    return PreservedState(frozenset(), bundle(recorded("bundle-show.json")), {}, workloads)
+    return PreservedState(frozenset(), bundle(recorded("bundle-show.json")), {}, workloads, pods)
 
 
 @pytest.mark.parametrize(
@@ -233,16 +233,20 @@ def test_the_images_of_pods_that_are_being_deleted_do_not_count(tmp_path: Path) 
             metadata=SimpleNamespace(deletion_timestamp=deleted), spec=SimpleNamespace(containers=containers)
         )
 
-    listed = {"spire-server": [], "spire-system": [pod("b:1", "2026-11-24T21:36:50Z"), pod("b:2"), pod("b:3")]}
+    agents = [pod("b:1", "2026-11-24T21:36:50Z"), pod("b:2"), pod("b:3")]
+    listed: dict[str, list[Any]] = {"spire-mgmt": [], "spire-server": [], "spire-system": agents}
     core = SimpleNamespace(list_namespaced_pod=lambda namespace, **_: SimpleNamespace(items=listed[namespace]))
-    spire = Spire(cast(Any, SimpleNamespace(label="client", core=core)), tmp_path, "client.example", (), tmp_path)
+    cluster = cast(Any, SimpleNamespace(label="client", core=core))
+    spire = Spire(cluster, tmp_path, "client.example", (), tmp_path, read_layout)
+    spire.layout = LAYOUT
     assert spire.images() == {"spire-agent": {"b:2", "b:3"}}
 
 
 def test_entries_must_all_be_there_again_and_none_twice(tmp_path: Path, recorded: Read) -> None:
     printed = recorded("entry-show.json")
     cluster = SimpleNamespace(label="server", execute=lambda *_, **__: SimpleNamespace(stdout=printed))
-    spire = Spire(cast(Any, cluster), tmp_path, "server.example", (), tmp_path)
+    spire = Spire(cast(Any, cluster), tmp_path, "server.example", (), tmp_path, read_layout)
+    spire.layout = LAYOUT
     before = replace(state(recorded), spiffe_ids=frozenset(entry.spiffe_id for entry in spire.entries()))
     assert identities_kept(spire, before).look().value is True
     lost = replace(before, spiffe_ids=before.spiffe_ids | {"spiffe://server.example/ns/demo/sa/lost"})

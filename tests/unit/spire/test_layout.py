@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import yaml
 
-from fixtures.spire.release_layout import ConfigMapKey, Container, Layout, LayoutError, Reconcile, Service, read
+from fixtures.spire.layout import ConfigMapKey, Container, Layout, LayoutError, Reconcile, Service, read
+from tests.unit.own_chart import LAYOUT
 from tests.unit.spire.layout_examples import (
     AGENT,
     MANAGER,
@@ -47,9 +47,9 @@ def with_plugins(config: Any, **plugins: Any) -> Any:
 
 
 @pytest.fixture
-def own_chart(recorded: Callable[[str], str]) -> Layout:
+def own_chart() -> Layout:
     """The layout of this project's chart."""
-    return read(list(yaml.safe_load_all(recorded("own-chart.yaml"))), "spire-mgmt")
+    return LAYOUT
 
 
 def test_the_components_of_the_own_chart_are_found(own_chart: Layout) -> None:
@@ -476,6 +476,18 @@ NESTED = {**SERVER, "plugins": {"UpstreamAuthority": {"spire": {"plugin_data": {
 HCL = 'server {\n  trust_domain = "one.example"\n}\n'
 
 
+def test_a_service_that_lacks_the_endpoints_port_or_selects_nothing_is_for_the_run_to_find() -> None:
+    found = layout([*server(config=with_endpoint(port=1)), *agent(), csi_driver()])
+    assert found.bundle_endpoint.service == Service("identity", "trust", 1)
+    manifests = [*server(), *agent(), csi_driver()]
+    for each in manifests:
+        if each["kind"] == "Service":
+            each["spec"]["selector"] = {"run": "nothing"}
+        if each["kind"] == "StatefulSet":
+            each["spec"]["serviceName"] = "trust"
+    assert layout(manifests).bundle_endpoint.service == Service("identity", "trust", 9443)
+
+
 @pytest.mark.parametrize(
     ("manifests", "key"),
     [
@@ -488,10 +500,6 @@ HCL = 'server {\n  trust_domain = "one.example"\n}\n'
         (
             [*server(config=NESTED), *server("other", config=changed(SERVER, federation=None)), *agent(), csi_driver()],
             "spire-server.upstreamAuthority.spire.enabled",
-        ),
-        (
-            [*server(config=with_endpoint(port=1)), *agent(), csi_driver()],
-            "spire-server.federation.bundleEndpoint.port",
         ),
         (
             [*server(config=with_endpoint(port="${PORT}")), *agent(), csi_driver()],

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.spire.release_layout import Layout, LayoutError, Requirement, Selector, read
+from fixtures.spire.layout import Layout, LayoutError, Requirement, Selector, read
 from tests.unit.spire.layout_examples import MANAGER, NAMESPACE, agent, changed, csi_driver, identity, release, server
 
 PEERS = ["two.example"]

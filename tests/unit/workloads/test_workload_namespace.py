@@ -1,0 +1,82 @@
+"""What pods take of a release's layout: labels, the CSI driver's name, the socket, and the SPIFFE ID."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from fixtures.spire.api_types import Entry
+from fixtures.spire.cleanup import SpireError
+from fixtures.spire.installation import Spire
+from fixtures.spire.layout import Layout, read
+from fixtures.workloads.manifests import load_manifests
+from fixtures.workloads.workload_namespace import SOCKET_VARIABLE, WorkloadNamespace
+from tests.unit.own_chart import LAYOUT
+from tests.unit.spire.layout_examples import NAMESPACE, identity, release
+
+MARKED = {"spiffe.io/spire-managed-identity": "true"}
+POD_NAME = "spiffe://{{ .TrustDomain }}/pod/{{ .PodMeta.Name }}"
+
+
+def of(layout: Layout, *entries: Entry, federates_with: tuple[str, ...] = ("two.example",)) -> WorkloadNamespace:
+    pod = SimpleNamespace(metadata=SimpleNamespace(uid="a1"))
+    core = SimpleNamespace(list_namespaced_pod=lambda *_, **__: SimpleNamespace(items=[pod]))
+    cluster = SimpleNamespace(label="server", core=core)
+    spire: Any = SimpleNamespace(cluster=cluster, layout=layout, federates_with=federates_with)
+    spire.entries = lambda: list(entries)
+    return WorkloadNamespace(cast(Spire, spire), "demo")
+
+
+def layout(*identities: dict[str, Any]) -> Layout:
+    return read(release(*identities), NAMESPACE)
+
+
+def test_with_the_charts_own_selectors_nothing_is_added() -> None:
+    namespace = of(LAYOUT, federates_with=("client.example",))
+    assert namespace.manifest()["metadata"] == {"name": "demo"}
+    for manifest in load_manifests("server.yaml"):
+        assert namespace.place(manifest) == manifest
+    assert namespace.spiffe_id("server") == "spiffe://server.example/ns/demo/sa/default"
+    assert namespace.spiffe_id("probe", "probe") == "spiffe://server.example/ns/demo/sa/probe"
+
+
+def test_pods_take_the_labels_the_driver_and_the_socket_of_the_layout() -> None:
+    namespace = of(layout(identity("marked", podSelector={"matchLabels": MARKED})))
+    deployment, _ = load_manifests("server.yaml")
+    placed = namespace.place(deployment)
+    template = placed["spec"]["template"]
+    assert template["metadata"]["labels"] == {**MARKED, "app": "server"}
+    assert placed["spec"]["selector"]["matchLabels"] == {"app": "server"}
+    assert [volume["csi"]["driver"] for volume in template["spec"]["volumes"]] == ["one.csi.example"]
+    sockets = [each["value"] for each in template["spec"]["containers"][0]["env"] if each["name"] == SOCKET_VARIABLE]
+    assert sockets == ["unix:///spiffe-workload-api/workload.sock"]
+    assert "labels" not in namespace.manifest()["metadata"]
+
+
+def test_the_namespace_takes_the_labels_that_a_namespace_selector_asks_for() -> None:
+    namespace = of(layout(identity("marked", namespaceSelector={"matchLabels": MARKED})))
+    assert namespace.manifest()["metadata"] == {"name": "demo", "labels": MARKED}
+    (job,) = load_manifests("client.yaml")
+    assert namespace.place(job)["spec"]["template"]["metadata"]["labels"] == {"app": "client"}
+
+
+def test_where_no_entry_would_federate_nothing_is_added_and_the_diagnosis_is_left_to_say_why() -> None:
+    namespace = of(layout(identity("other", class_name="another", podSelector={"matchLabels": MARKED})))
+    assert namespace.manifest()["metadata"] == {"name": "demo"}
+
+
+def test_an_id_that_only_an_entry_has_is_taken_from_it() -> None:
+    by_name = layout(replace_template(identity("named"), POD_NAME))
+    entry = Entry("1", "spiffe://one.example/pod/server-5", "", ("k8s:pod-uid:a1",), ())
+    assert of(by_name, entry).spiffe_id("server") == "spiffe://one.example/pod/server-5"
+    other = replace(entry, selectors=("k8s:pod-uid:b2",))
+    with pytest.raises(SpireError, match="demo/server have 0 SPIFFE IDs"):
+        of(by_name, other).spiffe_id("server")
+
+
+def replace_template(found: dict[str, Any], template: str) -> dict[str, Any]:
+    found["spec"]["spiffeIDTemplate"] = template
+    return found
