@@ -7,7 +7,6 @@ as a token.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -77,7 +76,7 @@ def _words(text: str) -> Iterable[str]:
 def _decoded(text: str) -> bytes:
     try:
         return base64.urlsafe_b64decode(text.replace("+", "-").replace("/", "_").rstrip("=") + "==")
-    except binascii.Error:
+    except ValueError:  # no base64, or not even ASCII
         return b""
 
 

@@ -210,7 +210,10 @@ def test_a_run_folder_has_none_of_the_secrets_that_were_written_to_it(tmp_path: 
 
 @pytest.mark.parametrize("kind", ["PKCS #8", "SEC 1", "PKCS #1", "OpenSSH", "DER", "client key", "JWT"])
 def test_a_run_folder_in_which_a_key_or_token_stands_is_found_out(kind: str, tmp_path: Path) -> None:
-    (tmp_path / "clean.txt").write_text("spire-server-0 is ready, sha256:0b1c2d3e4f5061728394a5b6c7d8e9f0")
+    clean = "spire-server-0 is ready, sha256:0b1c2d3e4f5061728394a5b6c7d8e9f0\n"
+    # A file of a node, as the list of what is slow to be read has it: long enough to be a key, and no base64.
+    clean += "/usr/share/ca-certificates/mozilla/NetLock_Arany_=Class_Gold=_Főtanúsítvány.crt" * 2
+    (tmp_path / "clean.txt").write_text(clean)
     assert known_secrets.keys_and_tokens(tmp_path) == []
     (tmp_path / "evidence").mkdir()
     (tmp_path / "evidence" / "a.log").write_text(EXAMPLES[kind]().text)
