@@ -18,7 +18,7 @@ from fixtures.core.waiting import WaitError, wait_for
 from fixtures.diagnosis.chain import diagnose
 from fixtures.helm.release_history import Release
 from fixtures.helm.values import other_trust_domain
-from fixtures.report.terminal import Report
+from fixtures.report.run import Report
 from fixtures.resilience.environment import Environment
 from fixtures.resilience.fault_trial import TrialStatistics, run_trial, working_federation
 from fixtures.spire.federation import Federation

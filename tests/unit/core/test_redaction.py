@@ -238,8 +238,8 @@ import pathlib
 import pytest
 
 from fixtures.core.redaction import keep_secret
-from fixtures.plugins.reporting import REPORT
-from fixtures.report.terminal import Report
+from fixtures.plugins.reporting import REPORT, start_report
+from fixtures.report.terminal import Terminal
 
 SECRET = pathlib.Path("secret").read_text()
 
@@ -249,7 +249,7 @@ def pytest_configure(config):
     folder = pathlib.Path("run")
     folder.mkdir()
     config.option.xmlpath = str(folder / "junit.xml")
-    config.stash[REPORT] = Report(folder.resolve(), open("terminal.txt", "w"))
+    start_report(config, folder.resolve(), Terminal(open("terminal.txt", "w")))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from fixtures.diagnosis.testbed import Testbed
 from fixtures.plugins import diagnosis, session
 from fixtures.plugins.reporting import REPORT
 from fixtures.plugins.session import STALLS, TESTBED
-from fixtures.report.terminal import Report
+from fixtures.report.run import Report
 
 BROKEN = Diagnosis(Finding("component ready", "server", "0 of 1 ready", "usually so"))
 
