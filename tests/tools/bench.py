@@ -24,6 +24,7 @@ import yaml
 from fixtures.config.cluster_values import CHARTS_VALUES, read_clusters
 from fixtures.core.concurrency import map_concurrently
 from fixtures.core.project import PROJECT
+from fixtures.core.tables import columns
 from fixtures.k8s.cluster import host_address, kind_config
 from fixtures.spire.federation import federated_trust_domain
 from fixtures.workloads.manifests import load_manifests, with_image_and_environment
@@ -71,7 +72,7 @@ def busy_seconds(stat: str) -> float:
 
 def table(rows: Sequence[Row], tutorial: Cost) -> list[str]:
     """The rows with their ratios to the tutorial, and whether goals are met."""
-    lines = [f"{'':<38}{'seconds':>9}{'ratio':>8}{'processor-seconds':>19}  goals"]
+    cells = [("", "seconds", "ratio", "processor-seconds", "goals")]
     for row in rows:
         ratio = row.cost.seconds / tutorial.seconds
         goals = []
@@ -81,9 +82,9 @@ def table(rows: Sequence[Row], tutorial: Cost) -> list[str]:
         ):
             if goal is not None:
                 goals.append(f"{what.format(goal)}: {'met' if value <= goal else 'MISSED'}")
-        numbers = f"{row.cost.seconds:>9.1f}{ratio:>8.2f}{row.cost.processor:>19.1f}"
-        lines.append(f"{row.name:<38}{numbers}  {', '.join(goals)}".rstrip())
-    return lines
+        cost = (f"{row.cost.seconds:.1f}", f"{ratio:.2f}", f"{row.cost.processor:.1f}")
+        cells.append((row.name, *cost, ", ".join(goals)))
+    return columns(cells, numbers=range(1, 4))
 
 
 class Tutorial:
@@ -280,8 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Row("suite, on kept clusters", kept, 0.08),
         Row("upgrade, cold", upgrade, 0.60),
     ]
-    for name, seconds in steps:
-        print(f"  {name:<36}{seconds:>9.1f}")
+    print("\n".join(columns([(f"  {name}", f"{seconds:.1f}") for name, seconds in steps], numbers=[1])))
     print("\n".join(table(rows, by_hand)))
     print(f"memory of both clusters: {gib:.2f} GiB, at most {MEMORY_GOAL}: {'met' if gib <= MEMORY_GOAL else 'MISSED'}")
     return 0

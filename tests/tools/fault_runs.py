@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from fixtures.core.tables import columns
 from fixtures.plugins.reporting import BROKEN_LINK
 from supply.host import Engine
 from tests.chart_faults import REFUSED, ChartFault, broken, copy_of_own_chart
@@ -56,14 +57,16 @@ class Verdict:
         return phases["red_at"] - min(began) if began and phases["red_at"] else None
 
     @property
-    def line(self) -> str:
-        """The row of the table."""
-        seconds = "" if self.seconds is None else f"{self.seconds:.1f} s"
+    def row(self) -> tuple[str, str, str, str]:
+        """The row of the table: the fault, what came of it in two cells, and the seconds until the run was red.
+
+        For a healthy variant they are those that its run took.
+        """
         if self.fault.healthy:
             colour = "green" if self.result.green else "FALSE ALARM"
-            return f"{self.fault.name:<52}{colour:>16}{self.result.seconds:>8.1f} s"
-        caught = "caught" if self.caught else "MISSED"
-        return f"{self.fault.name:<52}{caught:>8}{'named' if self.named else 'NOT':>8}{seconds:>10}"
+            return self.fault.name, colour, "", f"{self.result.seconds:.1f} s"
+        seconds = "" if self.seconds is None else f"{self.seconds:.1f} s"
+        return self.fault.name, "caught" if self.caught else "MISSED", "named" if self.named else "NOT NAMED", seconds
 
     @property
     def why(self) -> str:
@@ -150,7 +153,7 @@ def faults(bench: Bench, chosen: Sequence[ChartFault], *, kept: bool) -> list[st
     verdicts = []
     for fault in chosen:
         verdicts.append(bench.on_kept_clusters(fault) if kept else bench.on_new_clusters(fault))
-        print(verdicts[-1].line, flush=True)
+        print("  ".join(filter(None, verdicts[-1].row)), flush=True)
     lines, wrong = table(verdicts)
     print("\n".join(["", *lines, ""]))
     (bench.folder / "faults.txt").write_text("\n".join([*lines, *wrong]) + "\n")
@@ -164,7 +167,7 @@ def table(verdicts: Sequence[Verdict]) -> tuple[list[str], list[str]]:
     seconds = [verdict.seconds for verdict in met if verdict.seconds is not None] or [0.0]
     median, longest = statistics.median(seconds), max(seconds)
     caught, named = sum(verdict.caught for verdict in met), sum(verdict.named for verdict in met)
-    lines = [f"{'fault':<52}{'':>8}{'':>8}{'red after':>10}", *(verdict.line for verdict in verdicts)]
+    lines = columns([("fault", "", "", "red after"), *(verdict.row for verdict in verdicts)], numbers=[3])
     lines.append(
         f"{len(met)} faults: {caught} caught, {named} named rightly; median {median:.1f} s, longest {longest:.1f} s"
     )

@@ -16,6 +16,7 @@ from typing import Any
 
 from fixtures.core.project import PROJECT
 from fixtures.core.subprocesses import end_with_parent
+from fixtures.core.tables import columns
 from fixtures.core.waiting import Condition, Look, WaitError, wait_for
 from tests.tools.machine_load import Slowed
 
@@ -135,13 +136,10 @@ class Result:
 
 def seconds_table(rows: Sequence[tuple[str, Sequence[Result]]]) -> list[str]:
     """How many runs there were of each kind, how many were green and red, and their median and longest seconds."""
-    width = max((len(kind) for kind, _ in rows), default=0)
-    lines = [f"{'runs':<{width}}{'count':>8}{'green':>8}{'red':>8}{'median':>10}{'longest':>10}"]
+    cells = [("runs", "count", "green", "red", "median", "longest")]
     for kind, results in rows:
         green = sum(result.green for result in results)
         seconds = [result.seconds for result in results] or [0.0]
-        lines.append(
-            f"{kind:<{width}}{len(results):>8}{green:>8}{len(results) - green:>8}"
-            f"{statistics.median(seconds):>8.1f} s{max(seconds):>8.1f} s"
-        )
-    return lines
+        counts = (str(len(results)), str(green), str(len(results) - green))
+        cells.append((kind, *counts, f"{statistics.median(seconds):.1f} s", f"{max(seconds):.1f} s"))
+    return columns(cells, numbers=range(1, 6))

@@ -57,7 +57,7 @@ def test_a_fault_is_caught_and_named_and_its_time_is_from_the_first_start_of_hel
     met = verdict(tmp_path)
     assert (met.caught, met.named, met.right, met.why) == (True, True, True, "")
     assert met.seconds == 29.5
-    assert met.line.split() == ["fault", "caught", "named", "29.5", "s"]
+    assert met.row == ("fault", "caught", "named", "29.5 s")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_healthy_variant_must_be_green(tmp_path: Path) -> None:
     variant = ChartFault("slow", healthy=True)
     assert Verdict(variant, result(tmp_path / "green", 0, "GREEN: 30 passed\n{folder}\n", "")).right
     alarm = Verdict(variant, result(tmp_path / "red"))
-    assert "FALSE ALARM" in alarm.line
+    assert "FALSE ALARM" in alarm.row
     assert alarm.why.startswith("slow: expected green; the run ended with 1: broken link: component ready")
 
 
