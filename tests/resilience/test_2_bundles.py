@@ -1,4 +1,6 @@
-"""Foreign bundles that are absent, stale or wrong, and federation objects that say the wrong thing.
+"""Foreign bundles that are absent, stale or wrong, and federation objects with a wrong field.
+
+A bundle that is stale while its endpoint is away, and up to date again afterwards, is in `test_4_outage.py`.
 
 Each is named in SPIRE's own words, and live traffic goes on for as long as SPIRE promises: what a workload has been
 given once it keeps, whatever becomes of the relationship that it came by.
@@ -31,7 +33,7 @@ from fixtures.spire.logs import (
     bundle_update_error,
     server_log_line,
 )
-from fixtures.traffic.continuous import ContinuousTraffic
+from fixtures.traffic.continuous import ContinuousTraffic, Interval
 from fixtures.workloads.identity_conditions import PROBE_AUDIENCE, certificate_signed_by, probe_identity
 from fixtures.workloads.observed_call import let_in
 from fixtures.workloads.probe import ProbeError
@@ -98,12 +100,15 @@ def _updates_fail(
     traffic_was_unharmed(traffic, interval)
 
 
-def _heals_once_seeded_again(
-    environment: Environment, traffic: ContinuousTraffic, recovery_times: RecoveryTimes, what: str
+def _new_connections_fail_until_seeded_again(
+    environment: Environment, traffic: ContinuousTraffic, interval: Interval, recovery_times: RecoveryTimes
 ) -> None:
-    fresh_relationships = recovery_times.from_now(RECOVERY_KIND)
+    """In the interval only new connections failed, in TLS; once the client's bundle is seeded again, none does."""
+    traffic_failed_at(traffic, interval, "new", {"tls"})
+    traffic_was_unharmed(traffic, interval, "kept")
+    seeded = recovery_times.from_now(RECOVERY_KIND)
     environment.federation.seed_bundle(environment.client, environment.server)
-    fresh_relationships.wait_seconds(what, traffic.recovery, RECHECK_TIMEOUT)
+    seeded.wait_seconds(f"{interval.name}, and seeded again", traffic.recovery, RECHECK_TIMEOUT)
 
 
 def no_relationships(spire: Spire) -> Condition[bool]:
@@ -150,27 +155,7 @@ def test_a_peer_whose_bundle_is_absent_cannot_be_verified(
         wait_for(probe_identity(control), RECHECK_TIMEOUT)
         with pytest.raises(ProbeError, match=r"(?i)no identity issued"):
             caller.fetch(PROBE_AUDIENCE)
-    traffic_failed_at(traffic, interval, "new", {"tls"})
-    traffic_was_unharmed(traffic, interval, "kept")
-    _heals_once_seeded_again(environment, traffic, recovery_times, "an absent bundle, seeded again")
-
-
-@pytest.mark.usefixtures("undo")
-def test_a_stale_bundle_heals_by_itself_while_its_endpoint_can_be_authenticated(
-    environment: Environment, traffic: ContinuousTraffic, recovery_times: RecoveryTimes
-) -> None:
-    client, server = environment.client, environment.server
-    with traffic.during("bundle stale, endpoint of the same authority") as interval:
-        with ExitStack() as away:
-            close_forward(away, environment.federation.forwards[server.trust_domain])
-            prepared_upgrade = Authorities(server, "jwt").prepare()
-            assert prepared_upgrade not in client.foreign_bundle(server.trust_domain).jwt_authorities
-            wait_for(bundle_update_error(client, "connection refused", since=interval.began), BUNDLE_POLL_TIMEOUT)
-        back = recovery_times.from_now(RECOVERY_KIND)
-        back.wait(
-            "a stale bundle, its endpoint back", agreement(client, server), BUNDLE_POLL_INTERVAL + 10.0, bound="15 s"
-        )
-    traffic_was_unharmed(traffic, interval)
+    _new_connections_fail_until_seeded_again(environment, traffic, interval, recovery_times)
 
 
 def test_a_stale_bundle_is_for_ever_once_its_peer_has_rotated_without_it(
@@ -190,9 +175,7 @@ def test_a_stale_bundle_is_for_ever_once_its_peer_has_rotated_without_it(
         wait_for(bundle_update_error(client, UNKNOWN_AUTHORITY, since=back), BUNDLE_POLL_TIMEOUT)
         with pytest.raises(ClusterError, match=UNKNOWN_AUTHORITY):
             client.refresh(server.trust_domain)
-    traffic_failed_at(traffic, interval, "new", {"tls"})
-    traffic_was_unharmed(traffic, interval, "kept")
-    _heals_once_seeded_again(environment, traffic, recovery_times, "a bundle stale for ever, seeded again")
+    _new_connections_fail_until_seeded_again(environment, traffic, interval, recovery_times)
 
 
 def test_a_wrong_bundle_makes_the_peer_a_stranger(
@@ -204,9 +187,7 @@ def test_a_wrong_bundle_makes_the_peer_a_stranger(
         client.store_bundle(server.trust_domain, client.bundle_document())
         wait_for(new_connections_fail(traffic, interval.began, UNKNOWN_AUTHORITY), RECHECK_TIMEOUT)
         wait_for(bundle_update_error(client, UNKNOWN_AUTHORITY, since=interval.began), BUNDLE_POLL_TIMEOUT)
-    traffic_failed_at(traffic, interval, "new", {"tls"})
-    traffic_was_unharmed(traffic, interval, "kept")
-    _heals_once_seeded_again(environment, traffic, recovery_times, "a wrong bundle, seeded again")
+    _new_connections_fail_until_seeded_again(environment, traffic, interval, recovery_times)
 
 
 def test_an_edited_object_takes_back_the_bundle_that_it_was_seeded_with(
@@ -216,16 +197,16 @@ def test_an_edited_object_takes_back_the_bundle_that_it_was_seeded_with(
     undo.callback(environment.federation.seed_bundle, client, server)
     # Seeded with what the peer shows today, and kept up with it by SPIRE.
     environment.federation.seed_bundle(client, server)
-    fresh_relationships = client.foreign_bundle(server.trust_domain)
+    seeded = client.foreign_bundle(server.trust_domain)
     with traffic.during("federation object edited after a rotation") as interval:
-        prepared_upgrade = Authorities(server, "jwt").prepare()
+        prepared = Authorities(server, "jwt").prepare()
         client.refresh(server.trust_domain)
-        assert prepared_upgrade in wait_for(agreement(client, server), RECHECK_TIMEOUT).jwt_authorities
+        assert prepared in wait_for(agreement(client, server), RECHECK_TIMEOUT).jwt_authorities
         # The same address, written otherwise.
         url = f"{environment.federation.endpoint_url(server.trust_domain)}/"
         edited = recovery_times.from_now(RECOVERY_KIND)
         federation_object(client, server).change(undo, {"spec": {"bundleEndpointURL": url}})
-        wait_for(stores(client, server.trust_domain, fresh_relationships), RECHECK_TIMEOUT, interval=0.05)
+        wait_for(stores(client, server.trust_domain, seeded), RECHECK_TIMEOUT, interval=0.05)
         edited.wait(
             "a bundle taken back by an edit, fresh again",
             agreement(client, server),

@@ -52,6 +52,13 @@ def sides(environment: Environment, which: str) -> list[Spire]:
     }[which]
 
 
+@pytest.fixture(params=["server", "client"])
+def affected(request: pytest.FixtureRequest, environment: Environment) -> Spire:
+    """The cluster that an outage is on: the server's, then the client's."""
+    (spire,) = sides(environment, request.param)
+    return spire
+
+
 def passed(seconds: float) -> Condition[bool]:
     """So much time has passed."""
     until = time.monotonic() + seconds
@@ -59,26 +66,25 @@ def passed(seconds: float) -> Condition[bool]:
 
 
 @pytest.mark.usefixtures("undo")
-@pytest.mark.parametrize("which", ["server", "client"])
-def test_without_the_peers_endpoint_all_goes_on_but_the_bundle_ages(
+def test_without_the_peers_endpoint_the_bundle_is_stale_and_heals_once_it_is_back(
     environment: Environment,
     traffic: ContinuousTraffic,
     probe_factory: ProbeFactory,
     recovery_times: RecoveryTimes,
-    which: str,
+    affected: Spire,
 ) -> None:
-    (peer,) = sides(environment, which)
+    peer = affected
     (spire,) = (each for each in (environment.server, environment.client) if each is not peer)
-    with traffic.during(f"{which}'s endpoint away") as interval:
+    with traffic.during(f"{affected.cluster.label}'s endpoint away") as interval:
         with ExitStack() as away:
             close_forward(away, environment.federation.forwards[peer.trust_domain])
-            prepared_upgrade = Authorities(peer, "jwt").prepare()
+            prepared = Authorities(peer, "jwt").prepare()
             wait_for(bundle_update_error(spire, "connection refused", since=interval.began), BUNDLE_POLL_TIMEOUT)
-            assert prepared_upgrade not in spire.foreign_bundle(peer.trust_domain).jwt_authorities
+            assert prepared not in spire.foreign_bundle(peer.trust_domain).jwt_authorities
             # New identities too: the bundle that is stored is handed out.
             wait_for(probe_identity(probe_factory(spire)), RECHECK_TIMEOUT)
         back = recovery_times.from_now(RECOVERY_KIND)
-        what = f"{which}'s endpoint back: its new authority known"
+        what = f"{affected.cluster.label}'s endpoint back: its new authority known"
         back.wait(what, agreement(spire, peer), BUNDLE_POLL_INTERVAL + RECHECK_TIMEOUT, bound="15 s")
     traffic_was_unharmed(traffic, interval)
 
@@ -150,46 +156,46 @@ def test_without_the_clients_agent_nothing_fails_but_the_jwt_svid(
 
 
 @pytest.mark.usefixtures("undo")
-@pytest.mark.parametrize("which", ["server", "client"])
-def test_a_replaced_csi_driver_is_noticed_by_nobody(
+def test_a_replaced_csi_driver_disturbs_no_workload(
     environment: Environment,
     traffic: ContinuousTraffic,
     probe_factory: ProbeFactory,
     recovery_times: RecoveryTimes,
-    which: str,
+    affected: Spire,
 ) -> None:
-    (spire,) = sides(environment, which)
-    with traffic.during(f"CSI driver of {which} replaced") as interval:
+    with traffic.during(f"CSI driver of {affected.cluster.label} replaced") as interval:
         began = recovery_times.from_now(RECOVERY_KIND)
-        spire.restart(spire.layout.csi_driver)
-        began.record(f"CSI driver of {which} replaced")
+        affected.restart(affected.layout.csi_driver)
+        began.record(f"CSI driver of {affected.cluster.label} replaced")
         # Old pods over the old mount, and new ones over a new one.
-        wait_for(probe_identity(environment.demo.probes[spire.trust_domain]), RECHECK_TIMEOUT)
-        wait_for(probe_identity(probe_factory(spire)), RECHECK_TIMEOUT)
+        wait_for(probe_identity(environment.demo.probes[affected.trust_domain]), RECHECK_TIMEOUT)
+        wait_for(probe_identity(probe_factory(affected)), RECHECK_TIMEOUT)
     traffic_was_unharmed(traffic, interval)
 
 
 @pytest.mark.usefixtures("undo")
-@pytest.mark.parametrize("which", ["server", "client"])
 def test_a_killed_controller_manager_takes_no_entry_along(
     environment: Environment,
     traffic: ContinuousTraffic,
     probe_factory: ProbeFactory,
     recovery_times: RecoveryTimes,
-    which: str,
+    affected: Spire,
 ) -> None:
-    (spire,) = sides(environment, which)
     # Of pods that an earlier test has deleted the entries may be on their way out.
-    entries = [entry for entry in spire.entries() if f"/ns/{NEW_PROBES_NAMESPACE}/" not in entry.spiffe_id]
-    relationships = spire.relationships()
-    with traffic.during(f"controller manager of {which} killed") as interval:
+    entries = [entry for entry in affected.entries() if f"/ns/{NEW_PROBES_NAMESPACE}/" not in entry.spiffe_id]
+    relationships = affected.relationships()
+    with traffic.during(f"controller manager of {affected.cluster.label} killed") as interval:
         began = recovery_times.from_now(RECOVERY_KIND)
-        kill_container(environment, spire, spire.layout.controller_manager)
-        began.wait(f"controller manager of {which} killed: a new pod", probe_identity(probe_factory(spire)), BACK)
-        components_are_ready([spire], BACK)
+        kill_container(environment, affected, affected.layout.controller_manager)
+        began.wait(
+            f"controller manager of {affected.cluster.label} killed: a new pod",
+            probe_identity(probe_factory(affected)),
+            BACK,
+        )
+        components_are_ready([affected], BACK)
         # Nothing to wait for: they have been there, and are to stay.
-        assert {entry.id for entry in entries} <= {entry.id for entry in spire.entries()}
-        assert spire.relationships() == relationships
+        assert {entry.id for entry in entries} <= {entry.id for entry in affected.entries()}
+        assert affected.relationships() == relationships
     traffic_was_unharmed(traffic, interval)
 
 
@@ -224,8 +230,8 @@ def test_a_lossy_link_loses_packets_and_no_bundle(
         for address in (*node_addresses(peer), environment.federation.address):
             lose_packets(losing, environment, client, address, LOST)
         Authorities(peer, "jwt").prepare()
-        prepared_upgrade = recovery_times.from_now("over a lossy link")
-        prepared_upgrade.wait(
+        prepared = recovery_times.from_now("over a lossy link")
+        prepared.wait(
             f"a bundle, {LOST:.0%} of packets lost",
             agreement(client, peer),
             BUNDLE_POLL_INTERVAL + RECHECK_TIMEOUT,
@@ -247,9 +253,9 @@ def test_a_cut_network_heals(
     with traffic.during("network cut") as interval:
         with ExitStack() as away:
             partition_clusters(away, environment)
-            prepared_upgrade = Authorities(peer, "jwt").prepare()
+            prepared = Authorities(peer, "jwt").prepare()
             wait_for(passed(OUTAGE), OUTAGE + 1)
-            assert prepared_upgrade not in client.foreign_bundle(peer.trust_domain).jwt_authorities
+            assert prepared not in client.foreign_bundle(peer.trust_domain).jwt_authorities
             for probe in environment.demo.probes.values():
                 wait_for(probe_identity(probe), RECHECK_TIMEOUT)
         healed = recovery_times.from_now(RECOVERY_KIND)
