@@ -34,6 +34,7 @@ from fixtures.spire.logs import (
     server_log_line,
 )
 from fixtures.traffic.continuous import ContinuousTraffic, Interval
+from fixtures.workloads.go_spiffe import NO_IDENTITY_ISSUED
 from fixtures.workloads.identity_conditions import PROBE_AUDIENCE, certificate_signed_by, probe_identity
 from fixtures.workloads.observed_call import let_in
 from fixtures.workloads.probe import ProbeError
@@ -153,7 +154,7 @@ def test_a_peer_whose_bundle_is_absent_cannot_be_verified(
         # same age, on the side that has all bundles, has got its identity.
         caller, control = probe_factory(client), probe_factory(environment.server)
         wait_for(probe_identity(control), RECHECK_TIMEOUT)
-        with pytest.raises(ProbeError, match=r"(?i)no identity issued"):
+        with pytest.raises(ProbeError, match=NO_IDENTITY_ISSUED):
             caller.fetch(PROBE_AUDIENCE)
     _new_connections_fail_until_seeded_again(environment, traffic, interval, recovery_times)
 

@@ -29,18 +29,18 @@ from fixtures.spire.authorities import Authorities
 from fixtures.spire.installation import Spire
 from fixtures.spire.logs import BUNDLE_POLL_INTERVAL, BUNDLE_POLL_TIMEOUT, agent_log_line, bundle_update_error
 from fixtures.traffic.continuous import ContinuousTraffic
+from fixtures.workloads.go_spiffe import NO_IDENTITY_ISSUED
 from fixtures.workloads.identity_conditions import PROBE_AUDIENCE, probe_identity
 from fixtures.workloads.observed_call import let_in, observe_call
 from fixtures.workloads.probe import ProbeError
 from tests.checks import RECHECK_TIMEOUT, agreement, components_are_ready, traffic_failed_at, traffic_was_unharmed
 
-BACK = 90.0  # seconds that a part of SPIRE may take to be back
-OUTAGE = 8.0  # seconds of traffic without a part
-DELAY = 0.3  # seconds by which every piece is late on a slow link
-LOST = 0.1  # of the packets on a lossy link
+BACK_TIMEOUT = 90.0  # seconds that a part of SPIRE may take to be back
+OUTAGE_DURATION = 8.0  # seconds of traffic without a part
+LINK_DELAY = 0.3  # seconds by which every piece is late on a slow link
+PACKET_LOSS = 0.1  # of the packets on a lossy link
 # A refresh under way when the network was cut waits for its connection, 30 s (net/http's dialer), before the next.
-DIALLED = 30.0
-NO_IDENTITY = r"(?i)no identity issued"
+DIAL_TIMEOUT = 30.0
 
 
 def sides(environment: Environment, which: str) -> list[Spire]:
@@ -113,14 +113,14 @@ def test_without_a_spire_server_traffic_goes_on_and_new_pods_there_wait(
             # Where the server is there, even a younger pod has its identity by now.
             for probe in waiting:
                 wait_for(agent_log_line(probe.spire, "Synchronize failed", since=gone), RECHECK_TIMEOUT)
-                with pytest.raises(ProbeError, match=NO_IDENTITY):
+                with pytest.raises(ProbeError, match=NO_IDENTITY_ISSUED):
                     probe.fetch(PROBE_AUDIENCE)
             wait_for(let_in(environment.demo), RECHECK_TIMEOUT)
         back = recovery_times.from_now(RECOVERY_KIND)
         for probe in waiting:
             what = f"SPIRE server of {which} back: a new pod's identity ({probe.cluster.label})"
-            back.wait(what, probe_identity(probe), BACK)
-        components_are_ready(away_here, BACK)
+            back.wait(what, probe_identity(probe), BACK_TIMEOUT)
+        components_are_ready(away_here, BACK_TIMEOUT)
     traffic_was_unharmed(traffic, interval)
 
 
@@ -136,7 +136,7 @@ def test_without_the_servers_agent_traffic_goes_on(
             wait_for(let_in(environment.demo), RECHECK_TIMEOUT)
         back = recovery_times.from_now(RECOVERY_KIND)
         probe = environment.demo.probes[environment.server.trust_domain]
-        back.wait("agent of server back: an old pod's identity", probe_identity(probe), BACK)
+        back.wait("agent of server back: an old pod's identity", probe_identity(probe), BACK_TIMEOUT)
     traffic_was_unharmed(traffic, interval)
 
 
@@ -149,8 +149,10 @@ def test_without_the_clients_agent_nothing_fails_but_the_jwt_svid(
         with ExitStack() as away:
             for spire in sides(environment, which):
                 remove_daemon_set_pods(away, spire, spire.layout.agent)
-            wait_for(passed(OUTAGE), OUTAGE + 1)
-        recovery_times.from_now(RECOVERY_KIND).wait_seconds(f"agent of {which} back: traffic", traffic.recovery, BACK)
+            wait_for(passed(OUTAGE_DURATION), OUTAGE_DURATION + 1)
+        recovery_times.from_now(RECOVERY_KIND).wait_seconds(
+            f"agent of {which} back: traffic", traffic.recovery, BACK_TIMEOUT
+        )
     for kind in ("new", "kept"):
         traffic_failed_at(traffic, interval, kind, {"svid"})
 
@@ -190,9 +192,9 @@ def test_a_killed_controller_manager_takes_no_entry_along(
         began.wait(
             f"controller manager of {affected.cluster.label} killed: a new pod",
             probe_identity(probe_factory(affected)),
-            BACK,
+            BACK_TIMEOUT,
         )
-        components_are_ready([affected], BACK)
+        components_are_ready([affected], BACK_TIMEOUT)
         # Nothing to wait for: they have been there, and are to stay.
         assert {entry.id for entry in entries} <= {entry.id for entry in affected.entries()}
         assert affected.relationships() == relationships
@@ -205,19 +207,19 @@ def test_a_slow_link_slows_and_breaks_nothing(
 ) -> None:
     client, peer = environment.client, environment.server
     with traffic.during("slow link") as interval, ExitStack() as slow:
-        delay_forward(slow, environment.federation.forwards[peer.trust_domain], DELAY)
-        delay_forward(slow, environment.demo.forward, DELAY)
+        delay_forward(slow, environment.federation.forwards[peer.trust_domain], LINK_DELAY)
+        delay_forward(slow, environment.demo.forward, LINK_DELAY)
         Authorities(peer, "jwt").prepare()
         began = recovery_times.from_now("over a slow link")
         client.refresh(peer.trust_domain)
-        took = began.record(f"a refresh, every piece {DELAY:g} s late")
+        took = began.record(f"a refresh, every piece {LINK_DELAY:g} s late")
         wait_for(agreement(client, peer), RECHECK_TIMEOUT)
-        assert took >= 3 * DELAY, f"the link was not slow: {took:.2f} s"
+        assert took >= 3 * LINK_DELAY, f"the link was not slow: {took:.2f} s"
         # A single one, for its time is measured.
         began = recovery_times.from_now("over a slow link")
         call = observe_call(environment.demo)
         assert call.succeeded, call.text
-        began.record(f"a call, every piece {DELAY:g} s late")
+        began.record(f"a call, every piece {LINK_DELAY:g} s late")
     traffic_was_unharmed(traffic, interval)
 
 
@@ -226,18 +228,18 @@ def test_a_lossy_link_loses_packets_and_no_bundle(
     environment: Environment, traffic: ContinuousTraffic, recovery_times: RecoveryTimes
 ) -> None:
     client, peer = environment.client, environment.server
-    with traffic.during(f"link that loses {LOST:.0%}") as interval, ExitStack() as losing:
+    with traffic.during(f"link that loses {PACKET_LOSS:.0%}") as interval, ExitStack() as losing:
         for address in (*node_addresses(peer), environment.federation.address):
-            lose_packets(losing, environment, client, address, LOST)
+            lose_packets(losing, environment, client, address, PACKET_LOSS)
         Authorities(peer, "jwt").prepare()
         prepared = recovery_times.from_now("over a lossy link")
         prepared.wait(
-            f"a bundle, {LOST:.0%} of packets lost",
+            f"a bundle, {PACKET_LOSS:.0%} of packets lost",
             agreement(client, peer),
             BUNDLE_POLL_INTERVAL + RECHECK_TIMEOUT,
             bound="15 s",
         )
-        wait_for(passed(OUTAGE), OUTAGE + 1)
+        wait_for(passed(OUTAGE_DURATION), OUTAGE_DURATION + 1)
     recovery_times.from_now(RECOVERY_KIND).wait_seconds("lossy link healed: traffic", traffic.recovery, RECHECK_TIMEOUT)
     for summary in traffic.summaries(interval):
         # TCP sends again what was lost, within the two seconds that a request has, or else that request alone fails.
@@ -254,17 +256,17 @@ def test_a_cut_network_heals(
         with ExitStack() as away:
             partition_clusters(away, environment)
             prepared = Authorities(peer, "jwt").prepare()
-            wait_for(passed(OUTAGE), OUTAGE + 1)
+            wait_for(passed(OUTAGE_DURATION), OUTAGE_DURATION + 1)
             assert prepared not in client.foreign_bundle(peer.trust_domain).jwt_authorities
             for probe in environment.demo.probes.values():
                 wait_for(probe_identity(probe), RECHECK_TIMEOUT)
         healed = recovery_times.from_now(RECOVERY_KIND)
-        healed.wait_seconds("network healed: traffic", traffic.recovery, BACK)
+        healed.wait_seconds("network healed: traffic", traffic.recovery, BACK_TIMEOUT)
         bound = "30 s for the connection under way, then 15 s"
         healed.wait(
             "network healed: the bundle",
             agreement(client, peer),
-            DIALLED + BUNDLE_POLL_INTERVAL + RECHECK_TIMEOUT,
+            DIAL_TIMEOUT + BUNDLE_POLL_INTERVAL + RECHECK_TIMEOUT,
             bound,
         )
     for kind in ("new", "kept"):

@@ -30,7 +30,7 @@ from fixtures.spire.federation import federated_trust_domain
 from fixtures.workloads.manifests import load_manifests, with_image_and_environment
 from supply import catalogue, host
 
-PREFIX = "bench-"
+BENCH_PREFIX = "bench-"
 CLASS_NAME = "spire-mgmt-spire"  # the tutorial's
 MEMORY_GOAL = 3.5  # GiB
 STAT = Path("/proc/stat")
@@ -126,7 +126,7 @@ class Tutorial:
     def delete_clusters(self) -> None:
         """Delete the clusters of the bench's prefix, whoever made them."""
         for cluster in self.clusters:
-            self._do(self.made.kind, "delete", "cluster", "--name", PREFIX + cluster.name)
+            self._do(self.made.kind, "delete", "cluster", "--name", BENCH_PREFIX + cluster.name)
 
     def _stages(self) -> list[list[Step]]:
         names = [cluster.name for cluster in self.clusters]
@@ -142,7 +142,7 @@ class Tutorial:
         config = self.folder / f"kind-{name}.yaml"
         config.write_text(yaml.safe_dump(kind_config(self.folder / f"patches-{name}")))
         options = ("--image", self.made.node_image, "--config", config, "--kubeconfig", self._kubeconfig(name))
-        self._do(self.made.kind, "create", "cluster", "--name", PREFIX + name, *options)
+        self._do(self.made.kind, "create", "cluster", "--name", BENCH_PREFIX + name, *options)
 
     def _install(self, name: str) -> None:
         charts = self.made.charts
@@ -235,7 +235,7 @@ def suite(*options: str) -> None:
 
     Raises `SystemExit` when it is red.
     """
-    common = ("--supply=local", "--cluster-prefix", PREFIX, "--keep-clusters")
+    common = ("--supply=local", "--cluster-prefix", BENCH_PREFIX, "--keep-clusters")
     command = [sys.executable, "-m", "pytest", "-q", "-c", str(PROJECT / "pyproject.toml"), *common, *options]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -247,7 +247,7 @@ def memory(engine: host.Engine) -> float:
     """GiB that the clusters' nodes use: their cgroups' memory without the page cache that can be dropped."""
     listed = engine.run("ps", "--filter", "label=io.x-k8s.kind.cluster", "--format", "{{.Names}}").split()
     used = engine.run("stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}}").splitlines()
-    nodes = [line for line in used if line.split()[0] in listed and line.startswith(PREFIX)]
+    nodes = [line for line in used if line.split()[0] in listed and line.startswith(BENCH_PREFIX)]
     return sum(_gib(line.split()[1]) for line in nodes)
 
 

@@ -20,10 +20,10 @@ from fixtures.core.tables import columns
 from fixtures.core.waiting import Condition, Look, WaitError, wait_for
 from tests.tools.machine_load import Slowed
 
-PREFIX = "reliability-"
+RELIABILITY_PREFIX = "reliability-"
 VERDICTS = ("RED:", "REFUSED:", "GREEN:")
-ENDING = 120.0  # seconds that a run may take to end after a signal
-RUNNING = 1200.0
+RUN_END_TIMEOUT = 120.0  # seconds that a run may take to end after a signal
+RUN_TIMEOUT = 1200.0
 INTERRUPTED = 2  # pytest's exit code
 
 
@@ -35,7 +35,7 @@ class Run:
         self.log = folder / "output.log"
         slowed = slowed or Slowed()
         command = [sys.executable, "-m", "pytest", "-c", str(PROJECT / "pyproject.toml"), "-m", "federation"]
-        command += ["--supply=local", f"--cluster-prefix={PREFIX}", f"--run-folder={folder}", *options]
+        command += ["--supply=local", f"--cluster-prefix={RELIABILITY_PREFIX}", f"--run-folder={folder}", *options]
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
                 end_with_parent(slowed.command(command)),
@@ -64,10 +64,10 @@ class Run:
         """Send a signal and wait for the end; the value is the seconds that it took. Raises `WaitError`."""
         began = time.monotonic()
         self._process.send_signal(sent)
-        self.wait(ENDING)
+        self.wait(RUN_END_TIMEOUT)
         return time.monotonic() - began
 
-    def wait(self, timeout: float = RUNNING) -> int:
+    def wait(self, timeout: float = RUN_TIMEOUT) -> int:
         """Wait for the end, and return the exit code. Raises `WaitError`."""
         ended = Condition(
             "the end of a run", lambda: Look(None if self._process.poll() is None else True, self.last_line)
@@ -75,7 +75,7 @@ class Run:
         wait_for(ended, timeout)
         return int(self._process.returncode)
 
-    def result(self, timeout: float = RUNNING) -> Result:
+    def result(self, timeout: float = RUN_TIMEOUT) -> Result:
         """Wait for the end, and return what came of the run; one that has not ended after `timeout` seconds is red."""
         try:
             code = self.wait(timeout)
