@@ -150,10 +150,10 @@ def test_a_second_cluster_spiffe_id_takes_the_federation_away(
 def _left_out(environment: Environment, undo: ExitStack, side: str) -> None:
     """Have the ClusterSPIFFEID of a cluster select every namespace but the newcomers'."""
     spire = environment.client if side == "client" else environment.server
-    thing = default_cluster_spiffe_id(spire)
+    target = default_cluster_spiffe_id(spire)
     others = {"key": "kubernetes.io/metadata.name", "operator": "NotIn"}
     excluded = [*spire.namespaces(), NEW_PROBES_NAMESPACE]
-    thing.change(undo, {"spec": {"namespaceSelector": {"matchExpressions": [{**others, "values": excluded}]}}})
+    target.change(undo, {"spec": {"namespaceSelector": {"matchExpressions": [{**others, "values": excluded}]}}})
 
 
 @pytest.mark.usefixtures("undo")

@@ -240,8 +240,8 @@ def test_the_bundle_outlives_its_federation_object(
 def test_an_object_without_class_name_is_no_object(
     environment: Environment, traffic: ContinuousTraffic, probe_factory: ProbeFactory
 ) -> None:
-    def classless(thing: KubernetesObject, undo: ExitStack) -> None:
-        thing.change(undo, {"spec": {"className": None}})
+    def classless(target: KubernetesObject, undo: ExitStack) -> None:
+        target.change(undo, {"spec": {"className": None}})
 
     _relationship_goes_and_bundle_stays(
         environment, traffic, probe_factory, "federation object without class name", classless
