@@ -71,21 +71,21 @@ def target(kubectl: Kubectl) -> KubernetesObject:
         {"metadata": {"labels": {"app": None, "other": "1"}}},
     ],
 )
-def test_a_change_is_taken_back_whole(kubectl: Kubectl, target: KubernetesObject, patch: dict[str, Any]) -> None:
+def test_a_change_is_undone_completely(kubectl: Kubectl, target: KubernetesObject, patch: dict[str, Any]) -> None:
     with ExitStack() as undo:
         target.change(undo, patch)
         assert kubectl.object != DEPLOYMENT
     assert kubectl.object == DEPLOYMENT
 
 
-def test_changes_are_taken_back_in_the_reverse_order(kubectl: Kubectl, target: KubernetesObject) -> None:
+def test_changes_are_undone_in_reverse_order(kubectl: Kubectl, target: KubernetesObject) -> None:
     with ExitStack() as undo:
         target.change(undo, {"spec": {"replicas": 2}})
         target.change(undo, {"spec": {"replicas": 3}})
     assert kubectl.object == DEPLOYMENT
 
 
-def test_a_change_that_is_refused_is_taken_back_too(kubectl: Kubectl, target: KubernetesObject) -> None:
+def test_a_change_that_is_rejected_is_undone_too(kubectl: Kubectl, target: KubernetesObject) -> None:
     with ExitStack() as undo:
         kubectl.fails = True
         with pytest.raises(ClusterError):
@@ -94,7 +94,7 @@ def test_a_change_that_is_refused_is_taken_back_too(kubectl: Kubectl, target: Ku
     assert kubectl.said == ["get", "patch", "patch"]
 
 
-def test_what_was_deleted_is_made_anew_without_what_the_server_had_added(
+def test_a_deleted_object_is_created_again_without_what_the_server_had_added(
     kubectl: Kubectl, target: KubernetesObject
 ) -> None:
     with ExitStack() as undo:

@@ -83,7 +83,7 @@ def test_two_restarts_are_two_windows() -> None:
     assert [each.began for each in found] == [100.0, 102.0]
 
 
-def test_the_nodes_of_an_agent_and_the_parts_of_spire_are_told_apart() -> None:
+def test_the_nodes_of_an_agent_and_the_components_of_spire_are_distinguished() -> None:
     # One node's agent is replaced while the other's stays: the other's does not stand in for it.
     both, left = ready(("a", "a1"), ("b", "b1")), ready(("b", "b1"))
     agents = [
