@@ -2,8 +2,8 @@
 
 A bundle that is stale while its endpoint is away, and up to date again afterwards, is in `test_4_outage.py`.
 
-Each is named in SPIRE's own words, and live traffic goes on for as long as SPIRE promises: what a workload has been
-given once it keeps, whatever becomes of the relationship that it came by.
+Each is reported in SPIRE's own words, and live traffic goes on for as long as SPIRE promises: a workload keeps the
+bundles that it has got, also when the relationship that they came from is gone.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def test_a_peer_whose_bundle_is_absent_cannot_be_verified(
     _new_connections_fail_until_seeded_again(environment, traffic, interval, recovery_times)
 
 
-def test_a_stale_bundle_is_for_ever_once_its_peer_has_rotated_without_it(
+def test_a_stale_bundle_stays_stale_once_its_peer_has_rotated_without_it(
     environment: Environment, undo: ExitStack, traffic: ContinuousTraffic, recovery_times: RecoveryTimes
 ) -> None:
     client, server = environment.client, environment.server
@@ -179,7 +179,7 @@ def test_a_stale_bundle_is_for_ever_once_its_peer_has_rotated_without_it(
     _new_connections_fail_until_seeded_again(environment, traffic, interval, recovery_times)
 
 
-def test_a_wrong_bundle_makes_the_peer_a_stranger(
+def test_a_peer_with_a_wrong_bundle_cannot_be_verified(
     environment: Environment, undo: ExitStack, traffic: ContinuousTraffic, recovery_times: RecoveryTimes
 ) -> None:
     client, server = environment.client, environment.server
@@ -191,7 +191,7 @@ def test_a_wrong_bundle_makes_the_peer_a_stranger(
     _new_connections_fail_until_seeded_again(environment, traffic, interval, recovery_times)
 
 
-def test_an_edited_object_takes_back_the_bundle_that_it_was_seeded_with(
+def test_an_edited_object_restores_the_bundle_that_it_was_seeded_with(
     environment: Environment, undo: ExitStack, traffic: ContinuousTraffic, recovery_times: RecoveryTimes
 ) -> None:
     client, server = environment.client, environment.server
@@ -237,7 +237,7 @@ def test_the_bundle_outlives_its_federation_object(
 
 
 @pytest.mark.usefixtures("undo")
-def test_an_object_without_class_name_is_no_object(
+def test_an_object_without_class_name_is_ignored(
     environment: Environment, traffic: ContinuousTraffic, probe_factory: ProbeFactory
 ) -> None:
     def classless(target: KubernetesObject, undo: ExitStack) -> None:

@@ -66,7 +66,7 @@ def everything_is_signed_by(
 @pytest.mark.usefixtures("undo")
 @pytest.mark.parametrize("kind", AUTHORITY_KINDS)
 @pytest.mark.parametrize("side", ["server", "client"])
-def test_an_authority_is_rotated_and_nobody_notices(
+def test_an_authority_is_rotated_and_no_request_fails(
     environment: Environment, traffic: ContinuousTraffic, recovery_times: RecoveryTimes, side: str, kind: str
 ) -> None:
     owner, other = (

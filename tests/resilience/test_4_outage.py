@@ -1,6 +1,6 @@
-"""Parts of SPIRE, or of the network, gone for a while under live traffic: what goes on, what does not, what comes back.
+"""Parts of SPIRE, or of the network, away for a while under live traffic: what goes on, what fails, and what recovers.
 
-SPIRE's promise: an SVID that was handed out serves until it expires, whoever is away. New identities need the server,
+SPIRE's promise: an SVID that was handed out serves until it expires, whatever is away. New identities need the server,
 and every JWT-SVID needs the agent.
 """
 
