@@ -124,7 +124,7 @@ class Tutorial:
             self.steps += map_concurrently(do, stage) if at_once else [do(step) for step in stage]
 
     def delete_clusters(self) -> None:
-        """Delete the clusters of the bench's prefix, whoever made them."""
+        """Delete the clusters of the bench's prefix, of this or an earlier bench."""
         for cluster in self.clusters:
             self._do(self.made.kind, "delete", "cluster", "--name", BENCH_PREFIX + cluster.name)
 

@@ -2,8 +2,8 @@
 
 `kills` ends runs at ten points by SIGINT, SIGTERM and SIGKILL in turn, and looks after each for what is left on the
 machine; every run begins on what the one before it left. `repeat` runs the federation many times, on kept clusters or
-on new ones, also on a machine that is busy or slow. `faults` meets each installation fault of `tests/chart_faults.py`
-by a run of its own, on new clusters or on kept ones that were green. All exit with 1 where something was not as
+on new ones, also on a machine that is busy or slow. `faults` tries each installation fault of `tests/chart_faults.py`
+in a run of its own, on new clusters or on kept ones that were green. All exit with 1 where something was not as
 promised.
 """
 
