@@ -179,7 +179,7 @@ def identities(**values: Any) -> FaultValues:
 # A server that cannot run
 
 SERVER_FAULTS = (
-    # A home lab's values on another cluster: the server is Pending for ever, and nothing crashes (spire-tutorials#48).
+    # A home lab's values on another cluster: the server stays Pending, and nothing crashes (spire-tutorials#48).
     ChartFault(
         "unknown-storage-class",
         "component ready",

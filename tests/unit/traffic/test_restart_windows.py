@@ -95,7 +95,7 @@ def test_the_nodes_of_an_agent_and_the_components_of_spire_are_distinguished() -
 
 
 def test_a_new_pod_that_is_ready_before_the_old_one_goes_closes_the_window() -> None:
-    # As a Deployment that surges does; waiting for two ready pods again would leave the window open for ever.
+    # As a Deployment that surges does; waiting for two ready pods again would never close the window.
     states = [ready(("d", "old")), ready(("d", "old"), ("d", "new")), ready(("d", "new")), ready(("d", "new"))]
     assert [
         (each.began, each.ended) for each in find_windows([Sample(at, "x", state) for at, state in enumerate(states)])
