@@ -304,7 +304,7 @@ def test_argument():
     called("another-" + "of-the-users-1")
 
 
-def test_told(report, secret):
+def test_reported(report, secret):
     thread = threading.Thread(target=exec, args=(f"raise RuntimeError('in a thread {secret}')",))
     thread.start()
     thread.join()
