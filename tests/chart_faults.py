@@ -27,12 +27,12 @@ from supply.images import PREFIX
 # chart.
 VERSION = charts.CRD_CHART_VERSIONS[0][0]
 PINS = versions.load()
-SHELL = f"{PREFIX}/shell:{PINS.kubernetes}"
-PROVISIONER = f"{PREFIX}/local-path-provisioner:{PINS.programs['local-path-provisioner'].tag}"
+SHELL_IMAGE = f"{PREFIX}/shell:{PINS.kubernetes}"
+PROVISIONER_IMAGE = f"{PREFIX}/local-path-provisioner:{PINS.programs['local-path-provisioner'].tag}"
 # What a run is that was refused before anything was started: there is no link then, and the sentence is the refusal's.
-REFUSED = "refused"
+REFUSED_AT_START = "refused"
 
-Values = Mapping[str, Any]
+FaultValues = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ class ChartFault:
     link: str = ""
     sentence: str = ""
     edits: tuple[Edit, ...] = ()
-    values: Values = field(default_factory=dict)
+    values: FaultValues = field(default_factory=dict)
     cluster: str = ""
-    other: Values | None = None
+    other: FaultValues | None = None
     healthy: bool = False
     kept: bool = True
     cores: float | None = None
@@ -118,7 +118,7 @@ MANAGER, MANAGER_CONFIG = "templates/controller-manager.yaml", "templates/_contr
 CSI, IDENTITIES = "templates/csi-driver.yaml", "templates/identities.yaml"
 OIDC, OIDC_CONFIG = "templates/oidc-discovery-provider.yaml", "templates/_oidc-config.tpl"
 
-SERVER_POD = "serviceAccountName: spire-server\n"
+SERVER_POD_SPEC = "serviceAccountName: spire-server\n"
 AGENT_POD = "serviceAccountName: spire-agent\n"
 PROBES = '{{- include "spire.probes" (dict "port" "health" "ready" "/ready" "live" "/live") | nindent 10 }}'
 REVIEWS = """\
@@ -145,7 +145,7 @@ CONFIG_VOLUME = """\
 OTHER_IDENTITIES = """\
       clusterSPIFFEIDs:
 """
-HOOK = """\
+CHECK_HOOK = """\
 apiVersion: batch/v1
 kind: Job
 metadata:
@@ -166,12 +166,12 @@ spec:
 """
 
 
-def own_values(section: str, **values: Any) -> Values:
+def own_values(section: str, **values: Any) -> FaultValues:
     """Values of a component below `spire-server`, or of another chart of SPIRE's."""
     return {"spire-server": {section: values}}
 
 
-def identities(**values: Any) -> Values:
+def identities(**values: Any) -> FaultValues:
     """Values of the default ClusterSPIFFEID."""
     return own_values("controllerManager", identities={"clusterSPIFFEIDs": {"default": values}})
 
@@ -179,7 +179,7 @@ def identities(**values: Any) -> Values:
 # A server that cannot run
 
 SERVER_FAULTS = (
-    # A home lab's values on another cluster: the server is Pending for ever, and nothing crashes (spire-tutorials#48).
+    # A home lab's values on another cluster: the server stays Pending, and nothing crashes (spire-tutorials#48).
     ChartFault(
         "unknown-storage-class",
         "component ready",
@@ -205,7 +205,7 @@ SERVER_FAULTS = (
         "server-for-nodes-that-are-not-there",
         "component ready",
         r"(?i)node selector|node affinity|node\(s\) didn't match",
-        (Edit(SERVER, SERVER_POD, SERVER_POD + "      nodeSelector: {pool: spire}\n"),),
+        (Edit(SERVER, SERVER_POD_SPEC, SERVER_POD_SPEC + "      nodeSelector: {pool: spire}\n"),),
         other=own_values("nodeSelector", pool="spire"),
     ),
     # Priority classes that come with another chart of the company's.
@@ -213,7 +213,7 @@ SERVER_FAULTS = (
         "unknown-priority-class",
         "component ready",
         r"(?i)priority ?class",
-        (Edit(SERVER, SERVER_POD, SERVER_POD + "      priorityClassName: platform-critical\n"),),
+        (Edit(SERVER, SERVER_POD_SPEC, SERVER_POD_SPEC + "      priorityClassName: platform-critical\n"),),
         other={"spire-server": {"priorityClassName": "platform-critical"}},
     ),
     # The ConfigMap was renamed in one of two places.
@@ -260,7 +260,7 @@ SERVER_FAULTS = (
         "server-that-pod-security-refuses",
         "component ready",
         r"PodSecurity",
-        (Edit(SERVER, SERVER_POD, SERVER_POD + "      hostNetwork: true\n"),),
+        (Edit(SERVER, SERVER_POD_SPEC, SERVER_POD_SPEC + "      hostNetwork: true\n"),),
     ),
     ChartFault(
         "server-that-may-not-write-the-bundle",
@@ -389,7 +389,7 @@ AGENT_FAULTS = (
     # The image is neither built here nor can it be pulled.
     ChartFault(
         "agent-of-a-tag-that-does-not-exist",
-        REFUSED,
+        REFUSED_AT_START,
         r"spire-agent:0\.0\.1",
         values={"spire-agent": {"image": {"tag": "0.0.1"}}},
     ),
@@ -556,13 +556,13 @@ FEDERATION_FAULTS = (
     ),
     ChartFault(
         "federation-disabled",
-        REFUSED,
+        REFUSED_AT_START,
         r"spire-server\.federation\.enabled is not true",
         values=own_values("federation", enabled=False),
     ),
     ChartFault(
         "values-that-federate-with-nobody",
-        REFUSED,
+        REFUSED_AT_START,
         r"federates with nobody",
         values=identities(federatesWith=[]),
         cluster="client",
@@ -585,7 +585,7 @@ FEDERATION_FAULTS = (
         "hook-that-fails",
         "component ready",
         r"(?i)BackoffLimit[\s\S]*hook",
-        (Edit("templates/check.yaml", "", HOOK % (SHELL, "exit 1")),),
+        (Edit("templates/check.yaml", "", CHECK_HOOK % (SHELL_IMAGE, "exit 1")),),
     ),
 )
 
@@ -615,11 +615,11 @@ spec:
       serviceAccountName: local-path-provisioner
       initContainers:
         - name: late
-          image: {SHELL}
+          image: {SHELL_IMAGE}
           command: [sleep, "40"]
       containers:
         - name: provisioner
-          image: {PROVISIONER}
+          image: {PROVISIONER_IMAGE}
           args:
             - start
             - --provisioner-name=example.com/slow
@@ -639,7 +639,7 @@ spec:
 LATE = f"""\
       initContainers:
         - name: late
-          image: {SHELL}
+          image: {SHELL_IMAGE}
           command: [sleep, "30"]
 """
 RESTRICTED = """\
@@ -649,7 +649,7 @@ RESTRICTED = """\
 # It sees the node's processes, as the agent beside it does.
 KILLER = f"""\
         - name: killer
-          image: {SHELL}
+          image: {SHELL_IMAGE}
           command:
             - /bin/bash
             - -c
@@ -689,14 +689,14 @@ HEALTHY = (
     ),
     ChartFault(
         "hook-that-takes-a-minute",
-        edits=(Edit("templates/check.yaml", "", HOOK % (SHELL, "sleep 60")),),
+        edits=(Edit("templates/check.yaml", "", CHECK_HOOK % (SHELL_IMAGE, "sleep 60")),),
         healthy=True,
     ),
     # Nodes that are there already keep the cores that they have.
     ChartFault("half-a-core", healthy=True, kept=False, cores=0.5),
 )
 
-FAULTS = (*SERVER_FAULTS, *AGENT_FAULTS, *CSI_FAULTS, *IDENTITY_FAULTS, *FEDERATION_FAULTS)
+CHART_FAULTS = (*SERVER_FAULTS, *AGENT_FAULTS, *CSI_FAULTS, *IDENTITY_FAULTS, *FEDERATION_FAULTS)
 
 
 def chosen(expression: str, *, kept: bool, own_chart: bool) -> Iterator[ChartFault]:
@@ -708,7 +708,7 @@ def chosen(expression: str, *, kept: bool, own_chart: bool) -> Iterator[ChartFau
         compiled = Expression.compile(expression) if expression else None
     except SyntaxError as error:
         raise ValueError(f"-k {expression}: {error}") from None
-    for fault in (*FAULTS, *HEALTHY):
+    for fault in (*CHART_FAULTS, *HEALTHY):
         if (compiled and not compiled.evaluate(_part_of(fault.name))) or (kept and not fault.kept):
             continue
         if own_chart:

@@ -37,7 +37,7 @@ NOWHERE = {"kubernetes.io/hostname": "nowhere"}
 NOT_LISTED = ("federation list", r"client: federation list shows \[\]", "federation relationship")
 NO_ENTRY = ("entries federate", "None", "entry with federatesWith", "has no entry")
 NOT_FEDERATED = ("entries federate", "those that do not federate", "entry with federatesWith")
-REFUSED = ("endpoints", "connection refused", "endpoint reachable")
+ENDPOINT_REFUSED = ("endpoints", "connection refused", "endpoint reachable")
 NOT_SERVED = (
     "endpoints",
     "refused|EOF|reset",
@@ -104,10 +104,10 @@ def pod_spec(**changed: Any) -> dict[str, Any]:
 
 def changed_server(environment: Environment, undo: ExitStack, **changed: Any) -> None:
     """Change fields of the demo server's container."""
-    thing = demo_server(environment)
-    before = thing.read()["spec"]["template"]["spec"]["containers"][0]
+    target = demo_server(environment)
+    before = target.read()["spec"]["template"]["spec"]["containers"][0]
     undo.callback(environment.demo.reconnect)
-    thing.change(undo, pod_spec(containers=[before | changed]))
+    target.change(undo, pod_spec(containers=[before | changed]))
 
 
 # Live objects: the federation
@@ -415,12 +415,12 @@ def _alone(environment: Environment, undo: ExitStack) -> None:
 # The network
 
 
-@fault("network", *REFUSED, r"server\S*'s bundle here is .* refuses connections")
+@fault("network", *ENDPOINT_REFUSED, r"server\S*'s bundle here is .* refuses connections")
 def endpoint_away(environment: Environment, undo: ExitStack) -> None:
     close_forward(undo, environment.federation.forwards[environment.server.trust_domain])
 
 
-@fault("network", *REFUSED, r"client\S*'s bundle here is .* refuses connections")
+@fault("network", *ENDPOINT_REFUSED, r"client\S*'s bundle here is .* refuses connections")
 def clients_endpoint_away(environment: Environment, undo: ExitStack) -> None:
     close_forward(undo, environment.federation.forwards[environment.client.trust_domain])
 
@@ -586,7 +586,7 @@ def csi_driver_that_mounts_another_folder(environment: Environment, undo: ExitSt
     probe.renew()
 
 
-HOOK = """\
+REFUSING_HOOK = """\
 apiVersion: batch/v1
 kind: Job
 metadata:
@@ -626,7 +626,7 @@ def hook_that_fails(environment: Environment, undo: ExitStack) -> None:
     chart = Path(undo.enter_context(TemporaryDirectory())) / "spire"
     shutil.copytree(environment.releases[name].spire, chart)
     namespace = environment.client.layout.server.namespace
-    hook = HOOK.format(namespace=namespace, image=environment.demo.images.probe)
+    hook = REFUSING_HOOK.format(namespace=namespace, image=environment.demo.images.probe)
     (chart / "templates" / "refusing-hook.yaml").write_text(hook)
     undo.callback(
         environment.client.cluster.kubectl,

@@ -21,8 +21,8 @@ from fixtures.k8s.cluster import Cluster
 SECRET_TYPES = ("Opaque", "kubernetes.io/tls", "kubernetes.io/service-account-token")
 PUBLIC = ("ca.crt", "tls.crt", "namespace")
 CREDENTIALS = ("client-key-data", "token", "password")
-SHORTEST = 8  # characters
-SHORTEST_DER = 32  # bytes
+SHORTEST_SEARCHED = 8  # characters
+SHORTEST_SEARCHED_DER = 32  # bytes
 
 
 def of_cluster(cluster: Cluster) -> dict[str, str]:
@@ -31,7 +31,7 @@ def of_cluster(cluster: Cluster) -> dict[str, str]:
     for secret in cluster.core.list_secret_for_all_namespaces().items:
         for key, value in (secret.data or {}).items() if secret.type in SECRET_TYPES else ():
             plain = base64.b64decode(value).decode(errors="replace")
-            if key not in PUBLIC and len(plain) >= SHORTEST and not plain.startswith("-----BEGIN CERT"):
+            if key not in PUBLIC and len(plain) >= SHORTEST_SEARCHED and not plain.startswith("-----BEGIN CERT"):
                 where = f"{cluster.label}: Secret {secret.metadata.namespace}/{secret.metadata.name}, {key}"
                 found[where] = plain
     for user in yaml.safe_load(cluster.kubeconfig_path.read_text())["users"]:
@@ -70,7 +70,7 @@ def _files(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _words(text: str) -> Iterable[str]:
-    return (word for word in set(re.split(r"[^\w.+/=-]+", text)) if len(word) >= SHORTEST)
+    return (word for word in set(re.split(r"[^\w.+/=-]+", text)) if len(word) >= SHORTEST_SEARCHED)
 
 
 def _decoded(text: str) -> bytes:
@@ -95,7 +95,7 @@ def _is_key(word: str) -> bool:
     decoded = _decoded(word)
     if b"PRIVATE KEY-----" in decoded:
         return True
-    if len(decoded) < SHORTEST_DER or decoded[:1] != b"0":  # an ASN.1 sequence
+    if len(decoded) < SHORTEST_SEARCHED_DER or decoded[:1] != b"0":  # an ASN.1 sequence
         return False
     try:
         load_der_private_key(decoded, None)

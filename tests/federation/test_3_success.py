@@ -27,7 +27,7 @@ def test_the_client_job_completes(demo: Demo, finished_calls: TutorialCalls) -> 
 
 
 @pytest.mark.dependency(name="client log", depends=["success"], scope="session")
-def test_the_clients_log_tells_the_tutorials_story(finished_calls: TutorialCalls) -> None:
+def test_the_clients_log_has_the_tutorials_lines(finished_calls: TutorialCalls) -> None:
     checks.call_succeeded(finished_calls.outcome("client"))
 
 

@@ -17,7 +17,7 @@ from fixtures.resilience.jwt_signing import SigningKey, add_authority
 from fixtures.resilience.objects import apply_object
 from fixtures.spire.logs import agent_log_line
 from fixtures.workloads.demo import Demo
-from fixtures.workloads.go_spiffe import unexpected_id
+from fixtures.workloads.go_spiffe import NO_IDENTITY_ISSUED, unexpected_id
 from fixtures.workloads.identity_conditions import PROBE_AUDIENCE, probe_identity
 from fixtures.workloads.jobs import log_lines
 from fixtures.workloads.observed_call import REFUSED_IN_TLS, let_in, observe_call
@@ -26,10 +26,9 @@ from tests.checks import RECHECK_TIMEOUT
 from tests.faults import default_cluster_spiffe_id
 
 OTHER_AUDIENCE = "spiffe://server.example/ns/demo/sa/other"
-SHORT = 5.0  # seconds that a token lives
+SHORT_TOKEN_LIFETIME = 5.0  # seconds that a token lives
 # Seconds past its expiry for which go-spiffe still accepts a token, as clocks differ (go-jose's leeway), and some.
-LEEWAY = 60.0 + 20.0
-NO_IDENTITY = "(?i)no identity issued"
+EXPIRY_LEEWAY = 60.0 + 20.0
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,9 @@ class Fading:
 @pytest.fixture(scope="module", autouse=True)
 def fading(environment: Environment) -> Fading:
     """Minted before the other tests, so that it has expired when they are through."""
-    token = environment.client.mint_jwt(environment.demo.client_id, environment.demo.server_id, SHORT)
+    token = environment.client.mint_jwt(environment.demo.client_id, environment.demo.server_id, SHORT_TOKEN_LIFETIME)
     try:
-        wait_for(let_in(environment.demo, bearer=token), SHORT)
+        wait_for(let_in(environment.demo, bearer=token), SHORT_TOKEN_LIFETIME)
     except WaitError:
         return Fading(token, accepted=False)
     return Fading(token, accepted=True)
@@ -151,10 +150,10 @@ def test_a_second_cluster_spiffe_id_takes_the_federation_away(
 def _left_out(environment: Environment, undo: ExitStack, side: str) -> None:
     """Have the ClusterSPIFFEID of a cluster select every namespace but the newcomers'."""
     spire = environment.client if side == "client" else environment.server
-    thing = default_cluster_spiffe_id(spire)
+    target = default_cluster_spiffe_id(spire)
     others = {"key": "kubernetes.io/metadata.name", "operator": "NotIn"}
     excluded = [*spire.namespaces(), NEW_PROBES_NAMESPACE]
-    thing.change(undo, {"spec": {"namespaceSelector": {"matchExpressions": [{**others, "values": excluded}]}}})
+    target.change(undo, {"spec": {"namespaceSelector": {"matchExpressions": [{**others, "values": excluded}]}}})
 
 
 @pytest.mark.usefixtures("undo")
@@ -167,7 +166,7 @@ def test_a_client_outside_the_mesh_has_no_identity_to_call_with(
         # A pod of the same age has its identity by then, on the side where the namespace is selected.
         wait_for(probe_identity(control), RECHECK_TIMEOUT)
         asked = time.time()
-        with pytest.raises(ProbeError, match=NO_IDENTITY):
+        with pytest.raises(ProbeError, match=NO_IDENTITY_ISSUED):
             caller.fetch(PROBE_AUDIENCE)
         call = observe_call(environment.demo, caller=caller)
         assert not call.succeeded, call.text
@@ -275,5 +274,7 @@ def test_a_jwt_svid_is_refused_once_it_has_expired(environment: Environment, fad
         call = observe_call(environment.demo, bearer=fading.token)
         return Look(None if call.succeeded else call.server_log_line("Invalid token"), "still let in")
 
-    line = wait_for(Condition("a refusal of the expired JWT-SVID", look), SHORT + LEEWAY, interval=2.0)
+    line = wait_for(
+        Condition("a refusal of the expired JWT-SVID", look), SHORT_TOKEN_LIFETIME + EXPIRY_LEEWAY, interval=2.0
+    )
     assert "token has expired" in line, line

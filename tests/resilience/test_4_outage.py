@@ -1,6 +1,6 @@
-"""Parts of SPIRE, or of the network, gone for a while under live traffic: what goes on, what does not, what comes back.
+"""Parts of SPIRE, or of the network, away for a while under live traffic: what goes on, what fails, and what recovers.
 
-SPIRE's promise: an SVID that was handed out serves until it expires, whoever is away. New identities need the server,
+SPIRE's promise: an SVID that was handed out serves until it expires, whatever is away. New identities need the server,
 and every JWT-SVID needs the agent.
 """
 
@@ -29,18 +29,18 @@ from fixtures.spire.authorities import Authorities
 from fixtures.spire.installation import Spire
 from fixtures.spire.logs import BUNDLE_POLL_INTERVAL, BUNDLE_POLL_TIMEOUT, agent_log_line, bundle_update_error
 from fixtures.traffic.continuous import ContinuousTraffic
+from fixtures.workloads.go_spiffe import NO_IDENTITY_ISSUED
 from fixtures.workloads.identity_conditions import PROBE_AUDIENCE, probe_identity
 from fixtures.workloads.observed_call import let_in, observe_call
 from fixtures.workloads.probe import ProbeError
 from tests.checks import RECHECK_TIMEOUT, agreement, components_are_ready, traffic_failed_at, traffic_was_unharmed
 
-BACK = 90.0  # seconds that a part of SPIRE may take to be back
-OUTAGE = 8.0  # seconds of traffic without a part
-DELAY = 0.3  # seconds by which every piece is late on a slow link
-LOST = 0.1  # of the packets on a lossy link
+BACK_TIMEOUT = 90.0  # seconds that a part of SPIRE may take to be back
+OUTAGE_DURATION = 8.0  # seconds of traffic without a part
+LINK_DELAY = 0.3  # seconds by which every piece is late on a slow link
+PACKET_LOSS = 0.1  # of the packets on a lossy link
 # A refresh under way when the network was cut waits for its connection, 30 s (net/http's dialer), before the next.
-DIALLED = 30.0
-NO_IDENTITY = r"(?i)no identity issued"
+DIAL_TIMEOUT = 30.0
 
 
 def sides(environment: Environment, which: str) -> list[Spire]:
@@ -52,6 +52,13 @@ def sides(environment: Environment, which: str) -> list[Spire]:
     }[which]
 
 
+@pytest.fixture(params=["server", "client"])
+def affected(request: pytest.FixtureRequest, environment: Environment) -> Spire:
+    """The cluster that an outage is on: the server's, then the client's."""
+    (spire,) = sides(environment, request.param)
+    return spire
+
+
 def passed(seconds: float) -> Condition[bool]:
     """So much time has passed."""
     until = time.monotonic() + seconds
@@ -59,26 +66,25 @@ def passed(seconds: float) -> Condition[bool]:
 
 
 @pytest.mark.usefixtures("undo")
-@pytest.mark.parametrize("which", ["server", "client"])
-def test_without_the_peers_endpoint_all_goes_on_but_the_bundle_ages(
+def test_without_the_peers_endpoint_the_bundle_is_stale_and_heals_once_it_is_back(
     environment: Environment,
     traffic: ContinuousTraffic,
     probe_factory: ProbeFactory,
     recovery_times: RecoveryTimes,
-    which: str,
+    affected: Spire,
 ) -> None:
-    (peer,) = sides(environment, which)
+    peer = affected
     (spire,) = (each for each in (environment.server, environment.client) if each is not peer)
-    with traffic.during(f"{which}'s endpoint away") as interval:
+    with traffic.during(f"{affected.cluster.label}'s endpoint away") as interval:
         with ExitStack() as away:
             close_forward(away, environment.federation.forwards[peer.trust_domain])
-            prepared_upgrade = Authorities(peer, "jwt").prepare()
+            prepared = Authorities(peer, "jwt").prepare()
             wait_for(bundle_update_error(spire, "connection refused", since=interval.began), BUNDLE_POLL_TIMEOUT)
-            assert prepared_upgrade not in spire.foreign_bundle(peer.trust_domain).jwt_authorities
+            assert prepared not in spire.foreign_bundle(peer.trust_domain).jwt_authorities
             # New identities too: the bundle that is stored is handed out.
             wait_for(probe_identity(probe_factory(spire)), RECHECK_TIMEOUT)
         back = recovery_times.from_now(RECOVERY_KIND)
-        what = f"{which}'s endpoint back: its new authority known"
+        what = f"{affected.cluster.label}'s endpoint back: its new authority known"
         back.wait(what, agreement(spire, peer), BUNDLE_POLL_INTERVAL + RECHECK_TIMEOUT, bound="15 s")
     traffic_was_unharmed(traffic, interval)
 
@@ -107,14 +113,14 @@ def test_without_a_spire_server_traffic_goes_on_and_new_pods_there_wait(
             # Where the server is there, even a younger pod has its identity by now.
             for probe in waiting:
                 wait_for(agent_log_line(probe.spire, "Synchronize failed", since=gone), RECHECK_TIMEOUT)
-                with pytest.raises(ProbeError, match=NO_IDENTITY):
+                with pytest.raises(ProbeError, match=NO_IDENTITY_ISSUED):
                     probe.fetch(PROBE_AUDIENCE)
             wait_for(let_in(environment.demo), RECHECK_TIMEOUT)
         back = recovery_times.from_now(RECOVERY_KIND)
         for probe in waiting:
             what = f"SPIRE server of {which} back: a new pod's identity ({probe.cluster.label})"
-            back.wait(what, probe_identity(probe), BACK)
-        components_are_ready(away_here, BACK)
+            back.wait(what, probe_identity(probe), BACK_TIMEOUT)
+        components_are_ready(away_here, BACK_TIMEOUT)
     traffic_was_unharmed(traffic, interval)
 
 
@@ -130,7 +136,7 @@ def test_without_the_servers_agent_traffic_goes_on(
             wait_for(let_in(environment.demo), RECHECK_TIMEOUT)
         back = recovery_times.from_now(RECOVERY_KIND)
         probe = environment.demo.probes[environment.server.trust_domain]
-        back.wait("agent of server back: an old pod's identity", probe_identity(probe), BACK)
+        back.wait("agent of server back: an old pod's identity", probe_identity(probe), BACK_TIMEOUT)
     traffic_was_unharmed(traffic, interval)
 
 
@@ -143,53 +149,55 @@ def test_without_the_clients_agent_nothing_fails_but_the_jwt_svid(
         with ExitStack() as away:
             for spire in sides(environment, which):
                 remove_daemon_set_pods(away, spire, spire.layout.agent)
-            wait_for(passed(OUTAGE), OUTAGE + 1)
-        recovery_times.from_now(RECOVERY_KIND).wait_seconds(f"agent of {which} back: traffic", traffic.recovery, BACK)
+            wait_for(passed(OUTAGE_DURATION), OUTAGE_DURATION + 1)
+        recovery_times.from_now(RECOVERY_KIND).wait_seconds(
+            f"agent of {which} back: traffic", traffic.recovery, BACK_TIMEOUT
+        )
     for kind in ("new", "kept"):
         traffic_failed_at(traffic, interval, kind, {"svid"})
 
 
 @pytest.mark.usefixtures("undo")
-@pytest.mark.parametrize("which", ["server", "client"])
-def test_a_replaced_csi_driver_is_noticed_by_nobody(
+def test_a_replaced_csi_driver_disturbs_no_workload(
     environment: Environment,
     traffic: ContinuousTraffic,
     probe_factory: ProbeFactory,
     recovery_times: RecoveryTimes,
-    which: str,
+    affected: Spire,
 ) -> None:
-    (spire,) = sides(environment, which)
-    with traffic.during(f"CSI driver of {which} replaced") as interval:
+    with traffic.during(f"CSI driver of {affected.cluster.label} replaced") as interval:
         began = recovery_times.from_now(RECOVERY_KIND)
-        spire.restart(spire.layout.csi_driver)
-        began.record(f"CSI driver of {which} replaced")
+        affected.restart(affected.layout.csi_driver)
+        began.record(f"CSI driver of {affected.cluster.label} replaced")
         # Old pods over the old mount, and new ones over a new one.
-        wait_for(probe_identity(environment.demo.probes[spire.trust_domain]), RECHECK_TIMEOUT)
-        wait_for(probe_identity(probe_factory(spire)), RECHECK_TIMEOUT)
+        wait_for(probe_identity(environment.demo.probes[affected.trust_domain]), RECHECK_TIMEOUT)
+        wait_for(probe_identity(probe_factory(affected)), RECHECK_TIMEOUT)
     traffic_was_unharmed(traffic, interval)
 
 
 @pytest.mark.usefixtures("undo")
-@pytest.mark.parametrize("which", ["server", "client"])
 def test_a_killed_controller_manager_takes_no_entry_along(
     environment: Environment,
     traffic: ContinuousTraffic,
     probe_factory: ProbeFactory,
     recovery_times: RecoveryTimes,
-    which: str,
+    affected: Spire,
 ) -> None:
-    (spire,) = sides(environment, which)
     # Of pods that an earlier test has deleted the entries may be on their way out.
-    entries = [entry for entry in spire.entries() if f"/ns/{NEW_PROBES_NAMESPACE}/" not in entry.spiffe_id]
-    relationships = spire.relationships()
-    with traffic.during(f"controller manager of {which} killed") as interval:
+    entries = [entry for entry in affected.entries() if f"/ns/{NEW_PROBES_NAMESPACE}/" not in entry.spiffe_id]
+    relationships = affected.relationships()
+    with traffic.during(f"controller manager of {affected.cluster.label} killed") as interval:
         began = recovery_times.from_now(RECOVERY_KIND)
-        kill_container(environment, spire, spire.layout.controller_manager)
-        began.wait(f"controller manager of {which} killed: a new pod", probe_identity(probe_factory(spire)), BACK)
-        components_are_ready([spire], BACK)
+        kill_container(environment, affected, affected.layout.controller_manager)
+        began.wait(
+            f"controller manager of {affected.cluster.label} killed: a new pod",
+            probe_identity(probe_factory(affected)),
+            BACK_TIMEOUT,
+        )
+        components_are_ready([affected], BACK_TIMEOUT)
         # Nothing to wait for: they have been there, and are to stay.
-        assert {entry.id for entry in entries} <= {entry.id for entry in spire.entries()}
-        assert spire.relationships() == relationships
+        assert {entry.id for entry in entries} <= {entry.id for entry in affected.entries()}
+        assert affected.relationships() == relationships
     traffic_was_unharmed(traffic, interval)
 
 
@@ -199,19 +207,19 @@ def test_a_slow_link_slows_and_breaks_nothing(
 ) -> None:
     client, peer = environment.client, environment.server
     with traffic.during("slow link") as interval, ExitStack() as slow:
-        delay_forward(slow, environment.federation.forwards[peer.trust_domain], DELAY)
-        delay_forward(slow, environment.demo.forward, DELAY)
+        delay_forward(slow, environment.federation.forwards[peer.trust_domain], LINK_DELAY)
+        delay_forward(slow, environment.demo.forward, LINK_DELAY)
         Authorities(peer, "jwt").prepare()
         began = recovery_times.from_now("over a slow link")
         client.refresh(peer.trust_domain)
-        took = began.record(f"a refresh, every piece {DELAY:g} s late")
+        took = began.record(f"a refresh, every piece {LINK_DELAY:g} s late")
         wait_for(agreement(client, peer), RECHECK_TIMEOUT)
-        assert took >= 3 * DELAY, f"the link was not slow: {took:.2f} s"
+        assert took >= 3 * LINK_DELAY, f"the link was not slow: {took:.2f} s"
         # A single one, for its time is measured.
         began = recovery_times.from_now("over a slow link")
         call = observe_call(environment.demo)
         assert call.succeeded, call.text
-        began.record(f"a call, every piece {DELAY:g} s late")
+        began.record(f"a call, every piece {LINK_DELAY:g} s late")
     traffic_was_unharmed(traffic, interval)
 
 
@@ -220,18 +228,18 @@ def test_a_lossy_link_loses_packets_and_no_bundle(
     environment: Environment, traffic: ContinuousTraffic, recovery_times: RecoveryTimes
 ) -> None:
     client, peer = environment.client, environment.server
-    with traffic.during(f"link that loses {LOST:.0%}") as interval, ExitStack() as losing:
+    with traffic.during(f"link that loses {PACKET_LOSS:.0%}") as interval, ExitStack() as losing:
         for address in (*node_addresses(peer), environment.federation.address):
-            lose_packets(losing, environment, client, address, LOST)
+            lose_packets(losing, environment, client, address, PACKET_LOSS)
         Authorities(peer, "jwt").prepare()
-        prepared_upgrade = recovery_times.from_now("over a lossy link")
-        prepared_upgrade.wait(
-            f"a bundle, {LOST:.0%} of packets lost",
+        prepared = recovery_times.from_now("over a lossy link")
+        prepared.wait(
+            f"a bundle, {PACKET_LOSS:.0%} of packets lost",
             agreement(client, peer),
             BUNDLE_POLL_INTERVAL + RECHECK_TIMEOUT,
             bound="15 s",
         )
-        wait_for(passed(OUTAGE), OUTAGE + 1)
+        wait_for(passed(OUTAGE_DURATION), OUTAGE_DURATION + 1)
     recovery_times.from_now(RECOVERY_KIND).wait_seconds("lossy link healed: traffic", traffic.recovery, RECHECK_TIMEOUT)
     for summary in traffic.summaries(interval):
         # TCP sends again what was lost, within the two seconds that a request has, or else that request alone fails.
@@ -247,18 +255,18 @@ def test_a_cut_network_heals(
     with traffic.during("network cut") as interval:
         with ExitStack() as away:
             partition_clusters(away, environment)
-            prepared_upgrade = Authorities(peer, "jwt").prepare()
-            wait_for(passed(OUTAGE), OUTAGE + 1)
-            assert prepared_upgrade not in client.foreign_bundle(peer.trust_domain).jwt_authorities
+            prepared = Authorities(peer, "jwt").prepare()
+            wait_for(passed(OUTAGE_DURATION), OUTAGE_DURATION + 1)
+            assert prepared not in client.foreign_bundle(peer.trust_domain).jwt_authorities
             for probe in environment.demo.probes.values():
                 wait_for(probe_identity(probe), RECHECK_TIMEOUT)
         healed = recovery_times.from_now(RECOVERY_KIND)
-        healed.wait_seconds("network healed: traffic", traffic.recovery, BACK)
+        healed.wait_seconds("network healed: traffic", traffic.recovery, BACK_TIMEOUT)
         bound = "30 s for the connection under way, then 15 s"
         healed.wait(
             "network healed: the bundle",
             agreement(client, peer),
-            DIALLED + BUNDLE_POLL_INTERVAL + RECHECK_TIMEOUT,
+            DIAL_TIMEOUT + BUNDLE_POLL_INTERVAL + RECHECK_TIMEOUT,
             bound,
         )
     for kind in ("new", "kept"):

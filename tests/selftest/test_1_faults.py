@@ -18,7 +18,7 @@ from fixtures.core.waiting import WaitError, wait_for
 from fixtures.diagnosis.chain import diagnose
 from fixtures.helm.release_history import Release
 from fixtures.helm.values import other_trust_domain
-from fixtures.report.terminal import Report
+from fixtures.report.run import Report
 from fixtures.resilience.environment import Environment
 from fixtures.resilience.fault_trial import TrialStatistics, run_trial, working_federation
 from fixtures.spire.federation import Federation
@@ -30,9 +30,9 @@ from tests.checks import CHECKS, RECHECK_TIMEOUT
 from tests.faults import FAULTS, INSTALLATION, Fault
 
 # Seconds that a check may wait: what is broken worked a moment ago.
-PATIENCE = 6.0
+BROKEN_CHECK_TIMEOUT = 6.0
 # Seconds from the first crash to the red, whatever is waited for.
-FAST = 15.0
+CRASH_TO_RED_LIMIT = 15.0
 OTHER_PORTS = (18440, 18441)
 OTHER_DEMO_PORT = 18443
 
@@ -62,7 +62,7 @@ def test_the_federation_works_before_anything_is_broken(environment: Environment
 @pytest.mark.dependency(depends=["baseline"], scope="session")
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.kind}-{fault.name}")
 def test_the_fault_is_caught_and_named(environment: Environment, fault: Fault, figures: TrialStatistics) -> None:
-    check = None if fault.check == INSTALLATION else lambda: CHECKS[fault.check](environment, PATIENCE)
+    check = None if fault.check == INSTALLATION else lambda: CHECKS[fault.check](environment, BROKEN_CHECK_TIMEOUT)
     verdict = run_trial(environment, fault.name, fault.inject, check)
     caught, named = verdict.caught(fault.reason), verdict.named(fault.link, fault.sentence)
     figures.verdicts.append((verdict, caught, named))
@@ -70,7 +70,9 @@ def test_the_fault_is_caught_and_named(environment: Environment, fault: Fault, f
     write(environment.folder / "faults" / f"{fault.name}.txt", verdict.text() + "\n")
     assert caught, f"missed, or caught for another reason than {fault.reason!r}:\n{verdict.text()}"
     crash = verdict.seconds_from_crash
-    assert crash is None or crash <= FAST, f"red only {crash:.1f} s after the first crash:\n{verdict.text()}"
+    assert crash is None or crash <= CRASH_TO_RED_LIMIT, (
+        f"red only {crash:.1f} s after the first crash:\n{verdict.text()}"
+    )
     assert named, f"not named as {fault.link}, {fault.sentence!r}:\n{verdict.text()}"
 
 

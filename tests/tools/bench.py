@@ -24,12 +24,13 @@ import yaml
 from fixtures.config.cluster_values import CHARTS_VALUES, read_clusters
 from fixtures.core.concurrency import map_concurrently
 from fixtures.core.project import PROJECT
+from fixtures.core.tables import columns
 from fixtures.k8s.cluster import host_address, kind_config
 from fixtures.spire.federation import federated_trust_domain
 from fixtures.workloads.manifests import load_manifests, with_image_and_environment
 from supply import catalogue, host
 
-PREFIX = "bench-"
+BENCH_PREFIX = "bench-"
 CLASS_NAME = "spire-mgmt-spire"  # the tutorial's
 MEMORY_GOAL = 3.5  # GiB
 STAT = Path("/proc/stat")
@@ -71,7 +72,7 @@ def busy_seconds(stat: str) -> float:
 
 def table(rows: Sequence[Row], tutorial: Cost) -> list[str]:
     """The rows with their ratios to the tutorial, and whether goals are met."""
-    lines = [f"{'':<38}{'seconds':>9}{'ratio':>8}{'processor-seconds':>19}  goals"]
+    cells = [("", "seconds", "ratio", "processor-seconds", "goals")]
     for row in rows:
         ratio = row.cost.seconds / tutorial.seconds
         goals = []
@@ -81,9 +82,9 @@ def table(rows: Sequence[Row], tutorial: Cost) -> list[str]:
         ):
             if goal is not None:
                 goals.append(f"{what.format(goal)}: {'met' if value <= goal else 'MISSED'}")
-        numbers = f"{row.cost.seconds:>9.1f}{ratio:>8.2f}{row.cost.processor:>19.1f}"
-        lines.append(f"{row.name:<38}{numbers}  {', '.join(goals)}".rstrip())
-    return lines
+        cost = (f"{row.cost.seconds:.1f}", f"{ratio:.2f}", f"{row.cost.processor:.1f}")
+        cells.append((row.name, *cost, ", ".join(goals)))
+    return columns(cells, numbers=range(1, 4))
 
 
 class Tutorial:
@@ -123,9 +124,9 @@ class Tutorial:
             self.steps += map_concurrently(do, stage) if at_once else [do(step) for step in stage]
 
     def delete_clusters(self) -> None:
-        """Delete the clusters of the bench's prefix, whoever made them."""
+        """Delete the clusters of the bench's prefix, of this or an earlier bench."""
         for cluster in self.clusters:
-            self._do(self.made.kind, "delete", "cluster", "--name", PREFIX + cluster.name)
+            self._do(self.made.kind, "delete", "cluster", "--name", BENCH_PREFIX + cluster.name)
 
     def _stages(self) -> list[list[Step]]:
         names = [cluster.name for cluster in self.clusters]
@@ -141,7 +142,7 @@ class Tutorial:
         config = self.folder / f"kind-{name}.yaml"
         config.write_text(yaml.safe_dump(kind_config(self.folder / f"patches-{name}")))
         options = ("--image", self.made.node_image, "--config", config, "--kubeconfig", self._kubeconfig(name))
-        self._do(self.made.kind, "create", "cluster", "--name", PREFIX + name, *options)
+        self._do(self.made.kind, "create", "cluster", "--name", BENCH_PREFIX + name, *options)
 
     def _install(self, name: str) -> None:
         charts = self.made.charts
@@ -234,7 +235,7 @@ def suite(*options: str) -> None:
 
     Raises `SystemExit` when it is red.
     """
-    common = ("--supply=local", "--cluster-prefix", PREFIX, "--keep-clusters")
+    common = ("--supply=local", "--cluster-prefix", BENCH_PREFIX, "--keep-clusters")
     command = [sys.executable, "-m", "pytest", "-q", "-c", str(PROJECT / "pyproject.toml"), *common, *options]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -246,7 +247,7 @@ def memory(engine: host.Engine) -> float:
     """GiB that the clusters' nodes use: their cgroups' memory without the page cache that can be dropped."""
     listed = engine.run("ps", "--filter", "label=io.x-k8s.kind.cluster", "--format", "{{.Names}}").split()
     used = engine.run("stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}}").splitlines()
-    nodes = [line for line in used if line.split()[0] in listed and line.startswith(PREFIX)]
+    nodes = [line for line in used if line.split()[0] in listed and line.startswith(BENCH_PREFIX)]
     return sum(_gib(line.split()[1]) for line in nodes)
 
 
@@ -280,8 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Row("suite, on kept clusters", kept, 0.08),
         Row("upgrade, cold", upgrade, 0.60),
     ]
-    for name, seconds in steps:
-        print(f"  {name:<36}{seconds:>9.1f}")
+    print("\n".join(columns([(f"  {name}", f"{seconds:.1f}") for name, seconds in steps], numbers=[1])))
     print("\n".join(table(rows, by_hand)))
     print(f"memory of both clusters: {gib:.2f} GiB, at most {MEMORY_GOAL}: {'met' if gib <= MEMORY_GOAL else 'MISSED'}")
     return 0

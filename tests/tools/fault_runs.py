@@ -11,14 +11,15 @@ from pathlib import Path
 
 import yaml
 
+from fixtures.core.tables import columns
 from fixtures.plugins.reporting import BROKEN_LINK
 from supply.host import Engine
-from tests.chart_faults import REFUSED, ChartFault, broken, copy_of_own_chart
+from tests.chart_faults import REFUSED_AT_START, ChartFault, broken, copy_of_own_chart
 from tests.tools.machine_load import Slowed, cores_allowed
 from tests.tools.runs import Result, Run
 
-MEDIAN_GOAL = 30.0  # seconds from Helm's start until the run is red
-LONGEST_GOAL = 75.0
+MEDIAN_SECONDS_GOAL = 30.0  # seconds from Helm's start until the run is red
+LONGEST_SECONDS_GOAL = 75.0
 RED, USAGE = 1, 4  # pytest's exit codes
 CONSEQUENCE = "  in consequence:"
 
@@ -33,12 +34,12 @@ class Verdict:
     @property
     def caught(self) -> bool:
         """Whether a fault turned the run red, or had it refused where that is what should happen."""
-        return self.result.code == (USAGE if self.fault.link == REFUSED else RED)
+        return self.result.code == (USAGE if self.fault.link == REFUSED_AT_START else RED)
 
     @property
     def named(self) -> bool:
         """Whether the diagnosis names the link that is expected, in the words that are expected."""
-        if self.fault.link == REFUSED:
+        if self.fault.link == REFUSED_AT_START:
             return bool(re.search(self.fault.sentence, self.result.verdict))
         link, words = self._broken_link
         return link in self.fault.link.split("|") and bool(re.search(self.fault.sentence, words))
@@ -56,14 +57,16 @@ class Verdict:
         return phases["red_at"] - min(began) if began and phases["red_at"] else None
 
     @property
-    def line(self) -> str:
-        """The row of the table."""
-        seconds = "" if self.seconds is None else f"{self.seconds:.1f} s"
+    def row(self) -> tuple[str, str, str, str]:
+        """The row of the table: the fault, what came of it in two cells, and the seconds until the run was red.
+
+        For a healthy variant they are those that its run took.
+        """
         if self.fault.healthy:
             colour = "green" if self.result.green else "FALSE ALARM"
-            return f"{self.fault.name:<52}{colour:>16}{self.result.seconds:>8.1f} s"
-        caught = "caught" if self.caught else "MISSED"
-        return f"{self.fault.name:<52}{caught:>8}{'named' if self.named else 'NOT':>8}{seconds:>10}"
+            return self.fault.name, colour, "", f"{self.result.seconds:.1f} s"
+        seconds = "" if self.seconds is None else f"{self.seconds:.1f} s"
+        return self.fault.name, "caught" if self.caught else "MISSED", "named" if self.named else "NOT NAMED", seconds
 
     @property
     def why(self) -> str:
@@ -150,7 +153,7 @@ def faults(bench: Bench, chosen: Sequence[ChartFault], *, kept: bool) -> list[st
     verdicts = []
     for fault in chosen:
         verdicts.append(bench.on_kept_clusters(fault) if kept else bench.on_new_clusters(fault))
-        print(verdicts[-1].line, flush=True)
+        print("  ".join(filter(None, verdicts[-1].row)), flush=True)
     lines, wrong = table(verdicts)
     print("\n".join(["", *lines, ""]))
     (bench.folder / "faults.txt").write_text("\n".join([*lines, *wrong]) + "\n")
@@ -164,17 +167,17 @@ def table(verdicts: Sequence[Verdict]) -> tuple[list[str], list[str]]:
     seconds = [verdict.seconds for verdict in met if verdict.seconds is not None] or [0.0]
     median, longest = statistics.median(seconds), max(seconds)
     caught, named = sum(verdict.caught for verdict in met), sum(verdict.named for verdict in met)
-    lines = [f"{'fault':<52}{'':>8}{'':>8}{'red after':>10}", *(verdict.line for verdict in verdicts)]
+    lines = columns([("fault", "", "", "red after"), *(verdict.row for verdict in verdicts)], numbers=[3])
     lines.append(
         f"{len(met)} faults: {caught} caught, {named} named rightly; median {median:.1f} s, longest {longest:.1f} s"
     )
     lines.append(f"{len(healthy)} healthy variants: {sum(not verdict.right for verdict in healthy)} false alarms")
     wrong = [verdict.why for verdict in verdicts if not verdict.right]
-    wrong += [f"the median is over {MEDIAN_GOAL:.0f} s: {median:.1f} s"] if median > MEDIAN_GOAL else []
+    wrong += [f"the median is over {MEDIAN_SECONDS_GOAL:.0f} s: {median:.1f} s"] if median > MEDIAN_SECONDS_GOAL else []
     wrong += [
-        f"{verdict.fault.name} was red only after {verdict.seconds:.1f} s, and {LONGEST_GOAL:.0f} s are the most"
+        f"{verdict.fault.name} was red only after {verdict.seconds:.1f} s, and the most is {LONGEST_SECONDS_GOAL:.0f} s"
         for verdict in met
-        if verdict.seconds is not None and verdict.seconds > LONGEST_GOAL
+        if verdict.seconds is not None and verdict.seconds > LONGEST_SECONDS_GOAL
     ]
     return lines, wrong
 

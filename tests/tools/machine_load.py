@@ -18,9 +18,9 @@ from supply.host import CGROUP2, Engine
 
 CGROUPS = Path("/sys/fs/cgroup")
 GROUP = "spire-federation-reliability"
-PERIOD = 100_000  # microseconds over which a quota is counted
+QUOTA_PERIOD = 100_000  # microseconds over which a quota is counted
 SPINNING = "import os, sys\nos.sched_setaffinity(0, {int(sys.argv[1])})\nwhile True:\n    pass"
-ENDING = 5.0  # seconds
+SPINNER_EXIT_TIMEOUT = 5.0  # seconds
 # What takes the engine's place on PATH: nodes that are created begin in the group.
 ENGINE = """#!/bin/sh
 if [ "$1" = run ]; then
@@ -58,7 +58,7 @@ def busy_core() -> Iterator[int]:
         yield core
     finally:
         spinning.kill()
-        spinning.wait(ENDING)
+        spinning.wait(SPINNER_EXIT_TIMEOUT)
 
 
 @contextmanager
@@ -101,10 +101,10 @@ def _cgroup_manager(engine: Engine) -> str:
 def _set_quota(group: Path, cores: float | None) -> None:
     """Set a group's quota, or lift it."""
     if (group / "cpu.max").exists():
-        (group / "cpu.max").write_text(f"{'max' if cores is None else round(cores * PERIOD)} {PERIOD}")
+        (group / "cpu.max").write_text(f"{'max' if cores is None else round(cores * QUOTA_PERIOD)} {QUOTA_PERIOD}")
     else:
-        (group / "cpu.cfs_period_us").write_text(str(PERIOD))
-        (group / "cpu.cfs_quota_us").write_text(str(-1 if cores is None else round(cores * PERIOD)))
+        (group / "cpu.cfs_period_us").write_text(str(QUOTA_PERIOD))
+        (group / "cpu.cfs_quota_us").write_text(str(-1 if cores is None else round(cores * QUOTA_PERIOD)))
 
 
 def _remove(root: Path) -> None:

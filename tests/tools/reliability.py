@@ -2,8 +2,8 @@
 
 `kills` ends runs at ten points by SIGINT, SIGTERM and SIGKILL in turn, and looks after each for what is left on the
 machine; every run begins on what the one before it left. `repeat` runs the federation many times, on kept clusters or
-on new ones, also on a machine that is busy or slow. `faults` meets each installation fault of `tests/chart_faults.py`
-by a run of its own, on new clusters or on kept ones that were green. All exit with 1 where something was not as
+on new ones, also on a machine that is busy or slow. `faults` tries each installation fault of `tests/chart_faults.py`
+in a run of its own, on new clusters or on kept ones that were green. All exit with 1 where something was not as
 promised.
 """
 
@@ -28,7 +28,7 @@ from supply import catalogue, host
 from tests import chart_faults
 from tests.tools.fault_runs import Bench, faults, good_charts
 from tests.tools.machine_load import LoadError, Slowed, busy_core, cores_allowed
-from tests.tools.runs import PREFIX, RUNNING, Result, Run, seconds_table
+from tests.tools.runs import RELIABILITY_PREFIX, RUN_TIMEOUT, Result, Run, seconds_table
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 # What a run has just printed when it is ended; a complete run takes some 70 s on two cores.
@@ -45,7 +45,7 @@ POINTS = (
     "client Job",
 )
 ENGINES_OWN = "/usr/lib/podman/"  # its name service is started with the first container, and inherits what that had
-KILLED = 15.0  # seconds in which the programs of a run that was killed must have ended
+KILLED_RUN_TIMEOUT = 15.0  # seconds in which the programs of a run that was killed must have ended
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Left:
         """Look. Raises `CalledProcessError`."""
         names = engine.run("ps", "-a", "--filter", "label=io.x-k8s.kind.cluster", "--format", "{{.Names}}").split()
         return cls(
-            frozenset(name for name in names if name.startswith(PREFIX)),
+            frozenset(name for name in names if name.startswith(RELIABILITY_PREFIX)),
             frozenset(engine.run("volume", "ls", "-q").split()),
             frozenset(engine.run("network", "ls", "--format", "{{.Name}}").split()),
             frozenset(_programs()),
@@ -78,7 +78,7 @@ def _programs() -> Iterator[str]:
         except OSError:
             continue
         kubeconfig = next((each for each in environment if each.startswith(b"KUBECONFIG=")), b"")
-        if f"/{PREFIX}".encode() in kubeconfig and command and not command.startswith(ENGINES_OWN):
+        if f"/{RELIABILITY_PREFIX}".encode() in kubeconfig and command and not command.startswith(ENGINES_OWN):
             yield f"{process.name} {command[:120]}"
 
 
@@ -89,7 +89,7 @@ def kills(engine: host.Engine, folder: Path) -> list[str]:
         place = folder / f"{number}-{point.replace(' ', '-')}-{sent.name}"
         place.mkdir()
         run = Run(place)
-        wait_for(run.reached(point), RUNNING)
+        wait_for(run.reached(point), RUN_TIMEOUT)
         by_itself = run.has_ended
         seconds = run.send(sent)
         found = _look_after(engine, before, sent)
@@ -123,7 +123,7 @@ def _look_after(engine: host.Engine, before: Left, sent: signal.Signals) -> list
     gone = Condition("no program of a run that has ended", look)
     wrong = []
     try:
-        wait_for(gone, KILLED)
+        wait_for(gone, KILLED_RUN_TIMEOUT)
     except WaitError as error:
         wrong.append(str(error))
     left = Left.now(engine)
@@ -233,7 +233,9 @@ def _run(
 
 def _delete_clusters(made: catalogue.Catalogue) -> None:
     for name in CLUSTERS:
-        subprocess.run([made.kind, "delete", "cluster", "--name", f"{PREFIX}{name}"], check=False, capture_output=True)
+        subprocess.run(
+            [made.kind, "delete", "cluster", "--name", f"{RELIABILITY_PREFIX}{name}"], check=False, capture_output=True
+        )
 
 
 if __name__ == "__main__":

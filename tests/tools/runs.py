@@ -16,13 +16,14 @@ from typing import Any
 
 from fixtures.core.project import PROJECT
 from fixtures.core.subprocesses import end_with_parent
+from fixtures.core.tables import columns
 from fixtures.core.waiting import Condition, Look, WaitError, wait_for
 from tests.tools.machine_load import Slowed
 
-PREFIX = "reliability-"
+RELIABILITY_PREFIX = "reliability-"
 VERDICTS = ("RED:", "REFUSED:", "GREEN:")
-ENDING = 120.0  # seconds that a run may take to end after a signal
-RUNNING = 1200.0
+RUN_END_TIMEOUT = 120.0  # seconds that a run may take to end after a signal
+RUN_TIMEOUT = 1200.0
 INTERRUPTED = 2  # pytest's exit code
 
 
@@ -34,7 +35,7 @@ class Run:
         self.log = folder / "output.log"
         slowed = slowed or Slowed()
         command = [sys.executable, "-m", "pytest", "-c", str(PROJECT / "pyproject.toml"), "-m", "federation"]
-        command += ["--supply=local", f"--cluster-prefix={PREFIX}", f"--run-folder={folder}", *options]
+        command += ["--supply=local", f"--cluster-prefix={RELIABILITY_PREFIX}", f"--run-folder={folder}", *options]
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
                 end_with_parent(slowed.command(command)),
@@ -63,10 +64,10 @@ class Run:
         """Send a signal and wait for the end; the value is the seconds that it took. Raises `WaitError`."""
         began = time.monotonic()
         self._process.send_signal(sent)
-        self.wait(ENDING)
+        self.wait(RUN_END_TIMEOUT)
         return time.monotonic() - began
 
-    def wait(self, timeout: float = RUNNING) -> int:
+    def wait(self, timeout: float = RUN_TIMEOUT) -> int:
         """Wait for the end, and return the exit code. Raises `WaitError`."""
         ended = Condition(
             "the end of a run", lambda: Look(None if self._process.poll() is None else True, self.last_line)
@@ -74,7 +75,7 @@ class Run:
         wait_for(ended, timeout)
         return int(self._process.returncode)
 
-    def result(self, timeout: float = RUNNING) -> Result:
+    def result(self, timeout: float = RUN_TIMEOUT) -> Result:
         """Wait for the end, and return what came of the run; one that has not ended after `timeout` seconds is red."""
         try:
             code = self.wait(timeout)
@@ -135,13 +136,10 @@ class Result:
 
 def seconds_table(rows: Sequence[tuple[str, Sequence[Result]]]) -> list[str]:
     """How many runs there were of each kind, how many were green and red, and their median and longest seconds."""
-    width = max((len(kind) for kind, _ in rows), default=0)
-    lines = [f"{'runs':<{width}}{'count':>8}{'green':>8}{'red':>8}{'median':>10}{'longest':>10}"]
+    cells = [("runs", "count", "green", "red", "median", "longest")]
     for kind, results in rows:
         green = sum(result.green for result in results)
         seconds = [result.seconds for result in results] or [0.0]
-        lines.append(
-            f"{kind:<{width}}{len(results):>8}{green:>8}{len(results) - green:>8}"
-            f"{statistics.median(seconds):>8.1f} s{max(seconds):>8.1f} s"
-        )
-    return lines
+        counts = (str(len(results)), str(green), str(len(results) - green))
+        cells.append((kind, *counts, f"{statistics.median(seconds):.1f} s", f"{max(seconds):.1f} s"))
+    return columns(cells, numbers=range(1, 6))

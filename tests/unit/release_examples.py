@@ -15,22 +15,24 @@ def text(*manifests: Manifest) -> str:
     return yaml.safe_dump_all(manifests)
 
 
-def thing(kind: str, name: str = "thing", api: str = "v1", **fields: Any) -> Manifest:
+def manifest(kind: str, name: str = "example", api: str = "v1", **fields: Any) -> Manifest:
     return {"apiVersion": api, "kind": kind, "metadata": {"name": name} | fields.pop("metadata", {}), **fields}
 
 
 def config_map(**data: str) -> Manifest:
-    return thing("ConfigMap", "settings", data={name.replace("_conf", ".conf"): value for name, value in data.items()})
+    return manifest(
+        "ConfigMap", "settings", data={name.replace("_conf", ".conf"): value for name, value in data.items()}
+    )
 
 
 def workload(kind: str = "Deployment", *, container: Manifest | None = None, pod: Manifest | None = None) -> Manifest:
     containers = [{"name": "main", "image": "example.com/main:1", **(container or {})}]
-    template = {"metadata": {"labels": {"app": "thing"}}, "spec": {"containers": containers, **(pod or {})}}
-    return thing(kind, api="apps/v1", spec={"replicas": 1, "template": template})
+    template = {"metadata": {"labels": {"app": "example"}}, "spec": {"containers": containers, **(pod or {})}}
+    return manifest(kind, api="apps/v1", spec={"replicas": 1, "template": template})
 
 
 def hook(when: str = "pre-upgrade", image: str = "h:1", **container: Any) -> Manifest:
-    made = thing("Job", "hook", "batch/v1", metadata={"annotations": {"helm.sh/hook": when}})
+    made = manifest("Job", "hook", "batch/v1", metadata={"annotations": {"helm.sh/hook": when}})
     containers = [{"name": "run", "image": image, **container}]
     return made | {"spec": {"template": {"spec": {"containers": containers}}}}
 

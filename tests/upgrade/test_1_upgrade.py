@@ -117,7 +117,7 @@ def test_the_datastore_and_the_authorities_stay(
 
 @pytest.mark.dependency(name="old pods", depends=["client upgraded"], scope="session")
 @pytest.mark.parametrize("kind", CONNECTION_KINDS)
-def test_a_pod_born_before_the_upgrade_still_fetches_svids(
+def test_a_pod_created_before_the_upgrade_still_fetches_svids(
     client_upgrade: FederationUpgrade, after: dict[str, PreservedState], kind: str, demo: Demo
 ) -> None:
     # Over its CSI mount, which is older than the driver's and the agent's pods where these were replaced.
@@ -129,7 +129,7 @@ def test_a_pod_born_before_the_upgrade_still_fetches_svids(
 
 
 @pytest.mark.dependency(name="webhook", depends=["client upgraded"], scope="session")
-def test_the_webhook_tells_good_objects_from_bad(client_upgrade: FederationUpgrade) -> None:
+def test_the_webhook_accepts_valid_objects_and_rejects_invalid_ones(client_upgrade: FederationUpgrade) -> None:
     def cluster_spiffe_id(spire: Spire, template: str) -> dict[str, Any]:
         return {
             "apiVersion": "spire.spiffe.io/v1alpha1",

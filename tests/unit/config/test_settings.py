@@ -194,7 +194,7 @@ def test_a_values_file_that_is_not_there_is_refused_with_its_name(tmp_path: Path
         cluster_values.read_clusters([f"client={tmp_path / 'none.yaml'}"], [])
 
 
-def test_ports_that_nobody_named_are_not_refused_for_being_taken(taken: int) -> None:
+def test_default_ports_are_not_refused_for_being_taken(taken: int) -> None:
     assert command_line._ports("--demo-port", None, taken, 1) == (taken,)
 
 
@@ -379,7 +379,7 @@ def test_a_machine_with_no_engine_is_refused_unless_one_can_be_installed(
         command_line.read_settings(config)
 
 
-def test_an_engine_that_answers_is_enough_for_somebody_who_may_install_nothing(
+def test_an_engine_that_answers_is_enough_for_a_user_who_may_install_nothing(
     configured: Callable[..., pytest.Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fixtures.config.command_line.os.geteuid", lambda: 1000)
@@ -565,7 +565,7 @@ DISRUPTIVE = [
 
 
 @pytest.mark.parametrize("chosen", DISRUPTIVE, ids=" ".join)
-def test_what_takes_things_away_is_refused_on_clusters_that_are_not_the_suites_own(
+def test_disruptive_tests_are_refused_on_clusters_that_are_not_the_suites_own(
     run: Run, kubeconfig: Path, chosen: list[str]
 ) -> None:
     said = refusal(run, f"--kubeconfig={kubeconfig}", "--context=server=kind-a", chosen=chosen)

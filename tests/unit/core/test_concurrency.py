@@ -25,7 +25,7 @@ def test_calls_are_made_together_and_their_errors_are_raised() -> None:
     met = threading.Barrier(2)
 
     def call(name: str) -> str:
-        met.wait(timeout=10)  # one after another, the first would wait in vain
+        met.wait(timeout=10)  # one after another, the first would never end its wait
         return name
 
     assert run_concurrently(lambda: call("first"), lambda: call("second")) == ["first", "second"]

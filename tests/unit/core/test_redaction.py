@@ -241,8 +241,8 @@ import pathlib
 import pytest
 
 from fixtures.core.redaction import keep_secret
-from fixtures.plugins.reporting import REPORT
-from fixtures.report.terminal import Report
+from fixtures.plugins.reporting import REPORT, start_report
+from fixtures.report.terminal import Terminal
 
 SECRET = pathlib.Path("secret").read_text()
 
@@ -252,7 +252,7 @@ def pytest_configure(config):
     folder = pathlib.Path("run")
     folder.mkdir()
     config.option.xmlpath = str(folder / "junit.xml")
-    config.stash[REPORT] = Report(folder.resolve(), open("terminal.txt", "w"))
+    start_report(config, folder.resolve(), Terminal(open("terminal.txt", "w")))
 
 
 @pytest.fixture
@@ -307,7 +307,7 @@ def test_argument():
     called("another-" + "of-the-users-1")
 
 
-def test_told(report, secret):
+def test_reported(report, secret):
     thread = threading.Thread(target=exec, args=(f"raise RuntimeError('in a thread {secret}')",))
     thread.start()
     thread.join()

@@ -168,7 +168,7 @@ def test_a_failure_check_that_finds_nothing_lets_the_wait_expire(
     assert clock.slept
 
 
-def test_words_that_must_be_asked_for_are_asked_for_once_and_only_in_vain(clock: Clock) -> None:
+def test_a_text_that_is_a_function_is_called_once_and_only_when_the_wait_fails(clock: Clock) -> None:
     asked: list[str] = []
 
     def words() -> str:
@@ -214,7 +214,7 @@ def test_a_wait_that_has_stalled_asks_what_holds_it_up_once_a_second(clock: Cloc
     assert why.times == [STALL_AFTER, STALL_AFTER + 1, STALL_AFTER + 2, STALL_AFTER + 3]
 
 
-def test_a_wait_that_is_over_before_it_stalls_asks_nobody(clock: Clock) -> None:
+def test_a_wait_that_ends_before_it_stalls_asks_no_watcher(clock: Clock) -> None:
     why = Asked(clock)
     with ask_when_stalled(why):
         condition, _ = counting(*[Look[str](None, "not yet")] * 59, Look("here", "seen"))
@@ -242,9 +242,7 @@ def test_a_waits_own_reason_comes_before_what_holds_it_up(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("answer", [lambda: None, lambda: ""])
-def test_of_several_that_are_asked_the_first_that_knows_ends_the_wait(
-    clock: Clock, answer: Callable[[], str | None]
-) -> None:
+def test_the_first_watcher_with_a_reason_ends_the_wait(clock: Clock, answer: Callable[[], str | None]) -> None:
     def fail() -> str | None:
         raise ConnectionError("the API refuses connections")
 
@@ -260,7 +258,7 @@ def test_of_several_that_are_asked_the_first_that_knows_ends_the_wait(
     assert clock.slept
 
 
-def test_after_the_block_nobody_is_asked_even_if_it_ended_in_an_error(clock: Clock) -> None:
+def test_after_the_block_no_watcher_is_asked_even_if_it_ended_in_an_error(clock: Clock) -> None:
     why = Asked(clock, lambda: "a link is broken")
     with pytest.raises(ValueError, match="in the block"), ask_when_stalled(why):
         raise ValueError("in the block")

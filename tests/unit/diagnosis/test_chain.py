@@ -215,11 +215,11 @@ def forward(port: int, state: str) -> Any:
 
 
 def test_what_the_suite_has_up_is_listed(testbed: Testbed) -> None:
-    assert Testbed().lines() == ["what the suite had up:", "  SPIRE is installed by this run on no cluster"]
+    assert Testbed().lines() == ["the suite's own state:", "  SPIRE is installed by this run on no cluster"]
     testbed.federation = cast(Federation, SimpleNamespace(forwards={"server.example": forward(8440, "closed")}))
     testbed.demo = cast(Demo, SimpleNamespace(forward=forward(10001, "listening")))
     assert testbed.lines() == [
-        "what the suite had up:",
+        "the suite's own state:",
         "  SPIRE is installed by this run on server, client",
         "  forward to server.example's bundle endpoint at 10.89.0.1:8440: closed",
         "  forward to the demo's server at 10.89.0.1:10001: listening",

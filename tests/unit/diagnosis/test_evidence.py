@@ -101,7 +101,7 @@ def test_what_is_kept_has_its_secrets_removed_before_it_is_written(tmp_path: Pat
     assert path.read_text() == f"fetched {REDACTED}\n"
 
 
-def test_what_could_not_be_had_is_said_where_it_would_stand(tmp_path: Path) -> None:
+def test_evidence_that_is_not_available_is_reported_in_its_own_file(tmp_path: Path) -> None:
     def ask() -> str:
         raise ConnectionError("the API refuses connections")
 
@@ -109,7 +109,7 @@ def test_what_could_not_be_had_is_said_where_it_would_stand(tmp_path: Path) -> N
     assert (tmp_path / "server" / "pods.txt").read_text() == "not available: the API refuses connections\n"
 
 
-def test_the_reason_for_which_something_could_not_be_had_has_its_secrets_removed_too(tmp_path: Path) -> None:
+def test_the_reason_why_evidence_is_not_available_has_no_secrets(tmp_path: Path) -> None:
     token = jwt()
 
     def ask() -> str:

@@ -174,7 +174,7 @@ def test_walks_end_when_nothing_asks_any_more(watch: StallWatch, walks: Walks) -
         assert walks.number == number
 
 
-def test_a_wait_that_goes_on_asking_ends_and_what_was_seen_is_forgotten_after_it(
+def test_a_wait_that_goes_on_asking_ends_and_its_findings_are_discarded_after_it(
     watch: StallWatch, walks: Walks
 ) -> None:
     walks.found = Diagnosis(broken())
@@ -201,7 +201,7 @@ def test_a_wait_that_goes_on_asking_ends_and_what_was_seen_is_forgotten_after_it
     assert watch.ending is None
 
 
-def test_a_slow_walk_holds_up_nobody(watch: StallWatch, walks: Walks) -> None:
+def test_a_slow_walk_delays_no_wait(watch: StallWatch, walks: Walks) -> None:
     release = threading.Event()
     walks.during = lambda: release.wait(SOON)
     watch.start()

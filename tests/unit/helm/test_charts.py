@@ -341,7 +341,7 @@ class TestOverrides:
         found = overrides(pair, values, helm, BUILT, handed=["example.com/spiffe/spiffe-helper:0.11.0"])
         assert found.unsupplied == ["example.com/spiffe/spiffe-helper:nightly"]
 
-    def test_what_stands_in_at_another_version_is_told(self, pair: ChartPair, helm: Path) -> None:
+    def test_an_image_that_is_replaced_by_another_version_is_reported(self, pair: ChartPair, helm: Path) -> None:
         found = overrides(pair, {}, helm, [*BUILT, f"{PREFIX}/spire-controller-manager:0.6.2"])
         reported = ["busybox 1.36.3 for 1.37", "kubectl 1.36.3 for v1", "spire-server 1.14.12 for 1.14.1"]
         assert sorted(found.other_versions) == reported
@@ -355,7 +355,7 @@ class TestOverrides:
             overrides(pair, {}, helm, BUILT)
 
 
-def test_the_list_tells_what_only_a_test_pulls(
+def test_the_list_marks_images_that_only_a_test_pulls(
     checkout: Path, helm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     values = tmp_path / "values.yaml"

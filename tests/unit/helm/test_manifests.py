@@ -12,16 +12,16 @@ import pytest
 from fixtures.helm.manifests import MANIFESTS_TEMPLATE, ManifestError, ObjectKey, objects, render_upgrade
 from fixtures.spire.installation import Spire
 from fixtures.upgrade.diff import difference
-from tests.unit.release_examples import text, thing
+from tests.unit.release_examples import manifest, text
 
 
 def test_objects_are_known_by_group_kind_namespace_and_name() -> None:
     found = objects(
         text(
-            thing("Role", "a", "rbac.authorization.k8s.io/v1", metadata={"namespace": "x"}),
-            thing("Role", "a", "rbac.authorization.k8s.io/v1", metadata={"namespace": "y"}),
-            thing("Service", "a"),
-            thing("Service", "a", "serving.example/v1"),
+            manifest("Role", "a", "rbac.authorization.k8s.io/v1", metadata={"namespace": "x"}),
+            manifest("Role", "a", "rbac.authorization.k8s.io/v1", metadata={"namespace": "y"}),
+            manifest("Service", "a"),
+            manifest("Service", "a", "serving.example/v1"),
         )
         + "---\n# Source: a template that rendered to nothing\n",
         "spire-mgmt",
@@ -35,20 +35,21 @@ def test_objects_are_known_by_group_kind_namespace_and_name() -> None:
 
 
 def test_the_releases_namespace_may_be_said_or_not() -> None:
-    said = thing("Service", metadata={"namespace": "spire-mgmt"})
-    assert difference(text(thing("Service")), text(said)) == []
-    assert len(difference(text(thing("Service")), text(said), namespace="elsewhere")) == 2
+    said = manifest("Service", metadata={"namespace": "spire-mgmt"})
+    assert difference(text(manifest("Service")), text(said)) == []
+    assert len(difference(text(manifest("Service")), text(said), namespace="elsewhere")) == 2
 
 
 def test_lists_are_taken_apart() -> None:
-    listed = {"apiVersion": "v1", "kind": "List", "items": [thing("Service", "a"), thing("Service", "b")]}
-    assert difference(text(listed), text(thing("Service", "b"), thing("Service", "a"))) == []
+    listed = {"apiVersion": "v1", "kind": "List", "items": [manifest("Service", "a"), manifest("Service", "b")]}
+    assert difference(text(listed), text(manifest("Service", "b"), manifest("Service", "a"))) == []
 
 
 def test_objects_of_one_name_are_all_looked_at() -> None:
     # Helm runs hooks one after another, and lets them have the same name.
     hooks = [
-        thing("ConfigMap", metadata={"annotations": {"helm.sh/hook": when}}) for when in ("pre-upgrade", "post-upgrade")
+        manifest("ConfigMap", metadata={"annotations": {"helm.sh/hook": when}})
+        for when in ("pre-upgrade", "post-upgrade")
     ]
     assert len(objects(text(*hooks), "spire-mgmt")) == 2
 
@@ -102,7 +103,7 @@ def test_a_chart_is_rendered_as_the_upgrade_that_it_will_be(
     )
 
 
-def test_a_chart_that_does_not_render_is_told_in_helms_words_without_secrets(helm: Path, tmp_path: Path) -> None:
+def test_a_chart_that_does_not_render_is_reported_in_helms_words_without_secrets(helm: Path, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="does not render: Error: values do not meet the schema") as caught:
         render_upgrade(helm, tmp_path / "chart", {"fail": True}, "1.36.3", "spire-mgmt")
     assert "hush" not in str(caught.value)

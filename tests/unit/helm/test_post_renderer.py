@@ -47,7 +47,7 @@ def test_a_part_of_a_config_maps_json_is_changed_and_nothing_else() -> None:
     assert (stateful_set, nothing) == (STATEFUL_SET, None)
 
 
-def test_objects_of_one_name_are_told_apart_by_their_kind() -> None:
+def test_objects_of_one_name_are_distinguished_by_their_kind() -> None:
     wanted = {"kind": "StatefulSet", "name": "spire-server", "merge": {"spec": {"replicas": 0}}}
     config_map, stateful_set = change([CONFIG_MAP, STATEFUL_SET], [wanted])
     assert config_map == CONFIG_MAP

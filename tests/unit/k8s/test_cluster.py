@@ -152,7 +152,7 @@ def test_a_cluster_that_was_kept_is_taken_if_it_is_of_the_same_node_image(
     assert said.read_text().count("delete cluster") == 1 + recreated
 
 
-def test_a_cluster_that_was_deleted_by_another_hand_is_made_anew_and_asked_where_it_then_is(
+def test_a_cluster_that_somebody_else_deleted_is_created_again_and_its_address_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
 ) -> None:
     (tmp_path / "created").write_text(api_server.kubeconfig())
@@ -168,7 +168,7 @@ def test_a_cluster_that_was_deleted_by_another_hand_is_made_anew_and_asked_where
     assert [node.metadata.name for node in gone.core.list_node().items] == ["node"]
 
 
-def test_a_cluster_that_was_kept_and_is_stopped_is_made_anew(
+def test_a_kept_cluster_that_is_stopped_is_created_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
 ) -> None:
     (tmp_path / "existing").write_text("t-server\n")  # and no kubeconfig of it can be exported
@@ -267,7 +267,7 @@ def test_a_kept_cluster_that_another_program_reaches_is_left_as_it_is(
     assert "delete" not in (tmp_path / "said").read_text()
 
 
-def test_what_programs_say_is_remembered_and_told_without_secrets(
+def test_output_of_programs_is_kept_and_reported_without_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep_secret("hunter2secret")
@@ -384,7 +384,7 @@ def test_variables_that_lead_helm_elsewhere_are_not_handed_on(tmp_path: Path, mo
     assert made.environment["KUBECONFIG"] == str(made.kubeconfig_path)
 
 
-def test_a_cluster_of_somebody_elses_is_neither_taken_nor_deleted(
+def test_a_cluster_of_somebody_else_is_neither_used_nor_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
 ) -> None:
     (tmp_path / "existing").write_text("t-server\n")
@@ -397,7 +397,7 @@ def test_a_cluster_of_somebody_elses_is_neither_taken_nor_deleted(
     assert "delete cluster" not in (tmp_path / "said").read_text()
 
 
-def test_what_the_api_server_does_not_take_is_told_with_the_clusters_name_and_remembered(
+def test_an_object_that_the_api_server_rejects_is_reported_with_the_clusters_name_and_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
 ) -> None:
     made = cluster(tmp_path, monkeypatch, 0, "")
@@ -419,7 +419,7 @@ def test_what_the_api_server_does_not_take_is_told_with_the_clusters_name_and_re
         made.unknown_fields(hidden, "demo")
 
 
-def test_what_a_cluster_without_a_kubeconfig_is_asked_is_told_as_its_error(
+def test_a_request_to_a_cluster_without_a_kubeconfig_fails_with_its_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = cluster(tmp_path, monkeypatch, 0, "")
@@ -430,7 +430,7 @@ def test_what_a_cluster_without_a_kubeconfig_is_asked_is_told_as_its_error(
         made.unknown_fields(manifest, "demo")
 
 
-def test_a_frozen_api_server_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_wait_for_a_frozen_api_server_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fixtures.k8s.cluster.API_TIMEOUT", 0.2)
     with socket.socket() as frozen:  # accepts connections, and says nothing
         frozen.bind(("127.0.0.1", 0))

@@ -44,6 +44,6 @@ def test_a_connection_that_broke_is_not_taken_for_an_end() -> None:
         exit_code("")
 
 
-def test_a_refusal_is_told_in_the_api_servers_words() -> None:
+def test_a_refusal_is_reported_in_the_api_servers_words() -> None:
     assert _error_message(ApiException(status=0, reason=NO_POD)) == 'pods "spire-server-1" not found'
     assert _error_message(ConnectionRefusedError(111, "Connection refused")) == "[Errno 111] Connection refused"

@@ -64,7 +64,7 @@ def test_a_forward_is_of_one_address_to_one_service(forward: PortForward, tmp_pa
 
 
 @pytest.mark.parametrize("forward", [LOSES_ITS_POD], indirect=True)
-def test_a_forward_that_loses_its_pod_is_opened_again_and_that_is_remembered(
+def test_a_forward_that_loses_its_pod_is_opened_again_and_that_is_recorded(
     forward: PortForward, tmp_path: Path
 ) -> None:
     forward.open()

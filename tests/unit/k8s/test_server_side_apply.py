@@ -47,7 +47,7 @@ def test_an_object_is_applied_for_this_suite_whoever_else_has_set_its_fields(
         ("elsewhere", "ConfigMap", "404 Not Found 404 page not found"),
     ],
 )
-def test_what_is_not_applied_is_told_in_one_line_of_the_api_servers(
+def test_a_rejected_object_is_reported_in_one_line_of_the_api_servers(
     applier: Applier, name: str, kind: str, said: str
 ) -> None:
     with pytest.raises(ApplyError, match=f"^{said}$"):
@@ -62,7 +62,7 @@ def test_an_object_whose_fields_are_known_is_not_objected_to_and_not_created(
     assert api_server.asked == [("POST", PATH, {"fieldValidation": ["Strict"], "dryRun": ["All"]})]
 
 
-def test_a_field_that_is_not_known_is_told(applier: Applier) -> None:
+def test_an_unknown_field_is_reported(applier: Applier) -> None:
     found = applier.unknown_fields(config_map("refused"), "demo")
     assert found.endswith('strict decoding error: unknown field "dataa"')
 
@@ -87,7 +87,7 @@ def test_an_object_that_names_no_namespace_is_applied_nowhere(applier: Applier, 
     assert api_server.asked == []
 
 
-def test_what_was_learned_of_another_cluster_is_not_believed(api_server: ApiServer, tmp_path: Path) -> None:
+def test_the_cached_api_of_another_cluster_is_not_used(api_server: ApiServer, tmp_path: Path) -> None:
     applier_of(api_server.server_port, tmp_path).apply(config_map("a"))
     learned = tmp_path / "discovered.json"
     assert '"configmaps"' in learned.read_text()
@@ -96,7 +96,7 @@ def test_what_was_learned_of_another_cluster_is_not_believed(api_server: ApiServ
     assert [path for _, path, _ in api_server.asked] == [f"{PATH}/a"] * 2
 
 
-def test_an_api_server_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_an_api_server_that_does_not_answer_is_reported(tmp_path: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         gone = applier_of(closed.getsockname()[1], tmp_path)

@@ -18,7 +18,7 @@ from fixtures.diagnosis.testbed import Testbed
 from fixtures.plugins import diagnosis, session
 from fixtures.plugins.reporting import REPORT
 from fixtures.plugins.session import STALLS, TESTBED
-from fixtures.report.terminal import Report
+from fixtures.report.run import Report
 
 BROKEN = Diagnosis(Finding("component ready", "server", "0 of 1 ready", "usually so"))
 
@@ -93,7 +93,7 @@ def test_at_the_first_failure_the_chain_is_walked_once_and_reported_with_what_wa
     assert walked == [run.testbed]
     assert run.report.events == ["diagnosis", "evidence"]
     assert run.report.lines == [*BROKEN.lines(), *run.testbed.lines()]
-    assert "what the suite had up:" in run.report.lines
+    assert "the suite's own state:" in run.report.lines
 
 
 def test_where_a_stalled_wait_ended_for_a_link_that_is_reported(run: Run, walked: list[Testbed]) -> None:

@@ -57,7 +57,7 @@ def kubectl() -> Kubectl:
 
 
 @pytest.fixture
-def thing(kubectl: Kubectl) -> KubernetesObject:
+def target(kubectl: Kubectl) -> KubernetesObject:
     return KubernetesObject(cast(Cluster, kubectl), "deployments.apps", "server", "demo")
 
 
@@ -71,34 +71,34 @@ def thing(kubectl: Kubectl) -> KubernetesObject:
         {"metadata": {"labels": {"app": None, "other": "1"}}},
     ],
 )
-def test_a_change_is_taken_back_whole(kubectl: Kubectl, thing: KubernetesObject, patch: dict[str, Any]) -> None:
+def test_a_change_is_undone_completely(kubectl: Kubectl, target: KubernetesObject, patch: dict[str, Any]) -> None:
     with ExitStack() as undo:
-        thing.change(undo, patch)
+        target.change(undo, patch)
         assert kubectl.object != DEPLOYMENT
     assert kubectl.object == DEPLOYMENT
 
 
-def test_changes_are_taken_back_in_the_reverse_order(kubectl: Kubectl, thing: KubernetesObject) -> None:
+def test_changes_are_undone_in_reverse_order(kubectl: Kubectl, target: KubernetesObject) -> None:
     with ExitStack() as undo:
-        thing.change(undo, {"spec": {"replicas": 2}})
-        thing.change(undo, {"spec": {"replicas": 3}})
+        target.change(undo, {"spec": {"replicas": 2}})
+        target.change(undo, {"spec": {"replicas": 3}})
     assert kubectl.object == DEPLOYMENT
 
 
-def test_a_change_that_is_refused_is_taken_back_too(kubectl: Kubectl, thing: KubernetesObject) -> None:
+def test_a_change_that_is_rejected_is_undone_too(kubectl: Kubectl, target: KubernetesObject) -> None:
     with ExitStack() as undo:
         kubectl.fails = True
         with pytest.raises(ClusterError):
-            thing.change(undo, {"spec": {"replicas": 2}})
+            target.change(undo, {"spec": {"replicas": 2}})
         kubectl.fails = False
     assert kubectl.said == ["get", "patch", "patch"]
 
 
-def test_what_was_deleted_is_made_anew_without_what_the_server_had_added(
-    kubectl: Kubectl, thing: KubernetesObject
+def test_a_deleted_object_is_created_again_without_what_the_server_had_added(
+    kubectl: Kubectl, target: KubernetesObject
 ) -> None:
     with ExitStack() as undo:
-        thing.delete(undo)
+        target.delete(undo)
         assert kubectl.object is None
     assert kubectl.object == clean(DEPLOYMENT)
     assert set(clean(DEPLOYMENT)["metadata"]) == {"name", "namespace", "labels"}

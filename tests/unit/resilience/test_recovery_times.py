@@ -42,7 +42,7 @@ def test_times_are_measured_from_the_moment() -> None:
     assert [seconds for _, _, seconds, _ in measured.rows] == pytest.approx([5, 5], abs=1)
 
 
-def test_a_condition_that_reckons_by_itself_is_told_the_moment_and_believed() -> None:
+def test_a_condition_that_measures_by_itself_gets_the_moment_and_its_value_is_kept() -> None:
     measured = RecoveryTimes()
     MeasuredFrom(measured, "recovery", 100.0).wait_seconds("traffic", lambda since: at_once(since + 1), 1)
     assert measured.rows == [("recovery", "traffic", 101.0, "")]

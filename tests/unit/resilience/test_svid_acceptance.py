@@ -1,4 +1,4 @@
-"""Authorities, minted SVIDs and forged tokens; and the two servers in the run that show and pass on things."""
+"""Authorities, minted SVIDs and forged tokens; and the two servers in the run that show SVIDs and relay connections."""
 
 from __future__ import annotations
 

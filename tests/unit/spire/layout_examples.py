@@ -1,4 +1,4 @@
-"""A release of SPIRE with names of its own, small enough to change one thing of it at a time."""
+"""A release of SPIRE with names of its own, small enough to change one part of it at a time."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ MANAGER: Any = {
 }
 
 
-def thing(kind: str, name: str, namespace: str = "", api: str = "v1", **fields: Any) -> Manifest:
+def manifest(kind: str, name: str, namespace: str = "", api: str = "v1", **fields: Any) -> Manifest:
     metadata = {"name": name} | ({"namespace": namespace} if namespace else {}) | fields.pop("metadata", {})
     return {"apiVersion": api, "kind": kind, "metadata": metadata, **fields}
 
 
 def config_map(name: str, namespace: str, file: str, content: Any) -> Manifest:
-    return thing(
+    return manifest(
         "ConfigMap", name, namespace, data={file: content if isinstance(content, str) else json.dumps(content)}
     )
 
@@ -57,11 +57,11 @@ def workload(kind: str, name: str, namespace: str, containers: list[Manifest], *
     labels = {"run": name}
     pod = {"containers": containers, "volumes": [{"name": each, **volume} for each, volume in volumes.items()]}
     template = {"metadata": {"labels": {**labels, "revision": "a"}}, "spec": pod}
-    return thing(kind, name, namespace, "apps/v1", spec={"selector": {"matchLabels": labels}, "template": template})
+    return manifest(kind, name, namespace, "apps/v1", spec={"selector": {"matchLabels": labels}, "template": template})
 
 
 def service(name: str, namespace: str, of: str, port: int, target: int | str) -> Manifest:
-    return thing(
+    return manifest(
         "Service", name, namespace, spec={"selector": {"run": of}, "ports": [{"port": port, "targetPort": target}]}
     )
 
@@ -114,7 +114,7 @@ def server(
     return [
         workload(kind, name, "identity", containers, **volumes),
         *configuration,
-        thing("Service", name, "identity", spec={"selector": {"run": name}, "ports": ports_of_service}),
+        manifest("Service", name, "identity", spec={"selector": {"run": name}, "ports": ports_of_service}),
     ]
 
 
@@ -123,7 +123,7 @@ def identity(
 ) -> Manifest:
     template = "spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/sa/{{ .PodSpec.ServiceAccountName }}"
     fields = {"className": class_name, "spiffeIDTemplate": template, "federatesWith": list(federates_with), **spec}
-    return thing("ClusterSPIFFEID", name, api="spire.spiffe.io/v1alpha1", spec=fields)
+    return manifest("ClusterSPIFFEID", name, api="spire.spiffe.io/v1alpha1", spec=fields)
 
 
 def release(*more: Manifest) -> list[Manifest]:

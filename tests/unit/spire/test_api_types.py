@@ -25,7 +25,7 @@ def test_an_attested_agent_is_read_with_its_id_attestor_and_expiry(recorded: Rea
     assert api_types.agents(recorded("agent-list.json")) == [Agent(AGENT_ID, "k8s_psat", False, 1795496171)]
 
 
-def test_a_banned_agent_is_told_from_one_that_is_not(recorded: Read) -> None:
+def test_a_banned_agent_is_distinguished_from_one_that_is_not(recorded: Read) -> None:
     listed = json.loads(recorded("agent-list.json"))
     listed["agents"].append({**listed["agents"][0], "banned": True})
     assert [agent.banned for agent in api_types.agents(json.dumps(listed))] == [False, True]

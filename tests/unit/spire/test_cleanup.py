@@ -114,14 +114,14 @@ def test_a_release_that_was_deployed_before_it_broke_keeps_what_it_stores(tmp_pa
     assert cluster.rolled_back_to == ["2"]
 
 
-def test_a_failed_upgrade_in_somebodys_cluster_is_left_to_the_next(tmp_path: Path) -> None:
+def test_a_failed_upgrade_in_an_existing_cluster_is_left_to_the_next_upgrade(tmp_path: Path) -> None:
     cluster = Cluster({"name": "spire", "status": "failed"}, history=("deployed", "failed"), adopted=True)
     on(cluster, tmp_path)._leftovers.repair_broken_releases(lambda _: None)
     assert (cluster.uninstalled, cluster.rolled_back_to) == ([], [])
 
 
 @pytest.mark.parametrize("status", cleanup.BROKEN_STATUSES)
-def test_a_broken_release_in_somebodys_cluster_is_named_and_stays(tmp_path: Path, status: str) -> None:
+def test_a_broken_release_in_an_existing_cluster_is_reported_and_stays(tmp_path: Path, status: str) -> None:
     cluster = Cluster({"name": "spire", "status": status}, adopted=True)
     with pytest.raises(SpireError, match=rf"^server: the release spire in spire-mgmt is {status}, from an earlier run"):
         on(cluster, tmp_path)._leftovers.repair_broken_releases(lambda _: None)
@@ -139,7 +139,7 @@ def test_a_namespace_that_does_not_go_is_named_with_what_holds_it(
     assert cluster.forced == ["spire-server"]
 
 
-def test_pods_in_somebodys_cluster_are_waited_for_and_never_forced(
+def test_pods_in_an_existing_cluster_are_waited_for_and_never_deleted_by_force(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cleanup, "NAMESPACE_DELETION_TIMEOUT", 0.05)
@@ -158,7 +158,7 @@ def test_pods_in_somebodys_cluster_are_waited_for_and_never_forced(
         ("spire-0.30.0", "0.1.0", "is a downgrade"),
     ],
 )
-def test_a_release_that_cannot_be_followed_makes_way_and_in_somebodys_cluster_is_named(
+def test_a_release_that_cannot_be_upgraded_is_removed_and_in_an_existing_cluster_reported(
     tmp_path: Path, installed: str, wanted: str, why: str
 ) -> None:
     release = chart(tmp_path, wanted)

@@ -23,11 +23,11 @@ from tests.unit.spire.layout_examples import (
     csi_driver,
     from_config_map,
     identity,
+    manifest,
     of_node,
     release,
     server,
     service,
-    thing,
     workload,
 )
 
@@ -159,7 +159,7 @@ def test_objects_without_a_namespace_are_in_the_releases() -> None:
     manifests = release()
     for each in manifests:
         each["metadata"].pop("namespace", None)
-    found = layout([*manifests, thing("Job", "done", metadata={"annotations": {"helm.sh/hook": "post-install"}})])
+    found = layout([*manifests, manifest("Job", "done", metadata={"annotations": {"helm.sh/hook": "post-install"}})])
     assert (found.server.namespace, found.agent.namespace, found.csi_driver.namespace) == ("release",) * 3
     assert found.bundle_endpoint.service.namespace == "release"
     assert found.hooks == ("release/done",)
@@ -371,8 +371,8 @@ def test_a_service_may_lead_to_the_bundle_endpoint_by_number() -> None:
     manifests = [each for each in manifests if (each["kind"], each["metadata"]["name"]) != ("Service", "trust")]
     manifests.insert(0, service("endpoint", "elsewhere", "trust", 1, 9443))
     manifests.insert(0, service("other", "identity", "other", 1, 9443))
-    manifests.insert(0, thing("Service", "external", "identity", spec={"ports": [{"port": 1, "targetPort": 9443}]}))
-    manifests.insert(0, thing("Service", "headless", "identity", spec={"selector": {"run": "trust"}}))
+    manifests.insert(0, manifest("Service", "external", "identity", spec={"ports": [{"port": 1, "targetPort": 9443}]}))
+    manifests.insert(0, manifest("Service", "headless", "identity", spec={"selector": {"run": "trust"}}))
     assert layout(manifests).bundle_endpoint.service == Service("identity", "endpoint", 8443)
 
 
@@ -429,7 +429,7 @@ def test_tornjak_is_a_container_of_the_server_and_a_page() -> None:
 def test_hooks_are_jobs_that_helm_runs_with_the_release() -> None:
     def job(name: str, when: str | None) -> Manifest:
         annotations = {"helm.sh/hook": when} if when else {}
-        return thing("Job", name, "identity", "batch/v1", metadata={"annotations": annotations})
+        return manifest("Job", name, "identity", "batch/v1", metadata={"annotations": annotations})
 
     tests = [job(when, when) for when in ("test", "test-success", "test-failure", "test-success,test-failure")]
     jobs = [job("before", "pre-upgrade, post-install"), job("both", "test,post-upgrade"), job("plain", None)]
@@ -458,9 +458,9 @@ def test_federated_trust_domains_and_static_entries_of_the_release_are_listed() 
     found = layout(
         [
             *release(),
-            thing("ClusterFederatedTrustDomain", "two", api=api, spec=domain),
-            thing("ClusterStaticEntry", "a", api=api, spec=entry),
-            thing("ClusterStaticEntry", "foreign", api="example.com/v1", spec={}),
+            manifest("ClusterFederatedTrustDomain", "two", api=api, spec=domain),
+            manifest("ClusterStaticEntry", "a", api=api, spec=entry),
+            manifest("ClusterStaticEntry", "foreign", api="example.com/v1", spec={}),
         ]
     )
     (federated,) = found.cluster_federated_trust_domains
@@ -582,7 +582,7 @@ def test_a_configuration_in_json_may_be_indented_and_have_numbers_as_text() -> N
     assert layout(manifests).bundle_endpoint.port == 9443
 
 
-def test_what_programs_are_not_told_is_their_default() -> None:
+def test_a_setting_that_is_not_in_the_configuration_has_the_programs_default() -> None:
     manifests = [*server(), *agent(config=changed(AGENT, socket_path=None)), csi_driver(folder="/run/node")]
     for each in manifests:
         if each["kind"] == "DaemonSet":
@@ -613,12 +613,12 @@ def test_a_flag_may_be_written_in_several_ways(words: dict[str, list[str]]) -> N
 def test_what_manifests_leave_out_or_set_to_null_is_empty() -> None:
     empty = [
         workload("Deployment", "nothing", "identity", [container("nothing", env=None, ports=None)]),
-        thing("Deployment", "null", api="apps/v1", spec={"template": {"spec": {"containers": None}}}),
-        thing("ConfigMap", "trust", "elsewhere", data=None),
-        thing("Service", "null", "identity", spec=None),
-        thing("ClusterSPIFFEID", "null", api="spire.spiffe.io/v1alpha1", spec=None),
-        thing("ClusterFederatedTrustDomain", "null", api="spire.spiffe.io/v1alpha1", spec={"trustDomain": None}),
-        thing("ClusterStaticEntry", "null", api="spire.spiffe.io/v1alpha1"),
+        manifest("Deployment", "null", api="apps/v1", spec={"template": {"spec": {"containers": None}}}),
+        manifest("ConfigMap", "trust", "elsewhere", data=None),
+        manifest("Service", "null", "identity", spec=None),
+        manifest("ClusterSPIFFEID", "null", api="spire.spiffe.io/v1alpha1", spec=None),
+        manifest("ClusterFederatedTrustDomain", "null", api="spire.spiffe.io/v1alpha1", spec={"trustDomain": None}),
+        manifest("ClusterStaticEntry", "null", api="spire.spiffe.io/v1alpha1"),
     ]
     empty[0]["spec"]["template"]["spec"]["containers"][0] |= {"args": None, "volumeMounts": None}
     found = layout([*empty, *release()])

@@ -198,7 +198,7 @@ def test_the_hint_is_the_one_that_peers_go_by(changed: Changed, hint: str, read:
     assert Lifetimes.of(changed(refresh_hint=hint)).refresh_hint == read
 
 
-def test_a_hint_of_nought_is_a_minute_with_a_short_lived_ca(changed: Changed) -> None:
+def test_a_hint_of_zero_is_a_minute_with_a_short_lived_ca(changed: Changed) -> None:
     assert Lifetimes.of(changed(refresh_hint="0s", ca_ttl="5m")).refresh_hint == 60.0
 
 

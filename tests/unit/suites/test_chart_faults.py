@@ -19,11 +19,20 @@ from fixtures.helm.values_check.ignored_keys import ignored_keys
 from fixtures.upgrade.diff import difference
 from supply import catalogue, plan, programs, versions
 from supply.chart import CHART
-from tests.chart_faults import FAULTS, HEALTHY, REFUSED, ChartFault, Edit, broken, chosen, copy_of_own_chart
+from tests.chart_faults import (
+    CHART_FAULTS,
+    HEALTHY,
+    REFUSED_AT_START,
+    ChartFault,
+    Edit,
+    broken,
+    chosen,
+    copy_of_own_chart,
+)
 
 HELM = plan.folders([programs.step(versions.load().programs["helm"])], plan.cache_folder())["program-helm"] / "helm"
 needs_helm = pytest.mark.skipif(not HELM.exists(), reason="`python -m supply build` has made no helm here")
-ALL = (*FAULTS, *HEALTHY)
+ALL = (*CHART_FAULTS, *HEALTHY)
 
 SERVER_SET, AGENTS = "StatefulSet spire-server/spire-server", "DaemonSet spire-system/spire-agent"
 SERVER_CONF, AGENT_CONF = "ConfigMap spire-server/spire-server", "ConfigMap spire-system/spire-agent"
@@ -169,14 +178,14 @@ def values_of(cluster: str) -> Mapping[str, Any]:
 
 
 def test_there_are_enough_faults_and_no_two_of_one_name() -> None:
-    assert len(FAULTS) >= 25
+    assert len(CHART_FAULTS) >= 25
     assert len({fault.name for fault in ALL}) == len(ALL)
     assert {fault.name for fault in ALL} == set(CHANGES)
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=str)
+@pytest.mark.parametrize("fault", CHART_FAULTS, ids=str)
 def test_every_fault_is_to_be_named_by_a_link_that_exists_and_in_words_that_say_something(fault: ChartFault) -> None:
-    assert set(fault.link.split("|")) <= {*LINKS, REFUSED}
+    assert set(fault.link.split("|")) <= {*LINKS, REFUSED_AT_START}
     assert not re.search(fault.sentence, "")
     assert fault.cluster in ("", *CLUSTERS)
     assert not fault.healthy
@@ -222,7 +231,11 @@ def test_a_fault_changes_what_it_is_about_and_nothing_else(
 
 @pytest.mark.parametrize(
     "fault",
-    [fault for fault in FAULTS if fault.link == REFUSED and fault.values and fault.cluster in ("", "client")],
+    [
+        fault
+        for fault in CHART_FAULTS
+        if fault.link == REFUSED_AT_START and fault.values and fault.cluster in ("", "client")
+    ],
     ids=str,
 )
 def test_values_that_are_to_be_refused_are_or_name_an_image_that_is_not_built(
@@ -238,7 +251,7 @@ def test_values_that_are_to_be_refused_are_or_name_an_image_that_is_not_built(
         read_clusters(given, [])
 
 
-@pytest.mark.parametrize("fault", [fault for fault in ALL if fault.values and fault.link != REFUSED], ids=str)
+@pytest.mark.parametrize("fault", [fault for fault in ALL if fault.values and fault.link != REFUSED_AT_START], ids=str)
 def test_all_other_values_are_taken(fault: ChartFault, tmp_path: Path) -> None:
     file = tmp_path / "values.yaml"
     file.write_text(yaml.safe_dump(dict(fault.values)))

@@ -84,7 +84,7 @@ def test_processes_are_asked_for_up_to_what_a_node_needs(settings_on: Settings) 
 
 
 @pytest.mark.parametrize("open_files", [host.USUAL_OPEN_FILES, 2**30, UNLIMITED])
-def test_open_files_stay_podmans_own_where_its_default_can_be_had(settings_on: Settings, open_files: int) -> None:
+def test_open_files_stay_podmans_own_where_its_default_is_possible(settings_on: Settings, open_files: int) -> None:
     assert settings_on(Machine(open_files=open_files))["containers"]["default_ulimits"] == ["nproc=10000:10000"]
 
 
@@ -92,7 +92,7 @@ def test_unlimited_limits_are_not_touched(settings_on: Settings) -> None:
     assert settings_on(Machine(open_files=UNLIMITED, processes=UNLIMITED)) == {}
 
 
-def test_limits_of_somebody_who_is_not_root_are_podmans_business(settings_on: Settings) -> None:
+def test_limits_of_a_user_who_is_not_root_are_left_to_podman(settings_on: Settings) -> None:
     assert settings_on(Machine(user=1000)) == {}
 
 
@@ -305,7 +305,7 @@ def test_pods_reach_this_machine_under_the_networks_ipv4_gateway(recorded: Read)
 
 
 @pytest.mark.parametrize("program", ["docker", "podman"])
-def test_the_network_is_the_one_that_kind_is_told_to_use(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+def test_the_network_is_the_one_that_kind_is_set_to_use(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
     # Kind names the variable after its provider.
     monkeypatch.setenv(f"KIND_EXPERIMENTAL_{program.upper()}_NETWORK", "another")
     networks = Networks(program, described=json.dumps([DOCKER_NETWORK]))

@@ -89,7 +89,9 @@ def test_every_user_of_the_machine_may_use_the_locks(locks: Path) -> None:
     assert (locks.stat().st_mode & 0o7777, (locks / "server").stat().st_mode & 0o777) == (0o1777, 0o666)
 
 
-def test_a_lock_that_is_taken_is_waited_for_where_nobody_objects(other_run: subprocess.Popen[str], locks: Path) -> None:
+def test_a_lock_that_is_held_is_waited_for_where_waiting_is_allowed(
+    other_run: subprocess.Popen[str], locks: Path
+) -> None:
     owners: list[str] = []
 
     def busy(owner: str) -> None:

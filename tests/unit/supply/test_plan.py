@@ -204,7 +204,7 @@ def test_a_step_under_way_when_another_fails_is_finished_and_kept(shop: Workshop
     assert plan.folders(steps, shop.cache)["good"].is_dir()
 
 
-def test_what_an_interrupted_build_left_is_made_anew_and_not_added_to(shop: Workshop) -> None:
+def test_what_an_interrupted_build_left_is_built_again_and_not_added_to(shop: Workshop) -> None:
     steps = [shop.step("base"), shop.step("top", "base")]
     place = plan.folders(steps, shop.cache)["top"]
     part = place.with_name(f"{place.name}.part")
@@ -225,7 +225,7 @@ def test_only_what_is_missing_is_made(shop: Workshop) -> None:
     assert shop.said[1:] == ["supply: top …", "supply: [1/1] top made in 0 s"]
 
 
-def test_a_steps_folder_is_there_whole_or_not_at_all(shop: Workshop) -> None:
+def test_a_steps_folder_is_complete_or_absent(shop: Workshop) -> None:
     seen: list[bool] = []
     step = shop.step("base", make=lambda _: seen.append(plan.folders([step], shop.cache)["base"].exists()))
     places = shop.build(step)

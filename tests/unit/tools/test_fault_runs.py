@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from supply.host import Engine
-from tests.chart_faults import REFUSED, ChartFault
+from tests.chart_faults import REFUSED_AT_START, ChartFault
 from tests.tools import fault_runs
 from tests.tools.fault_runs import Bench, Verdict, faults, table
 from tests.tools.runs import Result, seconds_table
@@ -57,7 +57,7 @@ def test_a_fault_is_caught_and_named_and_its_time_is_from_the_first_start_of_hel
     met = verdict(tmp_path)
     assert (met.caught, met.named, met.right, met.why) == (True, True, True, "")
     assert met.seconds == 29.5
-    assert met.line.split() == ["fault", "caught", "named", "29.5", "s"]
+    assert met.row == ("fault", "caught", "named", "29.5 s")
 
 
 @pytest.mark.parametrize(
@@ -82,16 +82,16 @@ def test_a_run_that_is_green_or_ends_otherwise_has_not_caught_the_fault(tmp_path
 
 def test_what_is_refused_is_named_by_the_refusal_and_has_no_time(tmp_path: Path) -> None:
     said = "ERROR: cluster server: spire-server.federation.enabled is not true\n\n"
-    met = verdict(tmp_path, REFUSED, "enabled is not true", code=4, output=said, diagnosis="", phases=None)
+    met = verdict(tmp_path, REFUSED_AT_START, "enabled is not true", code=4, output=said, diagnosis="", phases=None)
     assert (met.right, met.seconds) == (True, None)
-    assert not verdict(tmp_path / "red", REFUSED, "enabled is not true").caught
+    assert not verdict(tmp_path / "red", REFUSED_AT_START, "enabled is not true").caught
 
 
 def test_a_healthy_variant_must_be_green(tmp_path: Path) -> None:
     variant = ChartFault("slow", healthy=True)
     assert Verdict(variant, result(tmp_path / "green", 0, "GREEN: 30 passed\n{folder}\n", "")).right
     alarm = Verdict(variant, result(tmp_path / "red"))
-    assert "FALSE ALARM" in alarm.line
+    assert "FALSE ALARM" in alarm.row
     assert alarm.why.startswith("slow: expected green; the run ended with 1: broken link: component ready")
 
 
@@ -115,7 +115,7 @@ def test_the_table_has_totals_and_says_what_is_too_slow(tmp_path: Path) -> None:
     ]
     assert wrong == []
     _, wrong = table([after("a", 31), after("b", 76)])
-    assert wrong == ["the median is over 30 s: 53.5 s", "b was red only after 76.0 s, and 75 s are the most"]
+    assert wrong == ["the median is over 30 s: 53.5 s", "b was red only after 76.0 s, and the most is 75 s"]
     missed = Verdict(FAULT, result(tmp_path / "missed", 0))
     assert [each.partition(":")[0] for each in table([after("a", 10), missed])[1]] == [FAULT.name]
 

@@ -42,13 +42,13 @@ def live(**requests: Iterable[Request]) -> ContinuousTraffic:
     return made
 
 
-def test_traffic_is_whole_from_the_first_answer_of_the_kind_that_came_last() -> None:
+def test_traffic_has_recovered_at_the_first_answer_of_the_kind_that_recovered_last() -> None:
     steady = [(10 + number / 5, True) for number in range(RECOVERED_REQUESTS + 3)]
     found = live(new=sent((9, False), *steady), kept=sent(*steady[2:])).recovery(8.0).look()
     assert found.value == pytest.approx(2.41)
 
 
-def test_traffic_is_not_whole_after_a_few_answers() -> None:
+def test_traffic_has_not_recovered_after_a_few_answers() -> None:
     steady = [(10 + number / 5, True) for number in range(RECOVERED_REQUESTS)]
     found = live(new=sent(*steady), kept=sent((11, False), *steady[-3:])).recovery(8.0).look()
     assert found.value is None
@@ -68,13 +68,13 @@ LOG = (
 FIRST = 1795514400.0
 
 
-def test_a_line_is_heard_for_its_reason_alone() -> None:
+def test_a_log_line_counts_only_for_its_own_reason() -> None:
     said = logs.bundle_update_error(spire(LOG), "unexpected ID", since=FIRST).look().value
     assert said is not None
     assert said.at == FIRST + 15
     assert logs.bundle_update_error(spire(LOG), "no such host", since=FIRST).look().value is None
 
 
-def test_what_was_said_before_is_not_heard_and_whole_seconds_are() -> None:
+def test_earlier_log_lines_do_not_count_and_those_of_the_same_second_do() -> None:
     assert logs.bundle_update_error(spire(LOG), "refused", since=FIRST + 1).look().value is None
     assert logs.bundle_update_error(spire(LOG), "refused", since=FIRST + 0.9).look().value is not None

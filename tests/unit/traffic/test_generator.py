@@ -116,7 +116,7 @@ def test_a_client_that_only_fails_has_not_been_answered(tmp_path: Path) -> None:
     assert "no identity issued" in look.seen
 
 
-def test_a_restarted_or_replaced_client_is_not_believed(tmp_path: Path) -> None:
+def test_the_log_of_a_restarted_or_replaced_client_is_an_error(tmp_path: Path) -> None:
     # Its log would begin again, without the failures before.
     made, cluster = running(tmp_path)
     cluster.core.log = line(1).encode()

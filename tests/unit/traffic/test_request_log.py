@@ -47,7 +47,7 @@ def test_the_fields_are_those_that_the_client_declares() -> None:
     (container,) = manifest["spec"]["template"]["spec"]["containers"]
     timeouts = [item["value"] for item in container["env"] if item["name"] == "REQUEST_TIMEOUT"]
     assert timeouts == ["2s"]
-    assert request_log.UNDER_WAY > 2.0
+    assert request_log.REQUEST_LOG_DELAY > 2.0
 
 
 def test_a_last_line_that_is_cut_off_is_no_request_yet() -> None:

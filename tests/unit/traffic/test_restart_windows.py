@@ -83,7 +83,7 @@ def test_two_restarts_are_two_windows() -> None:
     assert [each.began for each in found] == [100.0, 102.0]
 
 
-def test_the_nodes_of_an_agent_and_the_parts_of_spire_are_told_apart() -> None:
+def test_the_nodes_of_an_agent_and_the_components_of_spire_are_distinguished() -> None:
     # One node's agent is replaced while the other's stays: the other's does not stand in for it.
     both, left = ready(("a", "a1"), ("b", "b1")), ready(("b", "b1"))
     agents = [
@@ -95,7 +95,7 @@ def test_the_nodes_of_an_agent_and_the_parts_of_spire_are_told_apart() -> None:
 
 
 def test_a_new_pod_that_is_ready_before_the_old_one_goes_closes_the_window() -> None:
-    # As a Deployment that surges does; waiting for two ready pods again would leave the window open for ever.
+    # As a Deployment that surges does; waiting for two ready pods again would never close the window.
     states = [ready(("d", "old")), ready(("d", "old"), ("d", "new")), ready(("d", "new")), ready(("d", "new"))]
     assert [
         (each.began, each.ended) for each in find_windows([Sample(at, "x", state) for at, state in enumerate(states)])

@@ -56,7 +56,7 @@ def test_a_failure_is_excused_only_where_it_touches_a_window(start: float, secon
     assert (found.failed, found.failed_outside_windows) == (1, outside)
 
 
-def test_failures_are_counted_by_stage_and_the_earliest_is_told() -> None:
+def test_failures_are_counted_by_stage_and_the_earliest_is_reported() -> None:
     sent = [request(3, 0, "tls", "third"), request(1, 2.5, "svid", "first"), request(2, 0, "tls", "second"), request(4)]
     found = one(sent, TrafficPhase("upgrade", 0, 10))
     assert found.stages == {"tls": 2, "svid": 1}
@@ -76,7 +76,7 @@ def test_the_longest_gap_is_between_answers_and_failures_do_not_end_it() -> None
     assert one(sent, TrafficPhase("upgrade", 0, 6)).longest_gap_ms == 3500.0
 
 
-def test_a_gap_counts_whole_in_every_phase_that_it_reaches_into() -> None:
+def test_a_gap_counts_in_full_in_every_phase_that_it_overlaps() -> None:
     sent = [request(at) for at in (0, 1, 2, 8, 9, 10)]
     phases = [
         TrafficPhase("before", 0, 1.5),

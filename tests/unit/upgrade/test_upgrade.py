@@ -80,9 +80,7 @@ def test_what_fails_after_the_shortest_stretch_and_was_recorded_with_it_counts(
     assert max(traffic.asked) <= traffic.sent[-1].start
 
 
-def test_a_phase_that_had_no_stretch_yet_is_accounted_for_up_to_now(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_phase_that_has_not_ended_is_counted_up_to_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found, traffic = made(tmp_path, monkeypatch)
     found.wait_phase_recorded()
     monkeypatch.setattr(upgrade, "time", SimpleNamespace(time=lambda: BEGAN + 6))
@@ -168,7 +166,7 @@ def test_what_an_upgrade_changed_is_read_from_helms_records(tmp_path: Path, monk
     found, _ = made(tmp_path, monkeypatch)
     found._manifests["server"] = text(workload("DaemonSet"), workload("StatefulSet"))
     now = text(workload("DaemonSet", container={"image": "example.com/main:2"}), workload("StatefulSet"))
-    for installed, changed in ((now, {"thing"}), (found._manifests["server"], set())):
+    for installed, changed in ((now, {"example"}), (found._manifests["server"], set())):
         found.spires = {"server": cast(Spire, SimpleNamespace(installed_manifests=lambda text=installed: text))}
         assert found.changed("server") == changed
 

@@ -57,12 +57,12 @@ def test_the_rejected_audience_is_read_with_the_one_that_was_expected(recorded: 
         assert rejected_audience(line) == ([SERVER_ID], [f"{SERVER_ID}-alternate"])
 
 
-def test_several_audiences_are_told_apart() -> None:
+def test_several_audiences_are_distinguished() -> None:
     line = 'jwtsvid: expected audience in ["spiffe://a/x" "spiffe://b/y"] (audience=["one" "two"])'
     assert rejected_audience(line) == (["spiffe://a/x", "spiffe://b/y"], ["one", "two"])
 
 
-def test_lines_of_the_server_on_other_things_reject_no_audience(recorded: Read) -> None:
+def test_other_lines_of_the_server_reject_no_audience(recorded: Read) -> None:
     others = [line for line in recorded("demo-server.log").splitlines() if "Invalid token" not in line]
     assert len(others) == 9
     assert [rejected_audience(line) for line in others] == [None] * 9

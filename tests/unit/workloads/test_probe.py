@@ -63,7 +63,7 @@ def test_an_identity_is_read_from_what_the_client_prints(recorded: Read) -> None
     assert found.jwt_authority in found.jwt_authorities["client.example"]
 
 
-def test_an_endpoint_that_does_not_answer_is_told_in_the_clients_words() -> None:
+def test_an_endpoint_that_does_not_answer_is_reported_in_the_clients_words() -> None:
     with pytest.raises(ProbeError, match=r"connection refused$"):
         probe(Executed(1, "", REFUSED)).endpoint("https://10.89.0.1:1")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fixtures.helm.manifests import ObjectKey
 from fixtures.upgrade.diff import difference
 from fixtures.upgrade.diff.changes import Change, headline, render
-from tests.unit.release_examples import config_map, text, thing, workload
+from tests.unit.release_examples import config_map, manifest, text, workload
 
 
 def test_the_headline_counts_an_image_once_wherever_it_runs() -> None:
@@ -22,12 +22,12 @@ def test_the_headline_counts_an_image_once_wherever_it_runs() -> None:
 
 def test_the_text_is_grouped_under_the_headline() -> None:
     old = text(workload(), config_map(a_conf="a {\n}\n"))
-    new = text(workload(container={"image": "example.com/main:2"}), config_map(a_conf="b {\n}\n"), thing("Service"))
+    new = text(workload(container={"image": "example.com/main:2"}), config_map(a_conf="b {\n}\n"), manifest("Service"))
     assert render(difference(old, new)).splitlines() == [
         "1 image, 1 configuration key, 0 RBAC, 0 hooks, 0 custom resource definitions, 2 other",
         "",
         "images",
-        "  Deployment thing",
+        "  Deployment example",
         "    container main: example.com/main:1 → example.com/main:2",
         "",
         "configuration",
@@ -39,9 +39,9 @@ def test_the_text_is_grouped_under_the_headline() -> None:
         "     }",
         "",
         "other",
-        "  Deployment thing",
+        "  Deployment example",
         "    the pods are replaced",
-        "  Service thing (added)",
+        "  Service example (added)",
     ]
 
 

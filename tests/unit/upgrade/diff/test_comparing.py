@@ -11,7 +11,7 @@ def test_a_value_of_another_type_is_another_value() -> None:
     assert only(config_map(a_conf="x: 1"), config_map(a_conf="x: true"), "configuration") == ("a.conf.x: 1 → true",)
 
 
-def test_lists_tell_what_came_and_went_and_named_items_are_told_by_name() -> None:
+def test_added_and_removed_items_of_lists_are_listed_and_named_items_by_their_name() -> None:
     old = config_map(
         a_conf=json.dumps({"names": ["a", "b"], "plugins": [{"name": "k8s", "x": 1}, {"name": "disk", "x": 1}]})
     )
@@ -21,7 +21,7 @@ def test_lists_tell_what_came_and_went_and_named_items_are_told_by_name() -> Non
     assert only(old, new, "configuration") == ("a.conf.names: - a, + c", "a.conf.plugins[disk].x: 1 → 2")
 
 
-def test_settings_that_come_into_an_empty_mapping_are_told_once() -> None:
+def test_settings_that_are_added_to_an_empty_mapping_are_listed_once() -> None:
     old, new = (
         config_map(a_conf='{"jwt": {}, "x": []}'),
         config_map(a_conf='{"jwt": {"off": 1}, "x": [{"name": "a", "b": 2}]}'),

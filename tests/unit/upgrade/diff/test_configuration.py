@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.upgrade.diff import difference
 from fixtures.upgrade.diff.changes import counts, render
-from tests.unit.release_examples import Manifest, config_map, only, text, thing
+from tests.unit.release_examples import Manifest, config_map, manifest, only, text
 
 PRIVATE_KEY = "-----BEGIN PRIVATE KEY-----\nbm90IGEga2V5\nYXQgYWxs\n-----END PRIVATE KEY-----\n"
 
@@ -46,17 +46,17 @@ def test_other_text_is_compared_by_lines() -> None:
     assert '+  log_level = "DEBUG"' in detail[0].splitlines()
 
 
-def test_short_text_is_told_in_a_line() -> None:
+def test_short_text_is_shown_in_a_line() -> None:
     assert only(config_map(level="info"), config_map(level="debug"), "configuration") == ("level: info → debug",)
 
 
-def test_keys_that_come_and_go_are_told() -> None:
+def test_keys_that_are_added_and_removed_are_listed() -> None:
     old, new = config_map(gone="x: 1\ny: 2\n"), config_map(come="x: 1\ny: 2\n")
     assert only(old, new, "configuration") == ("come: added", "gone: removed")
 
 
 def secret(**fields: Any) -> Manifest:
-    return thing("Secret", "credentials", **fields)
+    return manifest("Secret", "credentials", **fields)
 
 
 def encoded(value: str) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from fixtures.upgrade.diff import difference
-from tests.unit.release_examples import Manifest, groups, only, text, thing, workload
+from tests.unit.release_examples import Manifest, groups, manifest, only, text, workload
 
 TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJzb21lb25lIn0.c2lnbmF0dXJl"  # noqa: S105 - made up
 
 
-def test_a_new_image_is_told_with_the_old_one() -> None:
+def test_a_new_image_is_listed_with_the_old_one() -> None:
     old, new = workload(), workload(container={"image": "example.com/main:2"})
     assert only(old, new, "images") == ("container main: example.com/main:1 → example.com/main:2",)
     assert only(old, new, "other") == ("the pods are replaced",)
@@ -21,16 +21,16 @@ def test_images_are_found_wherever_pods_are_described() -> None:
     # With names that are no secrets, whatever they are called.
     def cron(image: str) -> Manifest:
         pod = {"containers": [], "initContainers": [{"name": "fetch-token", "image": image}]}
-        return thing("CronJob", api="batch/v1", spec={"jobTemplate": {"spec": {"template": {"spec": pod}}}})
+        return manifest("CronJob", api="batch/v1", spec={"jobTemplate": {"spec": {"template": {"spec": pod}}}})
 
     expected = ("init container fetch-token: example.com/a-secret:1 → example.com/a-secret:2",)
     assert only(cron("example.com/a-secret:1"), cron("example.com/a-secret:2"), "images") == expected
-    pod = thing("Pod", spec={"containers": [{"name": "a", "image": "x:1"}]})
-    other = thing("Pod", spec={"containers": [{"name": "a", "image": "x:2"}]})
+    pod = manifest("Pod", spec={"containers": [{"name": "a", "image": "x:1"}]})
+    other = manifest("Pod", spec={"containers": [{"name": "a", "image": "x:2"}]})
     assert only(pod, other, "images") == ("container a: x:1 → x:2",)
 
 
-def test_the_images_of_a_workload_that_comes_or_goes_are_told() -> None:
+def test_the_images_of_a_workload_that_is_added_or_removed_are_listed() -> None:
     added = difference("", text(workload()))
     assert [(change.group, change.how, change.details) for change in added] == [
         ("images", "added", ("container main: (none) → example.com/main:1",)),
@@ -40,7 +40,7 @@ def test_the_images_of_a_workload_that_comes_or_goes_are_told() -> None:
     assert [(change.group, change.how) for change in removed] == [("images", "removed"), ("other", "removed")]
 
 
-def test_a_container_that_comes_is_told() -> None:
+def test_a_container_that_is_added_is_listed() -> None:
     sidecar = [{"name": "main", "image": "example.com/main:1"}, {"name": "sidecar", "image": "s:1", "args": ["-v"]}]
     new = workload(pod={"containers": sidecar})
     assert only(workload(), new, "images") == ("container sidecar: (none) → s:1",)

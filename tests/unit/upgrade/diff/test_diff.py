@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fixtures.upgrade.diff import difference, replaced
 from fixtures.upgrade.diff.changes import GROUPS
-from tests.unit.release_examples import Manifest, config_map, groups, hook, only, text, thing, workload
+from tests.unit.release_examples import Manifest, config_map, groups, hook, manifest, only, text, workload
 
 
 def test_nothing_changes_between_equal_manifests_in_another_order() -> None:
@@ -13,8 +13,8 @@ def test_nothing_changes_between_equal_manifests_in_another_order() -> None:
 
 
 def test_spires_own_custom_resources_are_configuration() -> None:
-    old = thing("ClusterSPIFFEID", api="spire.spiffe.io/v1alpha1", spec={"federatesWith": ["a.example"]})
-    new = thing(
+    old = manifest("ClusterSPIFFEID", api="spire.spiffe.io/v1alpha1", spec={"federatesWith": ["a.example"]})
+    new = manifest(
         "ClusterSPIFFEID", api="spire.spiffe.io/v1alpha1", spec={"federatesWith": ["a.example"], "fallback": True}
     )
     assert only(old, new, "configuration") == ("spec.fallback: (none) → true",)
@@ -32,7 +32,9 @@ def test_hooks_are_a_group_of_their_own_and_their_images_are_images() -> None:
 
 
 def test_permissions_of_a_hook_are_the_hooks() -> None:
-    role = thing("Role", api="rbac.authorization.k8s.io/v1", metadata={"annotations": {"helm.sh/hook": "pre-upgrade"}})
+    role = manifest(
+        "Role", api="rbac.authorization.k8s.io/v1", metadata={"annotations": {"helm.sh/hook": "pre-upgrade"}}
+    )
     assert groups("", text(role)) == ["hooks"]
 
 
@@ -48,8 +50,8 @@ def test_changes_come_in_the_groups_order() -> None:
         workload(container={"image": "example.com/main:2"}),
         config_map(level="b"),
         hook(),
-        thing("Role", api="rbac.authorization.k8s.io/v1"),
-        thing("CustomResourceDefinition", api="apiextensions.k8s.io/v1"),
+        manifest("Role", api="rbac.authorization.k8s.io/v1"),
+        manifest("CustomResourceDefinition", api="apiextensions.k8s.io/v1"),
     )
     found = groups(old, new)
     assert found == sorted(found, key=GROUPS.index)
@@ -70,7 +72,7 @@ def test_pods_are_replaced_only_where_their_template_changes() -> None:
     assert difference(old, unlike)
     assert replaced(old, unlike) == set()
     restarted = text(labelled("1", template="2"), config_map(a_conf="a"), hook(args=["a"]), workload("StatefulSet"))
-    assert {str(key) for key in replaced(old, restarted)} == {"DaemonSet thing"}
+    assert {str(key) for key in replaced(old, restarted)} == {"DaemonSet example"}
 
 
 def test_pods_of_a_workload_that_comes_or_goes_or_runs_another_image_are_replaced() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from fixtures.upgrade.diff import difference
-from tests.unit.release_examples import Manifest, only, text, thing
+from tests.unit.release_examples import Manifest, manifest, only, text
 
 
-def test_permissions_are_told_by_what_they_allow() -> None:
+def test_permissions_are_listed_by_what_they_allow() -> None:
     def role(*rules: Manifest) -> Manifest:
-        return thing("ClusterRole", api="rbac.authorization.k8s.io/v1", rules=list(rules))
+        return manifest("ClusterRole", api="rbac.authorization.k8s.io/v1", rules=list(rules))
 
     old = role({"apiGroups": [""], "resources": ["pods", "nodes"], "verbs": ["get", "list"]})
     # The same, written apart.
@@ -30,10 +30,10 @@ def test_permissions_are_told_by_what_they_allow() -> None:
     )
 
 
-def test_bindings_tell_for_whom() -> None:
+def test_bindings_list_their_subjects() -> None:
     def binding(name: str) -> Manifest:
         subject = {"kind": "ServiceAccount", "namespace": "spire-system", "name": name}
-        return thing("RoleBinding", api="rbac.authorization.k8s.io/v1", subjects=[subject], roleRef={"name": "role"})
+        return manifest("RoleBinding", api="rbac.authorization.k8s.io/v1", subjects=[subject], roleRef={"name": "role"})
 
     assert only(binding("a"), binding("b"), "rbac") == (
         "no longer for ServiceAccount spire-system/a",
