@@ -198,10 +198,18 @@ def exited(code: int, at: float = NOW - 60) -> dict[str, Any]:
     }
 
 
-def node(cluster: KubernetesObjects, name: str = "node", *taints: dict[str, Any]) -> None:
-    """Add a node that is ready."""
-    status = {"conditions": [{"type": "Ready", "status": "True"}]}
-    cluster.add("Node", name, "", spec={"taints": list(taints)}, status=status)
+def node(
+    cluster: KubernetesObjects,
+    name: str = "node",
+    *taints: dict[str, Any],
+    labels: dict[str, str] | None = None,
+    ready: str = "True",
+) -> Any:
+    """Add a node of two cores, with its name as a label, which is ready unless that is not `True`."""
+    allocatable = {"cpu": "2", "memory": "4029536Ki", "pods": "110", "ephemeral-storage": "263174212Ki"}
+    status = {"conditions": [{"type": "Ready", "status": ready}], "allocatable": allocatable}
+    metadata = {"labels": {"kubernetes.io/hostname": name, **(labels or {})}}
+    return model("Node", cluster.add("Node", name, "", metadata=metadata, spec={"taints": list(taints)}, status=status))
 
 
 def _has_started(status: dict[str, Any]) -> bool:

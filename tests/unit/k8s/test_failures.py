@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from fixtures.k8s import failures
-from fixtures.k8s.failures import CRASH_LOOP_RESTARTS, LOG_TAIL_LINES, PULL_RETRIES, START_ORDER_GRACE
+from fixtures.k8s.failures import (
+    CRASH_LOOP_RESTARTS,
+    INSTALLED_BEFORE,
+    LOG_TAIL_LINES,
+    PULL_RETRIES,
+    START_ORDER_GRACE,
+)
 from tests.unit.kubernetes_objects import (
     NAMESPACE,
     NOW,
@@ -17,6 +23,7 @@ from tests.unit.kubernetes_objects import (
     controller,
     event,
     exited,
+    node,
     owned_by,
     pod,
     running,
@@ -359,7 +366,7 @@ def test_a_container_that_cannot_be_started_is_reported(objects: KubernetesObjec
     ("reason", "message"),
     [
         # Whether it is there by the next attempt, the diagnosis looks.
-        ("CreateContainerConfigError", 'configmap "x" not found'),
+        ("CreateContainerConfigError", 'secret "x" not found'),
         ("CreateContainerError", "context deadline exceeded"),
         (
             "CreateContainerError",
@@ -413,7 +420,8 @@ def test_a_controller_whose_pods_are_refused_is_reported_with_the_reason(
         None,
         "",
         "Internal error occurred: failed calling webhook: connection refused",
-        'pods "x" is forbidden: error looking up service account spire-server/s: serviceaccount "s" not found',
+        # Its controller makes it in every namespace.
+        'pods "x" is forbidden: error looking up service account demo/default: serviceaccount "default" not found',
     ],
 )
 def test_a_refusal_that_passes_is_not_reported(objects: KubernetesObjects, message: str | None) -> None:
@@ -448,6 +456,190 @@ def test_what_an_older_revision_of_a_deployment_was_refused_is_over(
         owner = {"ownerReferences": owned_by("Deployment", "server")}
         controller(objects, "ReplicaSet", "server-1", metadata=owner, replicas=replicas)
     assert bool(unrecoverable(objects)) is is_reported
+
+
+# What no time heals: as the API server (1.36) has it while Helm's release is incomplete, which is a few seconds old.
+
+PREEMPTION = "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+INSUFFICIENT = f"0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, {PREEMPTION}"
+NOT_SELECTED = f"0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. {PREEMPTION}"
+UNBOUND = f"0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims. {PREEMPTION}"
+CLAIM = "spire-data-spire-server-0"
+IN_TIME, TOO_LATE = NOW - INSTALLED_BEFORE + 1, NOW - INSTALLED_BEFORE
+
+
+def unscheduled(objects: KubernetesObjects, message: str, made: float = TOO_LATE, **spec: Any) -> None:
+    """A pod of this age for which the scheduler has no node; `spec` completes its own, or that of its container."""
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    pod(objects, conditions=[condition], creationTimestamp=stamp(made))
+    found = objects.objects[-1][1]["spec"]
+    found |= {"containers": [{"name": "main", "resources": spec.pop("resources", {})}], **spec}
+
+
+def claims(objects: KubernetesObjects, storage_class: str | None) -> dict[str, Any]:
+    """The server's claim of this class on a cluster with another one, and what the pod's specification has of it."""
+    objects.add("StorageClass", "standard", "", provisioner="rancher.io/local-path")
+    spec = {} if storage_class is None else {"storageClassName": storage_class}
+    objects.add("PersistentVolumeClaim", CLAIM, spec=spec, status={"phase": "Pending"})
+    return {"volumes": [{"name": "spire-data", "persistentVolumeClaim": {"claimName": CLAIM}}]}
+
+
+@pytest.mark.parametrize(("made", "since", "is_due"), [(TOO_LATE, 0.0, True), (IN_TIME, 0.0, False), (0.0, NOW, False)])
+def test_a_claim_of_an_unknown_class_is_reported_once_helm_has_installed_what_comes_before_pods(
+    objects: KubernetesObjects, made: float, since: float, is_due: bool
+) -> None:
+    volumes = claims(objects, "longhorn")
+    message = 'storageclass.storage.k8s.io "longhorn" not found'
+    event(objects, "PersistentVolumeClaim", CLAIM, "ProvisioningFailed", message)
+    unscheduled(objects, UNBOUND, made, **volumes)
+    words = f"server: pod spire-server-0 waits for its claim {CLAIM}: {message}"
+    assert unrecoverable(objects, since=since) == (words if is_due else None)
+    objects.add("StorageClass", "longhorn", "", provisioner="driver.longhorn.io")
+    assert unrecoverable(objects, since=since) is None
+
+
+def test_a_claim_of_a_class_whose_provisioner_is_late_is_waited_for(objects: KubernetesObjects) -> None:
+    volumes = claims(objects, "standard")
+    event(objects, "PersistentVolumeClaim", CLAIM, "ExternalProvisioning", "Waiting for a volume to be created")
+    unscheduled(objects, UNBOUND, **volumes)
+    assert unrecoverable(objects) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "spec", "is_reported"),
+    [
+        (INSUFFICIENT, {"resources": {"requests": {"cpu": "64"}}}, True),
+        # Something else has the node now.
+        (INSUFFICIENT, {"resources": {"requests": {"cpu": "1500m"}}}, False),
+        (NOT_SELECTED, {"nodeSelector": {"pool": "spire"}}, True),
+        (
+            f"0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports. {PREEMPTION}",
+            {},
+            False,
+        ),
+    ],
+    ids=["64 cores", "occupied", "node selector", "port in use"],
+)
+def test_a_pod_that_no_node_can_ever_run_is_reported_in_the_schedulers_words(
+    objects: KubernetesObjects, message: str, spec: dict[str, Any], is_reported: bool
+) -> None:
+    node(objects)
+    unscheduled(objects, message, **spec)
+    words = f"server: pod spire-server-0 is not scheduled: {message}"
+    assert unrecoverable(objects) == (words if is_reported else None)
+
+
+def test_a_pod_is_waited_for_while_nodes_are_added_for_it(objects: KubernetesObjects) -> None:
+    unscheduled(objects, NOT_SELECTED, nodeSelector={"pool": "spire"})
+    assert unrecoverable(objects) is None, "there is no node yet"
+    node(objects)
+    assert unrecoverable(objects) is not None
+    scaling = "pod triggered scale-up: [{workers 1->2 (max: 5)}]"
+    event(objects, "Pod", "spire-server-0", "TriggeredScaleUp", scaling)
+    assert unrecoverable(objects) is None
+
+
+def unmounted(objects: KubernetesObjects, message: str) -> None:
+    pod(objects, container(waiting=waits("ContainerCreating")))
+    words = f'MountVolume.SetUp failed for volume "config" : {message}'
+    event(objects, "Pod", "spire-server-0", "FailedMount", words)
+
+
+@pytest.mark.parametrize(
+    ("message", "is_reported"),
+    [
+        ('configmap "spire-server-config" not found', True),
+        # A controller may make these after the pods.
+        ('secret "oidc-provider-tls" not found', False),
+        ('configmap "kube-root-ca.crt" not found', False),
+        ("configmap references non-existent config key: bundle.crt", False),
+        ("failed to sync configmap cache: timed out waiting for the condition", False),
+    ],
+)
+def test_a_volume_of_what_helm_installs_before_pods_is_missed_at_once(
+    objects: KubernetesObjects, message: str, is_reported: bool
+) -> None:
+    unmounted(objects, message)
+    assert ((unrecoverable(objects) or "").endswith(message)) is is_reported
+    assert unrecoverable(objects, since=NOW) is None
+    objects.add("ConfigMap", "spire-server-config")
+    assert unrecoverable(objects) is None
+
+
+def test_what_a_job_may_be_making_is_waited_for(objects: KubernetesObjects) -> None:
+    unmounted(objects, 'configmap "spire-server-config" not found')
+    objects.add("Job", "hook", status={"active": 1})
+    assert unrecoverable(objects) is None
+    objects.remove("Job")
+    objects.add("Job", "hook", status={"succeeded": 1})
+    assert unrecoverable(objects) is not None
+
+
+def test_a_container_that_names_a_config_map_that_is_not_there_is_reported(objects: KubernetesObjects) -> None:
+    pod(objects, container(waiting=waits("CreateContainerConfigError", 'configmap "x" not found')))
+    words = 'server: container main of pod spire-server-0 cannot be started: configmap "x" not found'
+    assert unrecoverable(objects) == words
+
+
+def test_a_missing_service_account_is_reported_unless_it_is_there_by_now(objects: KubernetesObjects) -> None:
+    message = 'pods "x" is forbidden: error looking up service account spire-server/s: serviceaccount "s" not found'
+    rejection(objects, message)
+    assert (unrecoverable(objects) or "").endswith(message)
+    assert unrecoverable(objects, since=NOW) is None
+    objects.add("ServiceAccount", "s")
+    assert unrecoverable(objects) is None
+
+
+def agents_on(objects: KubernetesObjects, pool: str, **status: Any) -> None:
+    spec = {"containers": [{"name": "main"}], "nodeSelector": {"pool": pool}}
+    wanted = {"desiredNumberScheduled": 0, **status}
+    controller(objects, "DaemonSet", "spire-agent", template={"spec": spec}, status=wanted)
+
+
+@pytest.mark.parametrize(
+    ("pool", "status", "is_reported"),
+    [
+        ("workers", {}, True),
+        # Its controller has not seen that the node has the label now, or has not seen it at all.
+        ("plain", {}, False),
+        ("workers", {"observedGeneration": 0}, False),
+    ],
+)
+def test_a_daemon_set_for_no_node_of_the_cluster_is_reported(
+    objects: KubernetesObjects, pool: str, status: dict[str, Any], is_reported: bool
+) -> None:
+    agents_on(objects, pool, **status)
+    assert unrecoverable(objects, prefix="spire-agent") is None, "there is no node yet"
+    node(objects, labels={"pool": "plain"})
+    words = (
+        "server: DaemonSet spire-server/spire-agent makes no pod: its node selector, affinity or tolerations leave out "
+        "all nodes (1)"
+    )
+    assert unrecoverable(objects, prefix="spire-agent") == (words if is_reported else None)
+    assert unrecoverable(objects, prefix="spire-server") is None
+
+
+def service(objects: KubernetesObjects, name: str = "spire-server", **selector: str) -> None:
+    objects.add("Service", name, spec={"selector": selector})
+
+
+def test_a_service_that_selects_no_pod_that_is_or_will_be_made_is_reported(objects: KubernetesObjects) -> None:
+    service(objects, app="server")
+    assert unrecoverable(objects) == "server: Service spire-server/spire-server selects no pod: none has app=server"
+    assert unrecoverable(objects, prefix="spire-agent") is None
+    assert unrecoverable(objects, since=NOW) is None
+    # Some pods are made by no controller that is known here.
+    pod(objects, container(running=running()), name="another", owner=None, labels={"app": "server"})
+    assert unrecoverable(objects) is None
+
+
+def test_a_service_of_a_template_or_without_a_selector_is_as_it_should_be(objects: KubernetesObjects) -> None:
+    service(objects, app="spire-server")
+    service(objects, "spire-server-by-name")
+    assert unrecoverable(objects) is None
+    # Services come first, and Helm has not come to their controllers.
+    objects.remove("StatefulSet")
+    assert unrecoverable(objects) is None
 
 
 def first_crash(objects: KubernetesObjects, since: float) -> float | None:

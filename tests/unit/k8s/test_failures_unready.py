@@ -175,7 +175,7 @@ def test_a_claim_of_an_unknown_storage_class_is_not_bound_for_good(objects: Kube
     message = 'storageclass.storage.k8s.io "fast" not found'
     event(objects, "PersistentVolumeClaim", CLAIM, "ProvisioningFailed", message)
     assert why(objects, unscheduled(objects, UNBOUND, VOLUMES)) == Problem(
-        f"pod spire-server-0 waits for its claim {CLAIM}: {message}", UNBOUND
+        f"pod spire-server-0 waits for its claim {CLAIM}: {message}", UNBOUND, final=True
     )
 
 
@@ -270,13 +270,14 @@ def test_a_claim_without_a_class_where_none_is_the_default_is_not_bound_for_good
     message = "no persistent volumes available for this claim and no storage class is set"
     event(objects, "PersistentVolumeClaim", CLAIM, "FailedBinding", message)
     problem = why(objects, unscheduled(objects, UNBOUND, VOLUMES))
-    assert problem == Problem(f"pod spire-server-0 waits for its claim {CLAIM}: {message}", UNBOUND)
+    assert problem == Problem(f"pod spire-server-0 waits for its claim {CLAIM}: {message}", UNBOUND, final=True)
 
 
 def test_a_claim_that_is_not_there_is_named(objects: KubernetesObjects) -> None:
     message = f'0/1 nodes are available: persistentvolumeclaim "{CLAIM}" not found. {PREEMPTION}'
     problem = why(objects, unscheduled(objects, message, VOLUMES))
-    assert problem == Problem(f"pod spire-server-0 waits for its claim {CLAIM}: there is no such claim", message)
+    sentence = f"pod spire-server-0 waits for its claim {CLAIM}: there is no such claim"
+    assert problem == Problem(sentence, message, final=True)
 
 
 # Mounts
@@ -307,8 +308,9 @@ def test_a_volume_of_what_is_missing_is_named_and_comes_once_it_is_there(
 ) -> None:
     made = held(objects, message)
     objects.add(kind, "spire-bundle", "another-namespace", spec={}, status={})
-    assert why(objects, made) == Problem(f"pod spire-server-0 waits for a volume: {message}", message)
-    assert why(objects, made, lacks=True).on_its_way
+    sentence = f"pod spire-server-0 waits for a volume: {message}"
+    assert why(objects, made) == Problem(sentence, message, final=kind != "Secret")
+    assert why(objects, made, lacks=True) == Problem(sentence, message, on_its_way=True)
     objects.add(kind, "spire-bundle", spec={}, status={})
     assert why(objects, made).on_its_way
 
@@ -394,7 +396,7 @@ def test_a_container_starts_once_what_its_environment_names_is_there(
 ) -> None:
     made = pod(objects, container(waiting=waits("CreateContainerConfigError", message)))
     sentence = f"container main of pod spire-server-0 cannot be started: {message}"
-    assert why(objects, made) == Problem(sentence)
+    assert why(objects, made) == Problem(sentence, final=message.startswith("configmap"))
     assert why(objects, made, lacks=True) == Problem(sentence, on_its_way=True)
     if there:
         objects.add(kind, "x", data={"other": "YQ=="})
@@ -591,6 +593,51 @@ def test_a_container_that_was_killed_for_its_liveness_probe_is_named_for_it(
     assert problem.on_its_way is (restarts < CRASH_LOOP_RESTARTS)
 
 
+# As kubelets (1.36) report probes of a port at which nothing listens.
+REFUSED_AT = 'probe failed: Get "http://10.244.0.6:%s/live": dial tcp 10.244.0.6:%s: connect: connection refused'
+DECLARES = {"readinessProbe": {"httpGet": {"port": 9999}, "periodSeconds": 2}, "ports": [{"containerPort": 8080}]}
+
+
+@pytest.mark.parametrize(
+    ("port", "ports", "seconds", "is_overdue"),
+    [
+        (9999, [8080], 4.0, False),
+        (9999, [8080], 5.0, True),
+        (8080, [8080], 5.0, False),
+        # A container need not declare any.
+        (9999, [], 5.0, False),
+    ],
+)
+def test_a_probe_of_a_port_that_nobody_declares_does_not_succeed_later(
+    objects: KubernetesObjects, port: int, ports: list[int], seconds: float, is_overdue: bool
+) -> None:
+    probes = DECLARES | {"ports": [{"containerPort": each} for each in ports]}
+    made = pod(objects, container("main", running=running(NOW - seconds), ready=False), probes=probes)
+    probe_failed(objects, f"Readiness {REFUSED_AT % (port, port)}")
+    problem = why(objects, made)
+    assert problem.sentence.endswith(f"dial tcp 10.244.0.6:{port}: connect: connection refused")
+    assert problem.on_its_way is not is_overdue
+
+
+@pytest.mark.parametrize(
+    ("port", "killed", "is_named"), [(9999, NOW - 5, True), (8080, NOW - 5, False), (9999, NOW - 60, False)]
+)
+def test_a_container_that_is_being_killed_for_a_port_that_nobody_declares_is_named_though_it_is_ready(
+    objects: KubernetesObjects, port: int, killed: float, is_named: bool
+) -> None:
+    others = container("other", running=running(NOW - 20), ready=False)
+    probes = {"ports": DECLARES["ports"]}
+    made = pod(objects, container("main", running=running(NOW - 20)), others, probes=probes)
+    probe_failed(objects, message := f"Liveness {REFUSED_AT % (port, port)}")
+    words = "Container main failed liveness probe, will be restarted"
+    event(objects, "Pod", "spire-server-0", "Killing", words, at=killed, container="main")
+    problem = why(objects, made)
+    named = f"container main of pod spire-server-0 is being killed for its liveness probe: {message}"
+    other = "container other of pod spire-server-0 runs and is not ready"
+    assert problem.sentence == (named if is_named else other)
+    assert problem.on_its_way is not is_named
+
+
 def test_a_container_that_crashed_and_waits_to_be_started_is_named_with_its_error(objects: KubernetesObjects) -> None:
     made = pod(objects, container("main", 1, {"terminated": exited(1)}, waiting=waits("CrashLoopBackOff")))
     objects.log("spire-server-0/main", ERROR, previous=True)
@@ -689,7 +736,9 @@ def test_a_controller_makes_its_pods_once_their_service_account_is_there(objects
     message = f'Error creating: pods "spire-agent-" {NO_ACCOUNT}'
     event(objects, "DaemonSet", "spire-agent", "FailedCreate", message)
     made = controller(objects, "DaemonSet", "spire-agent")
-    assert of(objects, "DaemonSet", made) == Problem(f"its pods cannot be created: {message}", message)
+    assert of(objects, "DaemonSet", made, lacks=True) == Problem(f"its pods cannot be created: {message}", message)
+    refused = f"DaemonSet spire-server/spire-agent may not create its pods: {message}"
+    assert of(objects, "DaemonSet", made) == Problem(refused)
     objects.add("ServiceAccount", "spire-server")
     assert of(objects, "DaemonSet", made) == Problem(f"its pods cannot be created: {message}", message, True)
 
@@ -700,7 +749,7 @@ def test_a_controller_makes_its_pods_once_their_service_account_is_there(objects
 def test_a_deployments_pods_are_made_by_its_replica_sets(
     objects: KubernetesObjects, owner: str, replicas: int, is_named: bool
 ) -> None:
-    message = f'Error creating: pods "server-1-" {NO_ACCOUNT}'
+    message = f'Error creating: pods "server-1-" {NO_ACCOUNT.replace("spire-server", "default")}'
     event(objects, "ReplicaSet", "server-1", "FailedCreate", message)
     controller(
         objects,
@@ -720,28 +769,30 @@ def test_what_is_scaled_down_says_so(objects: KubernetesObjects, kind: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("status", "leaves_out"),
+    ("pool", "status", "leaves_out"),
     [
-        ({"desiredNumberScheduled": 0}, "2 of 2 nodes"),
-        ({"desiredNumberScheduled": 1}, "1 of 2 nodes"),
-        ({"desiredNumberScheduled": 2}, ""),
-        # Its controller has not looked at it yet.
-        ({"desiredNumberScheduled": 0, "observedGeneration": None}, ""),
+        ("none", {"desiredNumberScheduled": 0}, True),
+        # One of the nodes is all that it is for.
+        ("a", {"desiredNumberScheduled": 1}, False),
+        # Its controller has not looked at it yet, or not at the node's label.
+        ("none", {"desiredNumberScheduled": 0, "observedGeneration": None}, False),
+        ("a", {"desiredNumberScheduled": 0}, False),
     ],
 )
 @pytest.mark.parametrize("has_pods", [True, False])
-def test_a_daemon_set_that_selects_too_few_nodes_says_so(
-    objects: KubernetesObjects, status: dict[str, Any], leaves_out: str, has_pods: bool
+def test_a_daemon_set_that_selects_no_node_says_so(
+    objects: KubernetesObjects, pool: str, status: dict[str, Any], leaves_out: bool, has_pods: bool
 ) -> None:
-    node(objects, "a")
+    node(objects, "a", labels={"pool": "a"})
     node(objects, "b")
     node(objects, "control-plane", {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"})
-    made = controller(objects, "DaemonSet", "spire-agent", status=status)
+    template = {"spec": {"containers": [{"name": "main"}], "nodeSelector": {"pool": pool}}}
+    made = controller(objects, "DaemonSet", "spire-agent", status=status, template=template)
     if has_pods:
         pod(objects, container(running=running()), name="spire-agent-x7k2p", owner=("DaemonSet", "spire-agent"))
-    problem = of(objects, "DaemonSet", made)
+    problem = of(objects, "DaemonSet", made, lacks=True)
     passes = "its pods are being replaced" if has_pods else "its controller has made no pod yet"
-    words = f"its node selector, affinity or tolerations leave out {leaves_out}" if leaves_out else passes
+    words = "its node selector, affinity or tolerations leave out all nodes (3)" if leaves_out else passes
     assert problem == Problem(words, on_its_way=not leaves_out)
 
 

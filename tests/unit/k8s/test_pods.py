@@ -104,7 +104,79 @@ def test_a_daemon_set_is_expected_on_the_nodes_whose_taints_it_tolerates(
     node(objects, "dedicated", DEDICATED)
     spec = {"containers": [{"name": "main"}], "tolerations": tolerations}
     made = controller(objects, "DaemonSet", "spire-agent", template={"spec": spec})
-    assert pods.tolerating_nodes(objects.cluster, made) == names
+    assert pods.eligible_nodes(objects.cluster.core.list_node().items, made) == names
+
+
+def affinity(*terms: dict[str, Any]) -> dict[str, Any]:
+    required = {"nodeSelectorTerms": list(terms)}
+    return {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}}
+
+
+def wants(operator: str, *values: str, key: str = "disks") -> dict[str, Any]:
+    return {"key": key, "operator": operator, "values": list(values) or None}
+
+
+@pytest.mark.parametrize(
+    ("spec", "names"),
+    [
+        ({"nodeSelector": {"disks": "2"}}, ["b"]),
+        ({"nodeSelector": {"disks": "2", "kubernetes.io/hostname": "a"}}, []),
+        (affinity({"matchExpressions": [wants("In", "2", "3")]}), ["b"]),
+        (affinity({"matchExpressions": [wants("NotIn", "2")]}), ["a", "c"]),
+        (affinity({"matchExpressions": [wants("Exists")]}), ["b", "c"]),
+        (affinity({"matchExpressions": [wants("DoesNotExist")]}), ["a"]),
+        (affinity({"matchExpressions": [wants("Gt", "2")]}), ["c"]),
+        (affinity({"matchExpressions": [wants("Lt", "10")]}), ["b"]),
+        (affinity({"matchExpressions": [wants("Exists"), wants("In", "c", key="kubernetes.io/hostname")]}), ["c"]),
+        # As a DaemonSet's controller has it in its pods.
+        (affinity({"matchFields": [wants("In", "a", key="metadata.name")]}), ["a"]),
+        (affinity({"matchExpressions": [wants("In", "2")]}, {"matchExpressions": [wants("DoesNotExist")]}), ["a", "b"]),
+        (affinity({}), []),
+        ({"affinity": {"podAntiAffinity": {}}}, ["a", "b", "c"]),
+    ],
+)
+def test_a_daemon_set_is_expected_on_the_nodes_that_it_selects(
+    objects: KubernetesObjects, spec: dict[str, Any], names: list[str]
+) -> None:
+    nodes = [node(objects, "a"), node(objects, "b", labels={"disks": "2"}), node(objects, "c", labels={"disks": "10"})]
+    template = {"spec": {"containers": [{"name": "main"}], **spec}}
+    made = controller(objects, "DaemonSet", "spire-agent", template=template)
+    assert pods.eligible_nodes(nodes, made) == names
+
+
+def requests(**amounts: str) -> dict[str, Any]:
+    return {"name": "main", "resources": {"requests": {key.replace("_", "-"): each for key, each in amounts.items()}}}
+
+
+NOT_READY = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "taints", "ready", "never"),
+    [
+        ({}, [], "True", False),
+        ({"nodeSelector": {"pool": "spire"}}, [], "True", True),
+        ({"containers": [requests(cpu="64")]}, [], "True", True),
+        ({"containers": [requests(cpu="2")]}, [], "True", False),
+        ({"containers": [requests(cpu="1500m"), requests(cpu="501m")]}, [], "True", True),
+        ({"containers": [requests(cpu="1500m")], "initContainers": [requests(cpu="2")]}, [], "True", False),
+        ({"initContainers": [requests(memory="8Gi")]}, [], "True", True),
+        # The device's plug-in may still be starting.
+        ({"containers": [requests(example_com_tpu="1")]}, [], "True", False),
+        ({}, [CONTROL_PLANE], "True", True),
+        ({"tolerations": [{"operator": "Exists"}]}, [CONTROL_PLANE], "True", False),
+        ({}, [{"key": "busy", "effect": "PreferNoSchedule"}], "True", False),
+        # Labels, size and taints of a node that is being added come later.
+        ({"nodeSelector": {"pool": "spire"}}, [NOT_READY], "True", False),
+        ({"nodeSelector": {"pool": "spire"}}, [], "False", False),
+        ({}, [NOT_READY, CONTROL_PLANE], "True", False),
+    ],
+)
+def test_a_node_that_no_time_makes_fit_for_a_pod(
+    objects: KubernetesObjects, spec: dict[str, Any], taints: list[dict[str, str]], ready: str, never: bool
+) -> None:
+    made = model("Pod", {"spec": {"containers": [{"name": "main"}], **spec}})
+    assert pods.can_never_run(made.spec, node(objects, "node", *taints, ready=ready)) is never
 
 
 def replaced(objects: KubernetesObjects, *before: str, wanted: int = 2) -> Any:
