@@ -43,10 +43,10 @@ def nodes_are_ready(clusters: Iterable[Cluster], timeout: float = RECHECK_TIMEOU
 
 
 def components_are_ready(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:
-    """Every component of SPIRE is ready, an agent and a CSI driver on every node."""
+    """Every component of SPIRE is ready, an agent and a CSI driver on every node that is eligible for them."""
     for spire in spires:
         cluster = spire.cluster
-        nodes = wait_for(cluster.nodes_ready, timeout)
+        wait_for(cluster.nodes_ready, timeout)
 
         layout = spire.layout
 
@@ -61,7 +61,8 @@ def components_are_ready(spires: Iterable[Spire], timeout: float = RECHECK_TIMEO
         assert ready(layout.server) >= 1, f"{cluster.label}: {layout.server} has no replica"
         for component in (*layout.agents, layout.csi_driver):
             found = ready(component)
-            assert found == nodes, f"{cluster.label}: {found} of {component.name} for {nodes} nodes"
+            nodes = wait_for(conditions.nodes_of_daemon_set(cluster, component.namespace, component.name), timeout)
+            assert found == len(nodes), f"{cluster.label}: {found} of {component.name} for the nodes {', '.join(nodes)}"
         if layout.oidc_provider:
             provider = layout.oidc_provider
             assert ready(provider) >= 1, f"{cluster.label}: {provider} has no replica"
@@ -81,10 +82,13 @@ def fields_are_known(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) 
 
 
 def agents_have_attested(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:
-    """An agent of every node has attested by its projected service account token."""
+    """An agent of every node that is eligible for one has attested by its projected service account token."""
 
     def check(spire: Spire) -> None:
-        agents = wait_for(agents_attested(spire, wait_for(spire.cluster.nodes_ready, timeout)), timeout)
+        wait_for(spire.cluster.nodes_ready, timeout)
+        daemon_sets = [(each.namespace, each.name) for each in spire.layout.agents]
+        nodes = [wait_for(conditions.nodes_of_daemon_set(spire.cluster, *place), timeout) for place in daemon_sets]
+        agents = wait_for(agents_attested(spire, sum(map(len, nodes))), timeout)
         # How an agent has attested, and that it is banned, stays so.
         assert {agent.attestation_type for agent in agents} == {"k8s_psat"}, f"{spire.cluster.label}: {agents}"
         banned = [agent.spiffe_id for agent in agents if agent.banned]

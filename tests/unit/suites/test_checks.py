@@ -18,6 +18,7 @@ from fixtures.k8s.cluster import Cluster, ClusterError
 from fixtures.k8s.pods import containers_ready
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
+from fixtures.spire.layout import Workload
 from fixtures.workloads import observed_call
 from fixtures.workloads.demo import CLIENT_LINES, Demo
 from fixtures.workloads.identity_conditions import endpoint_of
@@ -25,7 +26,8 @@ from fixtures.workloads.jobs import JobOutcome
 from fixtures.workloads.observed_call import let_in
 from fixtures.workloads.probe import SUCCESS_LINE, Answer, Endpoint, Probe, ProbeError
 from tests import checks
-from tests.unit.own_chart import LAYOUT, read_layout
+from tests.unit.kubernetes_objects import KubernetesObjects, container, controller, node, pod, running
+from tests.unit.own_chart import AGENT, CSI_DRIVER, LAYOUT, SYSTEM_NAMESPACE, read_layout
 
 Read = Callable[[str], str]
 ADDRESS, PORT = "10.89.0.1", 8441
@@ -54,15 +56,54 @@ class OneAfterTheOther:
 def spire(
     *printed: str | Exception, trust_domain: str = "server.example", nodes: int = 1, folder: Path = Path()
 ) -> Spire:
-    """SPIRE whose server prints these texts, one after the other, on a cluster of ready nodes."""
+    """SPIRE whose server prints these texts, one after the other, on a cluster of so many workers.
+
+    They are ready, and so is a control plane with the taint that kubeadm gives it, on which nothing of SPIRE's runs.
+    """
     answers = [each if isinstance(each, Exception) else SimpleNamespace(stdout=each) for each in printed]
-    ready = Condition("nodes", lambda: Look(nodes, ""))
-    cluster = SimpleNamespace(label=trust_domain.partition(".")[0], nodes_ready=ready)
+    cluster: Any = KubernetesObjects()
+    node(cluster, "control-plane", {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"})
+    for number in range(nodes):
+        node(cluster, f"worker-{number}")
+    counts = {"desiredNumberScheduled": nodes, "updatedNumberScheduled": nodes, "numberReady": nodes}
+    for name in (AGENT, CSI_DRIVER):
+        controller(cluster, "DaemonSet", name, SYSTEM_NAMESPACE, status=counts)
+    controller(cluster, "StatefulSet", status={"readyReplicas": 1, "updatedReplicas": 1})
+    available = {"availableReplicas": 1, "updatedReplicas": 1}
+    controller(cluster, "Deployment", cast(Workload, LAYOUT.oidc_provider).name, status=available)
+    pod(cluster, container("spire-server", running=running()), container("spire-controller-manager", running=running()))
+    cluster.label = trust_domain.partition(".")[0]
+    cluster.nodes_ready = Condition("nodes", lambda: Look(nodes + 1, ""))
     cluster.execute = OneAfterTheOther(*answers)
     federates_with = ("client.example",) if trust_domain == "server.example" else ()
     made = Spire(cast(Cluster, cluster), folder / "helm", trust_domain, federates_with, folder, read_layout)
     made.layout = LAYOUT
     return made
+
+
+def test_a_control_plane_that_agents_do_not_tolerate_needs_no_agent(agents: Callable[..., str]) -> None:
+    made = spire(agents())
+    checks.components_are_ready([made], TOO_SOON)
+    checks.agents_have_attested([made], TOO_SOON)
+
+
+@pytest.mark.parametrize("name", [AGENT, CSI_DRIVER])
+def test_a_worker_without_an_agent_or_a_driver_is_red(name: str) -> None:
+    # Its controller has not counted the second one, which was added a moment ago.
+    made = spire()
+    node(cast(Any, made.cluster), "new")
+    objects = cast(KubernetesObjects, made.cluster)
+    for kind, item in objects.objects:
+        if kind == "DaemonSet" and item["metadata"]["name"] != name:
+            counts = {"desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberReady": 2}
+            item["status"] |= counts
+    with pytest.raises(AssertionError, match=f"server: 1 of {name} for the nodes worker-0, new"):
+        checks.components_are_ready([made], TOO_SOON)
+
+
+def test_agents_for_no_node_are_red() -> None:
+    with pytest.raises(WaitError, match=r"nodes for DaemonSet spire-system/spire-agent did not come .*leave out all"):
+        checks.agents_have_attested([spire(nodes=0)], TOO_SOON)
 
 
 def test_a_failed_check_shows_the_values_that_it_compared() -> None:
@@ -298,6 +339,8 @@ def test_a_check_waits_no_longer_than_it_may(tmp_path: Path, name: str, monkeypa
     if name == "nodes ready":
         silent = Condition("nodes", OneAfterTheOther(ClusterError("Read timed out.")))
         monkeypatch.setattr(server.cluster, "nodes_ready", silent)
+    if name == "spire ready":
+        cast(KubernetesObjects, server.cluster).remove("StatefulSet")
     environment: Any = SimpleNamespace(
         testbed=SimpleNamespace(clusters=[server.cluster], spires=[server]),
         federation=made,
