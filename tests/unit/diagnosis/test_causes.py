@@ -290,3 +290,60 @@ def test_bundles_that_differ_are_described_by_what_is_lacking_and_what_is_left()
     new = Bundle(frozenset({"b" * 64}), frozenset({"key-1", "key-2"}), 2, 60)
     assert causes.difference(old, new) == f"it lacks {'b' * 12}, key-2; it still has {'a' * 12}"
     assert causes.difference(old, old) == ""
+
+
+SETUP = 'MountVolume.SetUp failed for volume "v" : '
+UNREADY = "DaemonSet spire-system/spire-agent has 0 of 1 ready: "
+# As the API server, kubelets, kubectl (1.36) and SPIRE (1.15) say it.
+OF_CONFIGURATION = (
+    f"{UNREADY}pod x waits for a volume: {SETUP}configmap references non-existent config key: bundle.crt",
+    f"{UNREADY}pod x waits for a volume: {SETUP}hostPath type check failed: /run/spire/x is not a directory",
+    f"x-1 does not start: {SETUP}kubernetes.io/csi: mounter.SetUpAt failed to get CSI client: "
+    "driver name csi.spiffe.io not found in the list of registered CSI drivers",
+    "it logs: Failed to fetch JWKS: dial unix /spiffe-workload-api/agent.sock: connect: no such file or directory",
+    'it logs: pods is forbidden: User "system:serviceaccount:spire-server:spire-server" cannot list resource "pods"',
+    'an agent logs: Failed to collect all selectors: workload attestor "k8s" failed: rpc error: code = Internal desc = '
+    "workloadattestor(k8s): unexpected status code on pods response: 403 Forbidden (user=x, verb=get, resource=nodes)",
+    'an agent logs: Failed to collect all selectors: workload attestor "k8s" failed: rpc error: code = Internal desc = '
+    'workloadattestor(k8s): unable to perform request: Get "https://127.0.0.1:10250/pods": dial tcp 127.0.0.1:10250: '
+    "connect: connection refused",
+    "the suite's forward to spire-server/svc/spire-server does not listen: error: Service spire-server does not have a "
+    "service port 8443",
+    f"{UNREADY}its node selector, affinity or tolerations leave out all nodes (1)",
+)
+OF_TIME = (
+    "it logs: Agent crashed: failed to dial dns:///spire-server:443: connection refused",
+    "https://10.89.0.1:8441 refuses connections",
+    f"{UNREADY}container x of pod x runs and is not ready: Readiness probe failed: HTTP probe failed with statuscode: 5",
+    "an agent logs: workloadattestor(k8s): unable to perform request: net/http: TLS handshake timeout",
+    f'{UNREADY}pod x waits for a volume: {SETUP}secret "tls" not found',
+    'its pods cannot be created: pods "server-0" is forbidden: exceeded quota: all, requested: cpu=1, used: cpu=2',
+    "the Workload API issues no identity",
+    "the server stores no bundle of client.example",
+)
+
+
+@pytest.mark.parametrize("sentence", OF_CONFIGURATION)
+def test_words_that_no_time_changes_are_of_the_configuration(sentence: str) -> None:
+    assert causes.is_of_configuration(sentence, "any")
+
+
+@pytest.mark.parametrize("sentence", OF_TIME)
+def test_words_that_are_said_also_while_another_is_slow_are_not_of_the_configuration(sentence: str) -> None:
+    assert not causes.is_of_configuration(sentence, causes.why_unready(sentence))
+
+
+@pytest.mark.parametrize("class_name", ["dir-spire", None])
+def test_another_class_is_of_the_configuration(class_name: str | None) -> None:
+    made = {"metadata": {"name": "client"}, "spec": {"className": class_name}}
+    sentence, cause, _ = causes.no_relationship("client.example", made, CLASS_NAME)
+    assert causes.is_of_configuration(sentence, cause)
+    ids = [{"metadata": {"name": "default"}, "spec": {"className": class_name, "federatesWith": ["client.example"]}}]
+    assert causes.is_of_configuration("no entry", causes.why_no_entry(ids, ["client.example"], "demo", CLASS_NAME))
+
+
+def test_an_object_that_is_not_reconciled_yet_is_not_of_the_configuration() -> None:
+    made = {"metadata": {"name": "client"}, "spec": {"className": CLASS_NAME}}
+    assert not causes.is_of_configuration(*causes.no_relationship("client.example", made, CLASS_NAME)[:2])
+    ids = [{"metadata": {"name": "default"}, "spec": {"className": CLASS_NAME, "federatesWith": ["client.example"]}}]
+    assert not causes.is_of_configuration("no entry", causes.why_no_entry(ids, ["client.example"], "demo", CLASS_NAME))
