@@ -382,7 +382,7 @@ AGENT_FAULTS = (
     ChartFault(
         "agent-that-may-not-ask-the-kubelet",
         "component ready|X.509 SVID",
-        r"(?i)kubelet|forbidden|attest",
+        r"(?i)workload ?attestor[\s\S]*(kubelet|pods)",
         (Edit(AGENT, "verbs: [get]", "verbs: [list]"),),
         other={"spire-agent": {"hostNetwork": False}},
     ),

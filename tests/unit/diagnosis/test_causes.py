@@ -314,7 +314,7 @@ OF_CONFIGURATION = (
 OF_TIME = (
     "it logs: Agent crashed: failed to dial dns:///spire-server:443: connection refused",
     "https://10.89.0.1:8441 refuses connections",
-    f"{UNREADY}container x of pod x runs and is not ready: Readiness probe failed: HTTP probe failed with statuscode: 5",
+    f"{UNREADY}container x of pod x runs and is not ready: Readiness probe failed: HTTP probe failed",
     "an agent logs: workloadattestor(k8s): unable to perform request: net/http: TLS handshake timeout",
     f'{UNREADY}pod x waits for a volume: {SETUP}secret "tls" not found',
     'its pods cannot be created: pods "server-0" is forbidden: exceeded quota: all, requested: cpu=1, used: cpu=2',
@@ -347,3 +347,10 @@ def test_an_object_that_is_not_reconciled_yet_is_not_of_the_configuration() -> N
     assert not causes.is_of_configuration(*causes.no_relationship("client.example", made, CLASS_NAME)[:2])
     ids = [{"metadata": {"name": "default"}, "spec": {"className": CLASS_NAME, "federatesWith": ["client.example"]}}]
     assert not causes.is_of_configuration("no entry", causes.why_no_entry(ids, ["client.example"], "demo", CLASS_NAME))
+
+
+def test_an_agent_that_cannot_ask_the_kubelet_is_why_a_workload_has_no_identity() -> None:
+    for sentence in OF_CONFIGURATION:
+        if "agent logs" in sentence:
+            assert causes.is_unattested(sentence)
+    assert not causes.is_unattested("Failed to collect all selectors: another attestor")

@@ -11,9 +11,9 @@ from typing import Any, cast
 import pytest
 
 from fixtures.diagnosis import spire_links
-from fixtures.diagnosis.causes import WHY_REFUSED
+from fixtures.diagnosis.causes import WHY_REFUSED, WHY_UNATTESTED, is_of_configuration
 from fixtures.diagnosis.finding import Finding
-from fixtures.diagnosis.spire_links import NEW_POD, REOPENING
+from fixtures.diagnosis.spire_links import NEW_POD, RECENT, REOPENING
 from fixtures.k8s import failures
 from fixtures.k8s.cluster import ClusterError
 from fixtures.k8s.port_forward import PortForward
@@ -76,6 +76,10 @@ class Objects(KubernetesObjects):
     def of_agent(self, *statuses: dict[str, Any]) -> None:
         """The agent's pod, with these containers."""
         pod(self, *statuses, name=AGENT_POD, namespace=SYSTEM_NAMESPACE, owner=("DaemonSet", AGENT))
+
+    def of_server(self, since: float = NOW - 600) -> None:
+        """The server's pod, whose container runs since then (Unix seconds)."""
+        pod(self, container(SERVER, running=running(since)))
 
     def _workloads(self) -> tuple[Workload, ...]:
         """The release's, as far as they are there; and the Deployments that a test has added."""
@@ -161,6 +165,7 @@ def test_a_ban_does_not_hide_that_another_nodes_agent_is_not_ready_for_another_r
 
 def test_an_agent_that_its_server_refuses_is_named_for_that_with_both_sides_words(objects: Objects) -> None:
     objects.agents = []
+    objects.of_server()
     objects.of_agent(RUNS)
     for seconds in (12, 8, 2):
         objects.log(f"{AGENT_POD}/{AGENT}", REFUSED, at=NOW - seconds)
@@ -181,11 +186,47 @@ def test_an_agent_that_its_server_refuses_is_named_for_that_with_both_sides_word
 
 
 def test_an_agent_that_is_refused_is_named_though_it_was_attested_before(objects: Objects) -> None:
+    objects.of_server()
     objects.of_agent(RUNS)
     for seconds in (12, 8, 2):
         objects.log(f"{AGENT_POD}/{AGENT}", REFUSED, at=NOW - seconds)
     (found,) = spire_links.check_agents(objects.with_spire(agents=0))
     assert found.sentence == f"1 of 1 agents are attested; an agent is refused: {REFUSAL}"
+
+
+# As SPIRE's agent (1.15) logs it.
+ATTESTED_LINE = (
+    'time="2026-11-23T09:59:59Z" level=info msg="Node attestation was successful" reattestable=true '
+    'spiffe_id="spiffe://server.example/spire/agent/k8s_psat/server/x"'
+)
+
+
+@pytest.mark.parametrize(
+    ("server_since", "attested", "counts"),
+    [(NOW - 60, False, True), (NOW - 1, False, False), (None, False, False), (NOW - 60, True, False)],
+    ids=["refused", "by the server before", "the server is away", "attested since"],
+)
+def test_a_refusal_counts_until_the_server_is_another_one_or_has_attested_the_agent_after_all(
+    objects: Objects, server_since: float | None, attested: bool, counts: bool
+) -> None:
+    if server_since is not None:
+        objects.of_server(server_since)
+    objects.of_agent(RUNS)
+    for seconds in (12, 8, 2):
+        objects.log(f"{AGENT_POD}/{AGENT}", REFUSED, at=NOW - seconds)
+    if attested:
+        objects.log(f"{AGENT_POD}/{AGENT}", ATTESTED_LINE, at=NOW - 1)
+    found = objects.with_spire(agents=0).refusals(0.0)
+    assert bool(found) is counts
+
+
+def test_an_agent_that_is_refused_again_after_it_attested_is_refused(objects: Objects) -> None:
+    objects.of_server()
+    objects.of_agent(RUNS)
+    objects.log(f"{AGENT_POD}/{AGENT}", ATTESTED_LINE, at=NOW - 20)
+    objects.log(f"{AGENT_POD}/{AGENT}", REFUSED, at=NOW - 10)
+    (found,) = objects.with_spire(agents=0).refusals(0.0)
+    assert found.at == pytest.approx(NOW - 10, abs=0.01)
 
 
 def test_an_agent_that_does_not_reach_its_server_is_not_refused(objects: Objects) -> None:
@@ -467,3 +508,46 @@ def test_a_workload_of_spires_own_without_an_entry_is_put_down_to_the_objects_th
     (found,) = spire_links.check_components(objects.spire)
     assert found.sentence.endswith("no identity issued; the controller manager logs: pods is forbidden")
     assert found.cause == f"no ClusterSPIFFEID of the class {CLASS_NAME} selects the namespace spire-server"
+
+
+# As SPIRE's agent (1.15) logs it where it may not ask the kubelet, and where it is not in the host's network.
+UNATTESTED = (
+    'time="2026-11-23T09:59:55Z" level=error msg="Failed to collect all selectors" error="workload attestor \\"k8s\\" '
+    'failed: rpc error: code = Internal desc = workloadattestor(k8s): %s" pid=4711 subsystem_name=workload_attestor'
+)
+NOT_ALLOWED = (
+    "unexpected status code on pods response: 403 Forbidden (user=system:serviceaccount:spire-system:spire-agent, "
+    "verb=get, resource=nodes, subresource(s)=[pods proxy]), and what other attestors say, so that it is cut"
+)
+UNREACHED = (
+    'unable to perform request: Get \\"https://127.0.0.1:10250/pods\\": dial tcp 127.0.0.1:10250: '
+    "connect: connection refused"
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "at", "is_named"),
+    [(NOT_ALLOWED, NOW - 10, True), (UNREACHED, NOW - 10, True), (UNREACHED, NOW - RECENT - 1, False)],
+)
+def test_a_workload_of_spires_own_whose_agent_cannot_ask_the_kubelet_is_put_down_to_that(
+    objects: Objects, words: str, at: float, is_named: bool
+) -> None:
+    objects.with_spire()
+    controller(objects, "Deployment", "oidc")
+    pod(
+        objects,
+        {**container("oidc", running=running(NOW - 60)), "ready": False},
+        name="oidc-1-x",
+        owner=("ReplicaSet", "oidc-1"),
+    )
+    line = 'level=warning msg="Failed to fetch JWKS" error="code = PermissionDenied desc = no identity issued"'
+    for seconds in (30, 10):
+        objects.log("oidc-1-x/oidc", line, at=NOW - seconds)
+    objects.of_agent(container(AGENT, running=running()))
+    objects.log(f"{AGENT_POD}/{AGENT}", UNATTESTED % words, at=at)
+    objects.log(f"{AGENT_POD}/{AGENT}", 'level=error msg="Something else"', at=NOW - 1)
+    (found,) = spire_links.check_components(objects.spire)
+    assert ("workloadattestor(k8s): un" in found.sentence) is is_named
+    assert (found.cause == WHY_UNATTESTED) is is_named
+    assert is_of_configuration(found.sentence, "") is is_named
+    assert not found.on_its_way
