@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,10 @@ from fixtures.diagnosis import causes
 from fixtures.diagnosis.chain import LINKS
 from fixtures.spire.api_types import Bundle
 from fixtures.spire.installation import refuses_attestation
-from tests.unit.own_chart import CLASS_NAME
+from fixtures.spire.layout import Reconcile
+from tests.unit.own_chart import CLASS_NAME, LAYOUT
+
+MANAGER = LAYOUT.controller_manager
 
 URL = "https://10.89.0.1:10001"
 SERVER_ID = "spiffe://server.example/ns/demo/sa/default"
@@ -134,9 +138,25 @@ def federation_object(**spec: str) -> dict[str, Any]:
     ],
 )
 def test_a_relationship_that_is_not_there_is_put_down_to_its_object(made: Any, words: str) -> None:
-    sentence, cause, _ = causes.no_relationship("client.example", made, CLASS_NAME)
+    sentence, cause, _ = causes.no_relationship("client.example", made, MANAGER)
     assert words in sentence
     assert cause
+
+
+def test_what_the_controller_manager_is_configured_not_to_do_is_named() -> None:
+    idle = replace(MANAGER, reconcile=Reconcile(False, False, False))
+    sentence, cause, _ = causes.no_relationship("client.example", federation_object(className=CLASS_NAME), idle)
+    assert sentence.endswith("the controller manager is configured not to reconcile ClusterFederatedTrustDomains")
+    assert causes.is_of_configuration(sentence, cause)
+    assert "not to reconcile ClusterSPIFFEIDs" in causes.why_no_entry([DEFAULT], ["client.example"], "demo", idle)
+    elsewhere = replace(MANAGER, ignore_namespaces=("^demo$",))
+    assert "ignores the namespace demo" in causes.why_no_entry([DEFAULT], ["client.example"], "demo", elsewhere)
+
+
+def test_objects_without_a_class_are_acted_on_where_those_are_watched() -> None:
+    watching = replace(MANAGER, watch_classless=True)
+    sentence, _, _ = causes.no_relationship("client.example", federation_object(), watching)
+    assert sentence.endswith("though ClusterFederatedTrustDomain client-example is there")
 
 
 def cluster_spiffe_id(name: str, **spec: Any) -> dict[str, Any]:
@@ -161,12 +181,12 @@ NOT_HERE = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operato
         ([cluster_spiffe_id("default", namespaceSelector=NOT_HERE)], "selects the namespace demo"),
         (
             [cluster_spiffe_id("default", className="other", federatesWith=["client.example"])],
-            f"heeds the class {CLASS_NAME} alone, and passes over ClusterSPIFFEID default (class other)",
+            f"acts only on the class {CLASS_NAME}, and ignores ClusterSPIFFEID default (class other)",
         ),
     ],
 )
 def test_an_entry_that_does_not_federate_is_put_down_to_the_objects_that_make_it(ids: Any, words: str) -> None:
-    assert words in causes.why_no_entry(ids, ["client.example"], "demo", CLASS_NAME)
+    assert words in causes.why_no_entry(ids, ["client.example"], "demo", MANAGER)
     assert len(causes.describe_cluster_spiffe_ids(ids).splitlines()) == len(ids)
 
 
@@ -336,17 +356,17 @@ def test_words_that_are_said_also_while_another_is_slow_are_not_of_the_configura
 @pytest.mark.parametrize("class_name", ["dir-spire", None])
 def test_another_class_is_of_the_configuration(class_name: str | None) -> None:
     made = {"metadata": {"name": "client"}, "spec": {"className": class_name}}
-    sentence, cause, _ = causes.no_relationship("client.example", made, CLASS_NAME)
+    sentence, cause, _ = causes.no_relationship("client.example", made, MANAGER)
     assert causes.is_of_configuration(sentence, cause)
     ids = [{"metadata": {"name": "default"}, "spec": {"className": class_name, "federatesWith": ["client.example"]}}]
-    assert causes.is_of_configuration("no entry", causes.why_no_entry(ids, ["client.example"], "demo", CLASS_NAME))
+    assert causes.is_of_configuration("no entry", causes.why_no_entry(ids, ["client.example"], "demo", MANAGER))
 
 
 def test_an_object_that_is_not_reconciled_yet_is_not_of_the_configuration() -> None:
     made = {"metadata": {"name": "client"}, "spec": {"className": CLASS_NAME}}
-    assert not causes.is_of_configuration(*causes.no_relationship("client.example", made, CLASS_NAME)[:2])
+    assert not causes.is_of_configuration(*causes.no_relationship("client.example", made, MANAGER)[:2])
     ids = [{"metadata": {"name": "default"}, "spec": {"className": CLASS_NAME, "federatesWith": ["client.example"]}}]
-    assert not causes.is_of_configuration("no entry", causes.why_no_entry(ids, ["client.example"], "demo", CLASS_NAME))
+    assert not causes.is_of_configuration("no entry", causes.why_no_entry(ids, ["client.example"], "demo", MANAGER))
 
 
 def test_an_agent_that_cannot_ask_the_kubelet_is_why_a_workload_has_no_identity() -> None:

@@ -102,7 +102,7 @@ def test_healthy_variants_have_their_time() -> None:
     assert WALK_INTERVAL <= CONFIGURED_FOR < BROKEN_FOR
 
 
-OF_A_CLASS = "the controller manager heeds only objects of its own class (spire-mgmt-spire), and passes others over"
+OF_A_CLASS = "the controller manager acts only on objects of its own class (spire-mgmt-spire), and ignores others"
 
 
 @pytest.mark.parametrize(
