@@ -28,10 +28,13 @@ from supply import plan, programs, versions
 HELM = plan.folders([programs.step(versions.load().programs["helm"])], plan.cache_folder())["program-helm"] / "helm"
 needs_helm = pytest.mark.skipif(not HELM.exists(), reason="`python -m supply build` has made no helm here")
 DEFAULTS = """
+global: {inherited: default, deleted: default}
+below: {overridden: default}
 a: {deleted: default, kept: default, list: [first, second], map: {x: 1}}
 null_in_file: default
 """
 WRITTEN = "found: {{ .Values | toJson | quote }}\n"
+BELOW = "deleted: default\nkept: default\noverridden: below\n"
 
 
 def argument(option: str, text: str) -> SetArgument:
@@ -40,18 +43,20 @@ def argument(option: str, text: str) -> SetArgument:
 
 @pytest.fixture
 def chart(tmp_path: Path) -> Path:
-    """A chart with defaults, which writes out its values."""
+    """A chart with defaults and a dependency, which both write out their values."""
     folder = tmp_path / "chart"
-    (folder / "templates").mkdir(parents=True)
-    (folder / "Chart.yaml").write_text("apiVersion: v2\nname: chart\nversion: 1.0.0\n")
-    (folder / "values.yaml").write_text(DEFAULTS)
-    (folder / "templates" / "found.yaml").write_text(WRITTEN)
+    for place, name, defaults in ((folder, "chart", DEFAULTS), (folder / "charts" / "below", "below", BELOW)):
+        (place / "templates").mkdir(parents=True)
+        (place / "Chart.yaml").write_text(f"apiVersion: v2\nname: {name}\nversion: 1.0.0\n")
+        (place / "values.yaml").write_text(defaults)
+        (place / "templates" / "found.yaml").write_text(WRITTEN)
     return folder
 
 
-def values_in(rendered: str) -> Values:
-    found = yaml.safe_load(yaml.safe_load(rendered)["found"])
-    return cast(Values, found)
+def values_in(rendered: str) -> tuple[Values, Values]:
+    """The values that the dependency got, and those that the chart got."""
+    below, chart = (yaml.safe_load(each["found"]) for each in yaml.safe_load_all(rendered))
+    return below, chart
 
 
 FILE = """
@@ -70,6 +75,7 @@ ARGUMENTS = {
     "an index": [("--set", "a.list[1]=changed")],
     "an index of a mapping": [("--set", "new[1].name=n,new[0].name=m")],
     "a null that deletes a default": [("--set", "a.deleted=null")],
+    "a null for a dependency": [("--set", "below.deleted=null,below.overridden=null,global.deleted=null")],
     "a mapping that is deleted": [("--set", "a.map=null")],
     "escapes": [("--set", r"a\.b.c=v\,w"), ("--set", r"q=x=y\\z")],
     "types": [("--set", "i=1,z=01,f=1.5,t=true,n=null,w=yes")],
@@ -96,9 +102,10 @@ def test_a_chart_gets_the_values_that_helm_would_give_it(
     by_helm = values_in(run_helm(HELM, *places, *(f"{option}={text}" for option, text in arguments)))
     merged = merge_by_helm(HELM, [file], [argument(option, text) for option, text in arguments])
     assert values_in(render(chart, [merged], HELM)) == by_helm
-    assert "null_in_file" not in by_helm
-    assert at(by_helm, "a.kept") == "default"
-    assert (by_helm["text"], by_helm["number"], by_helm["date"], by_helm["time"]) == (
+    below, found = by_helm
+    assert (at(found, "a.kept"), below["kept"]) == ("default", "default")
+    assert "null_in_file" not in found
+    assert (found["text"], found["number"], found["date"], found["time"]) == (
         "1e3",
         1000,
         "2024-01-01",
