@@ -310,6 +310,22 @@ def test_at_the_charts_own_pace_no_overlay_makes_spire_quicker(configured: Calla
         ]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--pace=chart"], "SPIRE's pace: chart, the chart's own defaults"),
+        ([], "SPIRE's pace: fast, by charts-values/pace.yaml"),
+    ],
+)
+def test_a_runs_header_says_which_pace_it_is(
+    configured: Callable[..., pytest.Config], arguments: list[str], line: str
+) -> None:
+    config = configured(*arguments)
+    assert options.pytest_report_header(config) is None
+    config.stash[options.SETTINGS] = command_line.read_settings(config)
+    assert options.pytest_report_header(config) == line
+
+
 def test_each_side_of_an_upgrade_has_its_own_values_on_top_of_those_of_both(
     configured: Callable[..., pytest.Config], write: Write
 ) -> None:
