@@ -93,7 +93,7 @@ def copy_of_own_chart(source: Path, into: Path) -> Path:
 
 def _passed_over(spire: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for cluster in read_clusters([], []):
+    for cluster in read_clusters():
         for path in ignored_keys(cluster.values, spire):
             value: dict[str, Any] = {}
             for part in reversed(path.split(".")):

@@ -97,7 +97,7 @@ class Tutorial:
         os.environ.update(self.engine.environment)
         self.made.load_node_image(self.engine)
         self.folder = folder
-        self.clusters = read_clusters([], [])
+        self.clusters = read_clusters()
         self.steps: list[tuple[str, float]] = []
         self._forwards: list[subprocess.Popen[bytes]] = []
 

@@ -199,7 +199,7 @@ def test_a_helm_that_does_not_run_is_refused_in_a_sentence(monkeypatch: pytest.M
 
 def supplied(helm: Path, rendered: dict[str, str]) -> Supply:
     demo = DemoImages("server", "client", "client")
-    return Supply("for a test", helm, helm, helm, None, (), {}, {}, demo, "", rendered)
+    return Supply("for a test", (), helm, helm, helm, None, (), {}, {}, demo, "", rendered)
 
 
 def test_lifetimes_that_do_not_fit_are_named_once_with_their_clusters_and_releases(

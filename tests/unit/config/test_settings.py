@@ -16,12 +16,11 @@ import pytest
 import yaml
 
 from fixtures.config import cluster_values, command_line
-from fixtures.config.cluster_values import FEDERATES_WITH
+from fixtures.config.cluster_values import FEDERATES_WITH, UMBRELLA, ClusterValues
 from fixtures.config.command_line import BUNDLE_PORT, DEMO_PORT
 from fixtures.core import redaction
 from fixtures.core.project import PROJECT
-from fixtures.core.redaction import redact, without_secrets
-from fixtures.helm.values import at
+from fixtures.core.redaction import redact
 from fixtures.plugins import options
 from supply.host import Engine
 from tests.federation import test_1_deployment
@@ -84,7 +83,7 @@ def configured(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Ca
 
 
 def test_without_values_of_ones_own_there_are_two_clusters_that_federate_with_each_other() -> None:
-    server, client = cluster_values.read_clusters([], [])
+    server, client = cluster_values.read_clusters()
     assert (server.name, server.trust_domain, server.federates_with) == (
         "server",
         "server.example",
@@ -98,52 +97,49 @@ def test_without_values_of_ones_own_there_are_two_clusters_that_federate_with_ea
 
 
 def test_the_overlays_are_part_of_every_clusters_values() -> None:
-    for cluster in cluster_values.read_clusters([], []):
+    for cluster in cluster_values.read_clusters():
         assert cluster.values["global"]["spire"]["recommendations"]["enabled"] is True
 
 
 def test_a_values_file_for_all_clusters_that_makes_the_trust_domains_equal_is_refused(write: Write) -> None:
     path = write(nested("global.spire.trustDomain", "same.example"))
     with pytest.raises(ValueError, match=r"clusters server and client have the same trust domain same\.example"):
-        cluster_values.read_clusters([str(path)], [])
+        cluster_values.read_clusters([str(path)])
 
 
 def test_a_values_file_for_one_cluster_that_makes_the_trust_domains_equal_is_refused(write: Write) -> None:
     path = write(nested("global.spire.trustDomain", "server.example"))
     with pytest.raises(ValueError, match=r"clusters server and client have the same trust domain server\.example"):
-        cluster_values.read_clusters([f"client={path}"], [])
+        cluster_values.read_clusters([f"client={path}"])
 
 
-def test_a_set_value_that_makes_the_trust_domains_equal_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"clusters server and client have the same trust domain same\.example"):
-        cluster_values.read_clusters([], ["global.spire.trustDomain=same.example"])
-
-
-def test_a_foreign_trust_domain_that_is_no_clusters_is_refused_with_those_there_are() -> None:
+def test_a_foreign_trust_domain_that_is_no_clusters_is_refused_with_those_there_are(write: Write) -> None:
+    path = write(nested(FEDERATES_WITH, ["elsewhere.example"]))
     with pytest.raises(
         ValueError, match=r"cluster server federates with elsewhere\.example, .*server\.example, client"
     ) as caught:
-        cluster_values.read_clusters([], [f"{FEDERATES_WITH}={{elsewhere.example}}"])
+        cluster_values.read_clusters([str(path)])
     assert "\n" not in str(caught.value)
 
 
 def test_a_trust_domain_that_federates_with_itself_is_refused(write: Write) -> None:
     path = write(nested(FEDERATES_WITH, ["server.example", "client.example"]))
     with pytest.raises(ValueError, match=r"server\.example"):
-        cluster_values.read_clusters([f"server={path}"], [])
+        cluster_values.read_clusters([f"server={path}"])
 
 
 @pytest.mark.parametrize("others", [[], None, "client.example", [{"name": "client.example"}], [7]])
 def test_foreign_trust_domains_that_are_no_list_of_names_are_refused(write: Write, others: object) -> None:
     path = write(nested(FEDERATES_WITH, others))
     with pytest.raises(ValueError, match="cluster server"):
-        cluster_values.read_clusters([f"server={path}"], [])
+        cluster_values.read_clusters([f"server={path}"])
 
 
-@pytest.mark.parametrize("value", ["false", "null", "yes"])
-def test_a_cluster_whose_federation_is_not_enabled_is_refused(value: str) -> None:
+@pytest.mark.parametrize("value", [False, None, "yes"])
+def test_a_cluster_whose_federation_is_not_enabled_is_refused(write: Write, value: object) -> None:
+    path = write(nested("spire-server.federation.enabled", value))
     with pytest.raises(ValueError, match=r"cluster server: spire-server\.federation\.enabled is not true"):
-        cluster_values.read_clusters([], [f"spire-server.federation.enabled={value}"])
+        cluster_values.read_clusters([str(path)])
 
 
 @pytest.mark.parametrize(
@@ -152,12 +148,12 @@ def test_a_cluster_whose_federation_is_not_enabled_is_refused(value: str) -> Non
 def test_a_trust_domain_that_has_no_valid_name_is_refused_with_its_cluster(write: Write, name: object) -> None:
     path = write(nested("global.spire.trustDomain", name))
     with pytest.raises(ValueError, match=r"cluster client: global\.spire\.trustDomain is"):
-        cluster_values.read_clusters([f"client={path}"], [])
+        cluster_values.read_clusters([f"client={path}"])
 
 
 def test_a_file_named_for_a_cluster_changes_that_cluster_alone(write: Write) -> None:
     path = write(nested("global.spire.clusterName", "other"))
-    server, client = cluster_values.read_clusters([f"client={path}"], [])
+    server, client = cluster_values.read_clusters([f"client={path}"])
     assert (server.values["global"]["spire"]["clusterName"], client.values["global"]["spire"]["clusterName"]) == (
         "server",
         "other",
@@ -166,7 +162,7 @@ def test_a_file_named_for_a_cluster_changes_that_cluster_alone(write: Write) -> 
 
 def test_a_file_named_for_no_cluster_changes_all(write: Write) -> None:
     path = write(nested("global.spire.jwtIssuer", "oidc.example"))
-    assert [each.values["global"]["spire"]["jwtIssuer"] for each in cluster_values.read_clusters([str(path)], [])] == [
+    assert [each.values["global"]["spire"]["jwtIssuer"] for each in cluster_values.read_clusters([str(path)])] == [
         "oidc.example",
         "oidc.example",
     ]
@@ -175,23 +171,24 @@ def test_a_file_named_for_no_cluster_changes_all(write: Write) -> None:
 def test_an_equals_sign_in_a_files_name_names_no_cluster(tmp_path: Path) -> None:
     path = tmp_path / "a=b.yaml"
     path.write_text(yaml.safe_dump(nested("global.spire.jwtIssuer", "oidc.example")))
-    assert cluster_values.read_clusters([str(path)], [])[0].values["global"]["spire"]["jwtIssuer"] == "oidc.example"
+    assert cluster_values.read_clusters([str(path)])[0].values["global"]["spire"]["jwtIssuer"] == "oidc.example"
 
 
-def test_later_files_win_over_earlier_ones_and_set_values_over_files(write: Write) -> None:
-    key = "global.spire.jwtIssuer"
-    first, second = (write(nested(key, name)) for name in ("first", "second"))
-    for files, sets, expected in (
-        ([str(first), str(second)], [], "second"),
-        ([str(first)], [f"{key}=set"], "set"),
-        ([], [f"{key}=one", f"{key}=two"], "two"),
-    ):
-        assert cluster_values.read_clusters(files, sets)[0].values["global"]["spire"]["jwtIssuer"] == expected
+def test_later_files_win_over_earlier_ones(write: Write) -> None:
+    first, second = (str(write(nested("global.spire.jwtIssuer", name))) for name in ("first", "second"))
+    for cluster in cluster_values.read_clusters([first, second]):
+        assert cluster.values["global"]["spire"]["jwtIssuer"] == "second"
+
+
+def test_the_values_of_an_umbrella_chart_are_refused_with_a_hint(write: Write) -> None:
+    path = write({"oidcHost": "oidc.example", UMBRELLA: {"spire-server": {"caKeyType": "rsa-2048"}}})
+    with pytest.raises(ValueError, match=r"^cluster client: the values have keys below spire:, as"):
+        cluster_values.read_clusters([f"client={path}"])
 
 
 def test_a_values_file_that_is_not_there_is_refused_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none\.yaml cannot be read"):
-        cluster_values.read_clusters([f"client={tmp_path / 'none.yaml'}"], [])
+        cluster_values.read_clusters([f"client={tmp_path / 'none.yaml'}"])
 
 
 def test_default_ports_are_not_refused_for_being_taken(taken: int) -> None:
@@ -259,17 +256,122 @@ def test_the_command_line_is_read_as_it_stands(
     assert [cluster.name for cluster in found.clusters] == ["server", "client"]
 
 
-def test_a_secret_among_the_values_is_hidden_from_then_on(configured: Callable[..., pytest.Config]) -> None:
-    found = command_line.read_settings(configured("--set=spire-server.dataStore.sql.password=hunter2secret"))
-    assert at(found.clusters[0].values, "spire-server.dataStore.sql.password") == "hunter2secret"
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "--set=spire-server.dataStore.sql.password=hunter2secret",
+        "--set=a.b=1,spire-server.dataStore.sql.password=hunter2secret",
+        "--set-string=spire-server.dataStore.sql.password=hunter2secret",
+        '--set-json=spire-server.dataStore={"sql":{"password":"hunter2secret"}}',
+        '--set-json={"spire-server":{"dataStore":{"sql":{"password":"hunter2secret"}}}}',
+        "--from-set=spire-server.dataStore.sql.password=hunter2secret",
+        "--to-set=spire-server.dataStore.sql.password=hunter2secret",
+    ],
+)
+def test_a_secret_of_the_command_line_is_hidden_from_then_on(
+    configured: Callable[..., pytest.Config], argument: str
+) -> None:
+    found = command_line.read_settings(configured("-m", "upgrade", argument))
     assert redact("dialling as hunter2secret") == "dialling as <redacted>"
     assert "hunter2secret" not in repr(found)
 
 
+@pytest.mark.parametrize("option", ["--values", "--from-values", "--to-values"])
+def test_a_secret_in_a_values_file_is_hidden_from_then_on(
+    configured: Callable[..., pytest.Config], write: Write, option: str
+) -> None:
+    path = write(nested("spire-server.dataStore.sql.password", "hunter2secret"))
+    command_line.read_settings(configured("-m", "upgrade", f"{option}=client={path}"))
+    assert redact("dialling as hunter2secret") == "dialling as <redacted>"
+
+
 def test_no_value_of_the_suites_own_is_taken_for_a_secret(configured: Callable[..., pytest.Config]) -> None:
-    for cluster in command_line.read_settings(configured()).clusters:
-        assert without_secrets(cluster.values) == cluster.values
+    command_line.read_settings(configured())
     assert not redaction._kept.forms
+
+
+def files_of(cluster: ClusterValues) -> list[str]:
+    return [path.name for path in cluster.files]
+
+
+def test_at_the_charts_own_pace_no_overlay_makes_spire_quicker(configured: Callable[..., pytest.Config]) -> None:
+    for arguments, pace, files in (
+        ([], "fast", ["production.yaml", "pace.yaml"]),
+        (["--pace=fast"], "fast", ["production.yaml", "pace.yaml"]),
+        (["--pace=chart"], "chart", ["production.yaml"]),
+        # What is broken is to be seen sooner, whatever the pace: a run says so, and its scenarios need it.
+        (["--pace=chart", "-m", "resilience"], "chart", ["production.yaml", "breaking.yaml"]),
+    ):
+        found = command_line.read_settings(configured(*arguments))
+        assert found.pace == pace
+        assert [files_of(cluster) for cluster in found.clusters] == [
+            ["server.yaml", *files],
+            ["client.yaml", *files],
+        ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--pace=chart"], "SPIRE's pace: chart, the chart's own defaults"),
+        ([], "SPIRE's pace: fast, by charts-values/pace.yaml"),
+    ],
+)
+def test_a_runs_header_says_which_pace_it_is(
+    configured: Callable[..., pytest.Config], arguments: list[str], line: str
+) -> None:
+    config = configured(*arguments)
+    assert options.pytest_report_header(config) is None
+    config.stash[options.SETTINGS] = command_line.read_settings(config)
+    assert options.pytest_report_header(config) == line
+
+
+def test_each_side_of_an_upgrade_has_its_own_values_on_top_of_those_of_both(
+    configured: Callable[..., pytest.Config], write: Write
+) -> None:
+    both, old, new = (write(nested("global.spire.jwtIssuer", name)) for name in ("both", "old", "new"))
+    found = command_line.read_settings(
+        configured(
+            *("-m", "upgrade", f"--values={both}", "--set=a=both", "--set-json=b=1"),
+            *(f"--from-values=client={old}", "--from-set=a=old", f"--to-values={new}", "--to-set=a=new"),
+        )
+    )
+    shared = ["production.yaml", "pace.yaml", both.name]
+    assert [files_of(each) for each in found.clusters] == [
+        ["server.yaml", *shared],
+        ["client.yaml", *shared, old.name],
+    ]
+    assert [files_of(each) for each in found.upgraded_clusters] == [
+        ["server.yaml", *shared, new.name],
+        ["client.yaml", *shared, new.name],
+    ]
+    for cluster, side in zip((*found.clusters, *found.upgraded_clusters), ("from", "from", "to", "to"), strict=True):
+        common, (own,) = cluster.stages
+        assert [(each.helm_option, each.text) for each in common] == [("--set", "a=both"), ("--set-json", "b=1")]
+        assert (own.option, own.helm_option) == (f"--{side}-set", "--set")
+
+
+def test_without_an_upgrade_there_is_nothing_to_upgrade_to(configured: Callable[..., pytest.Config]) -> None:
+    assert command_line.read_settings(configured("--set=a=1")).upgraded_clusters == ()
+
+
+@pytest.mark.parametrize("option", ["--from-values", "--from-set", "--to-values", "--to-set"])
+def test_values_for_one_side_are_refused_without_an_upgrade(
+    configured: Callable[..., pytest.Config], option: str
+) -> None:
+    with pytest.raises(ValueError, match=r"^--from-values, .* and --to-set are for -m upgrade$"):
+        command_line.read_settings(configured("-m", "federation", f"{option}=a=b"))
+
+
+def test_an_upgrade_to_the_same_charts_is_one_where_its_values_are_others(
+    configured: Callable[..., pytest.Config],
+) -> None:
+    same = ("-m", "upgrade", "--from=0.30.0", "--to=0.30.0")
+    with pytest.raises(ValueError, match="is no upgrade"):
+        command_line.read_settings(configured(*same))
+    found = command_line.read_settings(configured(*same, "--to-set=a=b"))
+    assert len({*found.sources}) == 2
+    assert str(found.source) == str(found.upgrade_to) == "chart 0.30.0"
 
 
 def test_an_empty_command_line_has_the_defaults(configured: Callable[..., pytest.Config]) -> None:
@@ -549,6 +651,16 @@ def test_a_run_with_a_port_that_is_taken_is_refused(run: Run) -> None:
 def test_a_run_with_equal_trust_domains_is_refused(run: Run, write: Write) -> None:
     said = refusal(run, f"--values={write(nested('global.spire.trustDomain', 'same.example'))}")
     assert said.startswith("clusters server and client have the same trust domain same.example")
+
+
+def test_a_run_with_values_of_one_side_and_no_upgrade_is_refused(run: Run) -> None:
+    said = refusal(run, "--to-set=a=b")
+    assert said == "--from-values, --from-set, --to-values and --to-set are for -m upgrade"
+
+
+def test_a_run_with_an_umbrellas_values_is_refused_with_a_hint(run: Run, write: Write) -> None:
+    said = refusal(run, f"--values={write({UMBRELLA: {'spire-server': {}}})}")
+    assert said.endswith("give it what stands below spire: as a values file of its own")
 
 
 def test_a_run_with_a_kubeconfig_that_is_missing_is_refused(run: Run) -> None:

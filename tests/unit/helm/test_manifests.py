@@ -89,7 +89,7 @@ def test_a_chart_is_rendered_as_the_upgrade_that_it_will_be(
     *given, values, environment = render_upgrade(
         helm, tmp_path / "chart", {"a": "hush"}, "1.36.3", "spire-mgmt", "--set", "x=1"
     ).splitlines()
-    assert (values, environment) == ("a: hush", " ['HELM_CACHE_HOME']")
+    assert (values, environment) == ('{"a": "hush"}', " ['HELM_CACHE_HOME']")
     assert "hush" not in " ".join(given)
     assert given[:3] == ["template", "spire", str(tmp_path / "chart")]
     assert {"--include-crds", "--is-upgrade", "--skip-tests"} <= set(given)

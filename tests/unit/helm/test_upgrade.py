@@ -65,7 +65,7 @@ def test_what_helm_prints_is_kept_without_secrets_one_upgrade_after_another(helm
             else:
                 running.wait()
     log = (helm.parent / "helm-server.log").read_text()
-    assert log.count("Error: values don't meet the schema: code: ") == 2
+    assert log.count("Error: values don't meet the schema: ") == 2
     assert SECRET not in log
 
 

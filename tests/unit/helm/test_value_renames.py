@@ -9,10 +9,14 @@ from semver import Version
 
 from fixtures.core.project import PROJECT
 from fixtures.helm.value_renames import load_rules, rename_values
-from fixtures.helm.values import at, load, set_argument
+from fixtures.helm.values import Values, at, load, nested
 
 CHARTS_VALUES = PROJECT / "charts-values"
 RULES = load_rules(CHARTS_VALUES / "versions.yaml")
+
+
+def having(path: str, value: object) -> Values:
+    return nested(path.split("."), value)
 
 
 @pytest.mark.parametrize("version", ["0.17.0", "0.17.2"])
@@ -63,28 +67,28 @@ def test_the_projects_own_chart_takes_todays_words() -> None:
 )
 def test_the_refresh_hint_keeps_its_value(version: str, key: str) -> None:
     translated = rename_values(
-        set_argument("spire-server.federation.bundleEndpoint.refreshHint=1m"), Version.parse(version), RULES
+        having("spire-server.federation.bundleEndpoint.refreshHint", "1m"), Version.parse(version), RULES
     )
     assert translated == {"spire-server": {"federation": {"bundleEndpoint": {key: "1m"}}}}
 
 
 def test_kubelet_verification_was_a_switch() -> None:
     key = "spire-agent.workloadAttestors.k8s"
-    assert rename_values(set_argument(f"{key}.verification.type=skip"), Version.parse("0.22.0"), RULES) == set_argument(
-        f"{key}.skipKubeletVerification=true"
+    assert rename_values(having(f"{key}.verification.type", "skip"), Version.parse("0.22.0"), RULES) == having(
+        f"{key}.skipKubeletVerification", True
     )
-    assert rename_values(
-        set_argument(f"{key}.verification.type=hostCert"), Version.parse("0.22.0"), RULES
-    ) == set_argument(f"{key}.skipKubeletVerification=false")
-    assert rename_values(set_argument(f"{key}.verification.type=skip"), Version.parse("0.23.0"), RULES) == set_argument(
-        f"{key}.verification.type=skip"
+    assert rename_values(having(f"{key}.verification.type", "hostCert"), Version.parse("0.22.0"), RULES) == having(
+        f"{key}.skipKubeletVerification", False
+    )
+    assert rename_values(having(f"{key}.verification.type", "skip"), Version.parse("0.23.0"), RULES) == having(
+        f"{key}.verification.type", "skip"
     )
 
 
 def test_a_value_that_cannot_be_said_is_refused() -> None:
     with pytest.raises(ValueError, match=r"chart 0\.22\.0 cannot express spire-agent.*: perhaps"):
         rename_values(
-            set_argument("spire-agent.workloadAttestors.k8s.verification.type=perhaps"), Version.parse("0.22.0"), RULES
+            having("spire-agent.workloadAttestors.k8s.verification.type", "perhaps"), Version.parse("0.22.0"), RULES
         )
 
 

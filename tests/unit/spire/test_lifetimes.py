@@ -337,7 +337,7 @@ def test_a_release_without_a_configuration_is_a_warning() -> None:
 @pytest.mark.parametrize("overlays", [OVERLAYS, (*OVERLAYS, BREAKING_OVERLAY)], ids=["usual", "breaking"])
 def test_the_suites_own_values_fit(overlays: tuple[str, ...]) -> None:
     helm = Path(str(shutil.which("helm")))
-    for cluster in read_clusters([], [], overlays=overlays):
+    for cluster in read_clusters(overlays=overlays):
         rendered = charts.manifests(charts.render(CHART / "spire", [cluster.values], helm))
         assert Lifetimes.of(rendered).refresh_hint == (60.0 if BREAKING_OVERLAY in overlays else 300.0)
         assert lifetime_warnings(rendered) == []

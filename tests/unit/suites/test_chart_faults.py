@@ -174,7 +174,7 @@ def rendered(good: Path) -> str:
 
 
 def values_of(cluster: str) -> Mapping[str, Any]:
-    return next(each.values for each in read_clusters([], []) if each.name == cluster)
+    return next(each.values for each in read_clusters() if each.name == cluster)
 
 
 def test_there_are_enough_faults_and_no_two_of_one_name() -> None:
@@ -198,7 +198,7 @@ def test_a_healthy_variant_is_to_be_named_by_nothing(fault: ChartFault) -> None:
 
 def test_the_copy_of_this_projects_chart_is_one_that_the_suite_takes(good: Path) -> None:
     assert chart_source.charts_folder("--charts", str(good)) == good
-    for cluster in read_clusters([], []):
+    for cluster in read_clusters():
         assert ignored_keys(cluster.values, good / "spire") == []
         assert ignored_keys(cluster.values, CHART / "spire"), "the copy need not take more than the chart itself"
 
@@ -245,17 +245,17 @@ def test_values_that_are_to_be_refused_are_or_name_an_image_that_is_not_built(
     file.write_text(yaml.safe_dump(dict(fault.values)))
     given = [f"{fault.cluster}={file}" if fault.cluster else str(file)]
     if "image" in str(fault.values):
-        read_clusters(given, [])
+        read_clusters(given)
         return
     with pytest.raises(ValueError, match=fault.sentence):
-        read_clusters(given, [])
+        read_clusters(given)
 
 
 @pytest.mark.parametrize("fault", [fault for fault in ALL if fault.values and fault.link != REFUSED_AT_START], ids=str)
 def test_all_other_values_are_taken(fault: ChartFault, tmp_path: Path) -> None:
     file = tmp_path / "values.yaml"
     file.write_text(yaml.safe_dump(dict(fault.values)))
-    read_clusters([f"{fault.cluster}={file}" if fault.cluster else str(file)], [])
+    read_clusters([f"{fault.cluster}={file}" if fault.cluster else str(file)])
 
 
 def test_a_text_that_the_chart_does_not_have_is_an_error(good: Path, tmp_path: Path) -> None:

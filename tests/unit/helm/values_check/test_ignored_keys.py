@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fixtures.helm.values import set_argument
+from fixtures.helm.values import nested
 from fixtures.helm.values_check.ignored_keys import ignored_keys
 
 
@@ -90,7 +90,7 @@ def chart(tmp_path: Path) -> Path:
     ],
 )
 def test_a_key_that_is_read_is_not_reported(chart: Path, key: str) -> None:
-    assert ignored_keys(set_argument(f"{key}=x"), chart) == []
+    assert ignored_keys(nested(key.split("."), "x"), chart) == []
 
 
 @pytest.mark.parametrize(
@@ -110,23 +110,25 @@ def test_a_key_that_is_read_is_not_reported(chart: Path, key: str) -> None:
     ],
 )
 def test_a_key_that_nothing_reads_is_reported(chart: Path, key: str, reported: str) -> None:
-    assert ignored_keys(set_argument(f"{key}=x"), chart) == [reported]
+    assert ignored_keys(nested(key.split("."), "x"), chart) == [reported]
 
 
 @pytest.mark.parametrize(
-    ("values", "reported"),
+    ("turbo", "reported"),
     [
-        ("engine.turbo.pressure=2", ["engine.turbo (while engine.turbo.enabled is false)"]),
-        ("engine.turbo.pressure=2,engine.turbo.enabled=true", []),
-        ("engine.turbo.pressure=2,engine.turbo.enabled=false", []),  # said, so meant
-        ("engine.turbo.enabled=true", []),
+        ({"pressure": 2}, ["engine.turbo (while engine.turbo.enabled is false)"]),
+        ({"pressure": 2, "enabled": True}, []),
+        ({"pressure": 2, "enabled": False}, []),  # said, so meant
+        ({"enabled": True}, []),
     ],
 )
-def test_what_stands_beside_a_switch_that_is_off_is_reported(chart: Path, values: str, reported: list[str]) -> None:
+def test_what_stands_beside_a_switch_that_is_off_is_reported(
+    chart: Path, turbo: dict[str, Any], reported: list[str]
+) -> None:
     defaults = chart / "charts" / "engine" / "values.yaml"
     found = yaml.safe_load(defaults.read_text())
     defaults.write_text(yaml.safe_dump({**found, "turbo": {"enabled": False, "pressure": 1}}))
-    assert ignored_keys(set_argument(values), chart) == reported
+    assert ignored_keys({"engine": {"turbo": turbo}}, chart) == reported
 
 
 def test_a_packaged_dependency_counts_like_a_folder(chart: Path) -> None:
@@ -134,7 +136,7 @@ def test_a_packaged_dependency_counts_like_a_folder(chart: Path) -> None:
     with tarfile.open(chart / "charts" / "engine-1.0.0.tgz", "w:gz") as archive:
         archive.add(engine, "engine")
     engine.rename(chart.parent / "moved-away")
-    assert ignored_keys(set_argument("engine.oil.interval=x,engine.oil.colour=x"), chart) == ["engine.oil.colour"]
+    assert ignored_keys({"engine": {"oil": {"interval": "x", "colour": "x"}}}, chart) == ["engine.oil.colour"]
 
 
 def test_a_missing_dependency_is_named(chart: Path) -> None:
