@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.k8s.cluster import Cluster
-from fixtures.k8s.slow_creation import SLOWER, keep_slow_creation
+from fixtures.k8s.kind.slow_creation import SLOWER, keep_slow_creation
 from supply.host import Engine
 
 # `ps` names one node of the cluster that it is asked for; one node has no logs yet.
