@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.artifacts.supply import Supply, choose
+from fixtures.artifacts.selection import choose
+from fixtures.artifacts.supply import Supply
 from fixtures.config.chart_source import Source
 from fixtures.config.settings import Settings
 from fixtures.core.concurrency import map_concurrently
