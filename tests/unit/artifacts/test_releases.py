@@ -46,9 +46,7 @@ def chosen(_pair: ChartPair, values: Mapping[str, Any]) -> Overrides:
 @pytest.fixture
 def source(tmp_path: Path) -> Source:
     charts = write_charts(tmp_path / "charts", "0.17.0")
-    (charts / "spire" / "values.yaml").write_text(
-        "global: {name: x}\nspire-server: {ca_subject: {}, image: {}}\n"
-    )
+    (charts / "spire" / "values.yaml").write_text("global: {name: x}\nspire-server: {ca_subject: {}, image: {}}\n")
     return Source(charts=charts)
 
 
