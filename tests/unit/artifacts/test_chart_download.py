@@ -91,3 +91,13 @@ def test_charts_that_cannot_be_reached_are_refused_before_a_helm_is_made_for_the
 def test_a_folder_of_charts_is_reachable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(chart_download, "why_unreachable", lambda url: pytest.fail(url))
     check_reachable(Source(charts=tmp_path))
+
+
+def test_a_pull_that_does_not_end_is_refused_in_a_sentence(
+    helm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helm.write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr(chart_download, "PULL_TIMEOUT", 0.1)
+    wanted = Source(chart_version=Version.parse("0.29.0"))
+    with pytest.raises(SupplyError, match=r"^the chart spire 0\.29\.0 cannot be had from .* did not end in 0\.1 s$"):
+        prepare_charts(wanted, helm, tmp_path)

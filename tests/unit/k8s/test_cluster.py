@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from fixtures.core.redaction import keep_secret
-from fixtures.k8s.cluster import Cluster, ClusterError
+from fixtures.k8s.cluster import Cluster, ClusterError, internal_addresses
 from fixtures.k8s.existing_cluster import ExistingCluster
 from tests.unit.api_server import ApiServer, kubeconfig
+from tests.unit.kubernetes_objects import model
 
 
 def cluster(folder: Path, kubectl: str = "#!/bin/sh\n") -> Cluster:
@@ -131,3 +132,18 @@ def test_the_wait_for_a_frozen_api_server_ends(tmp_path: Path, monkeypatch: pyte
         with pytest.raises(Exception, match="timed out"):
             made.core.list_node()
         assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("addresses", "found"),
+    [
+        ([("InternalIP", "10.89.0.2"), ("Hostname", "t-server-control-plane")], ["10.89.0.2"]),
+        ([("ExternalIP", "192.0.2.7"), ("InternalIP", "10.0.0.1"), ("InternalIP", "fc00::1")], ["10.0.0.1", "fc00::1"]),
+        ([], []),
+    ],
+)
+def test_a_nodes_addresses_in_its_network_are_those_of_each_ip_family(
+    addresses: list[tuple[str, str]], found: list[str]
+) -> None:
+    status = {"addresses": [{"type": kind, "address": address} for kind, address in addresses]}
+    assert internal_addresses(model("Node", {"metadata": {"name": "node"}, "status": status})) == found
