@@ -25,7 +25,8 @@ from fixtures.config.cluster_values import CHARTS_VALUES, read_clusters
 from fixtures.core.concurrency import map_concurrently
 from fixtures.core.project import PROJECT
 from fixtures.core.tables import columns
-from fixtures.k8s.cluster import host_address, kind_config
+from fixtures.k8s.kind.configuration import kind_config
+from fixtures.k8s.kind.network import host_address
 from fixtures.spire.federation import federated_trust_domain
 from fixtures.workloads.manifests import load_manifests, with_image_and_environment
 from supply import catalogue, host

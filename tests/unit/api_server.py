@@ -17,7 +17,7 @@ from urllib.parse import parse_qs
 
 import yaml
 
-from fixtures.k8s.cluster import OWNER_MARK
+from fixtures.k8s.kind.cluster import OWNER_MARK
 
 
 def nodes(*conditions: dict[str, str]) -> dict[str, Any]:

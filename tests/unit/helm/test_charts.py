@@ -13,7 +13,18 @@ import yaml
 from semver import Version
 
 from fixtures.artifacts.image_overrides import overrides
-from fixtures.helm.charts import ChartError, ChartPair, find, images, manifests, prepare, print_images, split_reference
+from fixtures.helm.charts import (
+    ChartError,
+    ChartPair,
+    default_values,
+    find,
+    images,
+    manifests,
+    prepare,
+    print_images,
+    split_reference,
+)
+from fixtures.helm.values_check.ignored_keys import ignored_keys
 from supply.images import PREFIX
 
 # Stands in for Helm: `template` gives one pod with the image at every image value, merged as Helm merges, or what
@@ -148,6 +159,23 @@ class TestPrepare:
         (inside / "extra-0.1.0.tar.gz").rename(inside / "extra-0.1.0.tgz")
         pair = prepare(checkout, tmp_path / "copy", tmp_path / "no-such-program")
         assert sorted(path.name for path in (pair.spire / "charts").iterdir()) == ["extra", "spire-server"]
+
+    def test_a_packaged_dependency_of_a_packaged_one_becomes_a_folder_whose_defaults_count(
+        self, checkout: Path, tmp_path: Path
+    ) -> None:
+        extra = checkout / "charts" / "extra"
+        write_chart(tmp_path / "inner", {"a": 1, "b": 1}, version="0.2.0")
+        (extra / "charts").mkdir()
+        for folder, archive in ((tmp_path / "inner", extra / "charts" / "inner-0.2.0.tgz"), (extra, None)):
+            to = archive or checkout / "charts" / "spire" / "charts" / "extra-0.1.0.tgz"
+            with tarfile.open(to, "w:gz") as tar:
+                tar.add(folder, folder.name)
+        (extra / "values.yaml").write_text("")
+        pair = prepare(checkout, tmp_path / "copy", tmp_path / "no-such-program")
+        assert not list(pair.spire.rglob("*.tgz"))
+        # Helm takes what is in `charts/` for a dependency, declared or not.
+        assert default_values(pair.spire)["extra"]["inner"] == {"a": 1, "b": 1}
+        assert ignored_keys({"extra": {"inner": {"a": 2, "c": 2}}}, pair.spire) == ["extra.inner.c"]
 
     def test_a_packaged_dependency_that_leads_out_of_its_folder_is_refused(
         self, checkout: Path, tmp_path: Path

@@ -151,7 +151,7 @@ class Taken:
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What has been taken down."""
     monkeypatch.setattr(Taken, "down", [])
-    monkeypatch.setattr(session, "Cluster", Taken)
+    monkeypatch.setattr(session, "KindCluster", Taken)
     monkeypatch.setattr(session, "Federation", Taken)
     return Taken.down
 

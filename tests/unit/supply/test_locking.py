@@ -13,17 +13,18 @@ import pytest
 
 from fixtures.core.project import PROJECT
 from fixtures.core.waiting import Condition, Look, wait_for
-from fixtures.k8s import cluster
-from fixtures.k8s.cluster import ClusterError, reserved
+from fixtures.k8s.cluster import ClusterError
+from fixtures.k8s.kind import reservation
+from fixtures.k8s.kind.reservation import reserved
 from supply.locking import locked
 
 # A run that has the names, and has started a program of its own that outlives it.
 RUN = """
 import subprocess, sys, time
 from pathlib import Path
-from fixtures.k8s import cluster
-cluster.LOCKS = Path(sys.argv[1])
-with cluster.reserved(["server", "client"], Path("/runs/first")):
+from fixtures.k8s.kind import reservation
+reservation.LOCKS = Path(sys.argv[1])
+with reservation.reserved(["server", "client"], Path("/runs/first")):
     started = subprocess.Popen(["sleep", "60"])
     print(started.pid, flush=True)
     time.sleep(60)
@@ -32,7 +33,7 @@ with cluster.reserved(["server", "client"], Path("/runs/first")):
 
 @pytest.fixture
 def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(cluster, "LOCKS", tmp_path / "locks")
+    monkeypatch.setattr(reservation, "LOCKS", tmp_path / "locks")
     return tmp_path / "locks"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -129,14 +128,6 @@ def test_what_stands_beside_a_switch_that_is_off_is_reported(
     found = yaml.safe_load(defaults.read_text())
     defaults.write_text(yaml.safe_dump({**found, "turbo": {"enabled": False, "pressure": 1}}))
     assert ignored_keys({"engine": {"turbo": turbo}}, chart) == reported
-
-
-def test_a_packaged_dependency_counts_like_a_folder(chart: Path) -> None:
-    engine = chart / "charts" / "engine"
-    with tarfile.open(chart / "charts" / "engine-1.0.0.tgz", "w:gz") as archive:
-        archive.add(engine, "engine")
-    engine.rename(chart.parent / "moved-away")
-    assert ignored_keys({"engine": {"oil": {"interval": "x", "colour": "x"}}}, chart) == ["engine.oil.colour"]
 
 
 def test_a_missing_dependency_is_named(chart: Path) -> None:

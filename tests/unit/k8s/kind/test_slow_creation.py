@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.k8s.cluster import Cluster
-from fixtures.k8s.slow_creation import SLOWER, keep_slow_creation
+from fixtures.k8s.kind.cluster import KindCluster
+from fixtures.k8s.kind.slow_creation import SLOWER, keep_slow_creation
 from supply.host import Engine
 
 # `ps` names one node of the cluster that it is asked for; one node has no logs yet.
@@ -29,10 +29,11 @@ def engine(tmp_path: Path) -> Engine:
     return Engine(str(program))
 
 
-def clusters(folder: Path) -> list[Cluster]:
+def clusters(folder: Path) -> list[KindCluster]:
     path = folder / "nothing"
     return [
-        Cluster(name, "t-", image=None, kind=path, kubectl=path, log=folder / "log") for name in ("server", "client")
+        KindCluster(name, "t-", image=None, kind=path, kubectl=path, log=folder / "log")
+        for name in ("server", "client")
     ]
 
 

@@ -1,0 +1,238 @@
+"""Programs that are given, found on PATH, or downloaded: once, complete, and for this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import platform
+import subprocess
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from fixtures.artifacts import programs
+from fixtures.artifacts.programs import Download, downloads, fetch, find_or_fetch
+from fixtures.artifacts.supply import SupplyError
+from fixtures.config.settings import Settings
+from fixtures.core.concurrency import run_concurrently
+
+PROGRAM = b"#!/bin/sh\necho it runs\n" + b"#" * 100_000
+CHECKSUM = f"{hashlib.sha256(PROGRAM).hexdigest()}  kind-linux-amd64\n".encode()
+
+
+class Publisher(ThreadingHTTPServer):
+    """A server of files on loopback. What it sends stops for `pause` seconds in the middle; `/cut` ends there."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files = {"/kind": PROGRAM, "/cut": PROGRAM, "/sum": CHECKSUM, "/other-sum": b"0000  kind\n", "/empty": b""}
+        self.pause = 0.0
+        self.asked: list[str] = []
+
+    def download(self, path: str = "/kind", checksum: str = "/sum", member: str = "") -> Download:
+        """A program that is published at a path."""
+        url = f"http://127.0.0.1:{self.server_port}"
+        return Download("kind", "v1.2.3", f"{url}{path}", f"{url}{checksum}", member)
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Publisher
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        content = self.server.files.get(self.path)
+        if content is None:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        half = len(content) // 2
+        self.wfile.write(content[:half])
+        self.wfile.flush()
+        time.sleep(self.server.pause)
+        if self.path != "/cut":
+            self.wfile.write(content[half:])
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def publisher() -> Iterator[Publisher]:
+    with Publisher() as made:
+        thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield made
+        made.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def tools(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where downloaded programs are kept."""
+    monkeypatch.setenv("SPIRE_FEDERATION_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "tools"
+
+
+def kept(tools: Path) -> list[str]:
+    """The files that downloads have left, locks aside."""
+    return [path.name for path in tools.rglob("*") if path.is_file() and path.suffix != ".lock"]
+
+
+def unsaid(line: str) -> None:
+    pytest.fail(f"nothing is to be said, and not: {line}")
+
+
+def test_two_that_want_a_program_at_once_get_one_download_that_runs(publisher: Publisher, tools: Path) -> None:
+    publisher.pause = 0.2
+    lines: list[str] = []
+    wanted = publisher.download()
+    first, second = run_concurrently(lambda: fetch(wanted, lines.append), lambda: fetch(wanted, lines.append))
+    assert first == second
+    assert subprocess.run([first], capture_output=True, text=True, check=True).stdout == "it runs\n"
+    assert publisher.asked == ["/kind", "/sum"]
+    assert sorted(line.partition(" (")[0] for line in lines) == [
+        "downloading kind v1.2.3",
+        "kind is being downloaded already",
+    ]
+    assert kept(tools) == ["kind-v1.2.3"]
+    assert fetch(wanted, unsaid) == first
+
+
+def test_a_program_in_an_archive_is_taken_out_of_it(publisher: Publisher, tools: Path) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name, content in (("linux-amd64/LICENSE", b"free"), ("linux-amd64/helm", PROGRAM)):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    publisher.files["/packed"] = packed.getvalue()
+    publisher.files["/sum"] = hashlib.sha256(packed.getvalue()).hexdigest().encode()
+    found = fetch(publisher.download("/packed", member="linux-amd64/helm"), lambda _: None)
+    assert found.read_bytes() == PROGRAM
+    assert found.stat().st_mode & 0o111
+    assert kept(tools) == ["kind-v1.2.3"]
+
+
+@pytest.mark.parametrize(
+    ("path", "checksum", "why"),
+    [
+        ("/gone", "/sum", r"^kind is not on PATH and cannot be downloaded from http://\S+/gone: HTTP Error 404: \S+ "),
+        ("/kind", "/gone", r"^kind is not on PATH and cannot be downloaded from .*404"),
+        ("/cut", "/sum", r"^http://\S+/cut is not what its checksum says \(http://\S+/sum\)$"),
+        ("/kind", "/other-sum", r"^http://\S+/kind is not what its checksum says"),
+        ("/kind", "/empty", r"^http://\S+/kind is not what its checksum says"),
+    ],
+)
+def test_a_program_that_does_not_come_complete_is_refused_in_a_sentence_and_leaves_nothing(
+    publisher: Publisher, tools: Path, path: str, checksum: str, why: str
+) -> None:
+    with pytest.raises(SupplyError, match=why) as caught:
+        fetch(publisher.download(path, checksum), lambda _: None)
+    assert "\n" not in str(caught.value)
+    assert kept(tools) == []
+    # And the next one tries again.
+    assert fetch(publisher.download(), lambda _: None).exists()
+
+
+@pytest.mark.parametrize("limit", ["ANSWER_TIMEOUT", "DOWNLOAD_TIMEOUT"])
+def test_a_download_that_stops_or_takes_too_long_is_given_up(
+    publisher: Publisher, tools: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    publisher.pause = 0.5
+    monkeypatch.setattr(programs, limit, 0.1)
+    with pytest.raises(SupplyError, match=r"cannot be downloaded from .*: (timed out|it did not come within 0\.1 s)$"):
+        fetch(publisher.download(), lambda _: None)
+    assert kept(tools) == []
+
+
+def test_a_publisher_that_is_away_is_named(publisher: Publisher) -> None:
+    wanted = publisher.download()
+    publisher.shutdown()
+    publisher.server_close()
+    with pytest.raises(SupplyError, match=r"^kind is not on PATH and .*/kind: \[Errno 111\] Connection refused$"):
+        fetch(wanted, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "kind", "kubectl", "helm"),
+    [
+        ("Linux", "x86_64", "kind-linux-amd64", "bin/linux/amd64/kubectl", "-linux-amd64.tar.gz"),
+        ("Linux", "aarch64", "kind-linux-arm64", "bin/linux/arm64/kubectl", "-linux-arm64.tar.gz"),
+        ("Darwin", "arm64", "kind-darwin-arm64", "bin/darwin/arm64/kubectl", "-darwin-arm64.tar.gz"),
+    ],
+)
+def test_programs_are_those_of_this_machines_system_and_architecture(
+    monkeypatch: pytest.MonkeyPatch, system: str, machine: str, kind: str, kubectl: str, helm: str
+) -> None:
+    monkeypatch.setattr(platform, "system", lambda: system)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    found = downloads()
+    assert found["kind"].url.endswith(f"/{found['kind'].version}/{kind}")
+    assert found["kubectl"].url.endswith(f"/{found['kubectl'].version}/{kubectl}")
+    assert found["helm"].url.endswith(f"/helm-{found['helm'].version}{helm}")
+    assert found["helm"].member == f"{helm.removesuffix('.tar.gz')[1:]}/helm"
+    for each in found.values():
+        assert each.checksum.removeprefix(each.url) in (".sha256", ".sha256sum")
+
+
+def settings(**given: Path | None) -> Settings:
+    return cast(Settings, SimpleNamespace(**({"kind": None, "kubectl": None} | given)))
+
+
+def helm_of_version(folder: Path, version: str) -> Path:
+    program = folder / "helm"
+    program.write_text(f"#!/bin/sh\nprintf {version}\n")
+    program.chmod(0o755)
+    return program
+
+
+def test_what_is_given_goes_before_what_is_on_path_and_that_before_a_download(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    helm = helm_of_version(tmp_path, "v3.13.0")
+    (tmp_path / "kubectl").touch(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    fetched: list[str] = []
+
+    def fetch_nothing(download: Download, _say: object) -> Path:
+        fetched.append(download.name)
+        return tmp_path / "fetched"
+
+    monkeypatch.setattr(programs, "fetch", fetch_nothing)
+    found = find_or_fetch(settings(), unsaid)
+    assert (found.kind, found.kubectl, found.helm) == (tmp_path / "fetched", tmp_path / "kubectl", helm)
+    assert fetched == ["kind"]
+    given = tmp_path / "given"
+    found = find_or_fetch(settings(kind=given, kubectl=given), unsaid)
+    assert (found.kind, found.kubectl) == (given, given)
+    assert fetched == ["kind"]
+
+
+@pytest.mark.parametrize(("version", "is_taken"), [("v3.12.3", False), ("v3.13.0", True), ("v4.0.1", True)])
+def test_a_helm_on_path_that_cannot_label_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str, is_taken: bool
+) -> None:
+    program = helm_of_version(tmp_path, version)
+    monkeypatch.setattr(programs, "on_path", lambda _: program)
+    monkeypatch.setattr(programs, "fetch", lambda download, _: Path(f"fetched {download.name}"))
+    assert find_or_fetch(settings(), unsaid).helm == (program if is_taken else Path("fetched helm"))
+
+
+def test_a_helm_that_does_not_run_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "helm"
+    program.write_text("#!/bin/sh\necho 'helm: exec format error' >&2\nexit 126\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(programs, "on_path", lambda _: program)
+    with pytest.raises(SupplyError, match="helm does not say its version: helm: exec format error"):
+        find_or_fetch(settings(), unsaid)

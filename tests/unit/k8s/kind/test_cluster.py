@@ -1,0 +1,205 @@
+"""Kind clusters side by side: made once their nodes are ready, taken again, and left alone where they are not ours."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.core.waiting import WaitError
+from fixtures.k8s.cluster import ClusterError
+from fixtures.k8s.kind.cluster import OWNER_MARK, KindCluster
+from tests.unit.api_server import READY, WITHOUT_CSI_NODE, WITHOUT_NETWORK, ApiServer, kubeconfig, nodes
+
+KIND = """#!/bin/sh
+echo "$@" >> {folder}/said
+case "$1 $2" in
+"get clusters") test ! -f {folder}/existing || cat {folder}/existing ;;
+"export kubeconfig") cp {folder}/exported "$6" ;;
+"create cluster")
+    test "$(grep -c '^create' {folder}/said)" -gt {failures} || {{ echo 'ERROR: {error}' >&2; exit 1; }}
+    cp {folder}/created "$6" ;;
+esac
+"""
+# Podman's words, as Kind hands them on.
+MADE = "failed to ensure podman network: … Error: network name kind already used: network already exists"
+
+
+def cluster(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, failures: int, error: str, image: str = "node:1"
+) -> KindCluster:
+    monkeypatch.chdir(folder)
+    kind = KIND.format(folder=folder, failures=failures, error=error)
+    for name, text in (("kind", kind), ("kubectl", "#!/bin/sh\n")):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    return KindCluster(
+        "server", "t-", image=image, kind=folder / "kind", kubectl=folder / "kubectl", log=folder / "log"
+    )
+
+
+def created(folder: Path) -> int:
+    return sum(line.startswith("create cluster --name t-server") for line in (folder / "said").read_text().splitlines())
+
+
+def created_on(api_server: ApiServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> KindCluster:
+    """A cluster that Kind has just created, whose nodes are as the API server says."""
+    (folder / "created").write_text(api_server.kubeconfig())
+    made = cluster(folder, monkeypatch, 0, "")
+    made.create()
+    return made
+
+
+def test_a_cluster_is_created_once_all_of_its_nodes_are_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    coming = [nodes(), nodes(WITHOUT_NETWORK), nodes(WITHOUT_CSI_NODE), nodes(READY, WITHOUT_CSI_NODE)]
+    api_server.nodes = [*coming, nodes(READY, READY)]
+    made = created_on(api_server, tmp_path, monkeypatch)
+    assert made.nodes_ready.look().value == 2
+    assert len(api_server.nodes) == 1, "its nodes were not waited for"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (nodes(WITHOUT_CSI_NODE), "CSINode is not yet initialized"),
+        (nodes(READY, WITHOUT_NETWORK), "cni plugin not initialized"),
+        ({"items": [{"metadata": {"name": "node"}, "status": {}}]}, "its kubelet has reported nothing"),
+        (nodes(), "there is no node"),
+    ],
+)
+def test_a_cluster_whose_nodes_do_not_get_ready_is_refused_in_the_kubelets_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer, answer: dict[str, Any], said: str
+) -> None:
+    monkeypatch.setattr("fixtures.k8s.kind.cluster.NODES_READY", 0.1)
+    api_server.nodes = [answer]
+    with pytest.raises(WaitError, match=f"server: every node ready did not come in .*{said}"):
+        created_on(api_server, tmp_path, monkeypatch)
+
+
+def test_the_second_of_two_first_clusters_finds_kinds_network_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    (tmp_path / "created").write_text(api_server.kubeconfig())
+    cluster(tmp_path, monkeypatch, 1, MADE).create()
+    assert created(tmp_path) == 2
+
+
+@pytest.mark.parametrize(("failures", "error", "tries"), [(1, "no space left on device", 1), (9, MADE, 2)])
+def test_nothing_else_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int, error: str, tries: int
+) -> None:
+    with pytest.raises(ClusterError, match=error[-20:]):
+        cluster(tmp_path, monkeypatch, failures, error).create()
+    assert created(tmp_path) == tries
+
+
+@pytest.mark.parametrize(("image", "recreated"), [("node:1", False), ("node:2", True)])
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_cluster_that_was_kept_is_taken_if_it_is_of_the_same_node_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer, image: str, recreated: bool, lost: bool
+) -> None:
+    (tmp_path / "existing").write_text("t-server\n")
+    for name in ("exported", "created"):
+        (tmp_path / name).write_text(api_server.kubeconfig())
+    kept = cluster(tmp_path, monkeypatch, 0, "", image)
+    if not lost:
+        (kept.path / OWNER_MARK).touch()
+        kept.kubeconfig_path.write_text(api_server.kubeconfig())
+    kept.create()
+    assert kept.created_here is recreated
+    said = tmp_path / "said"
+    if lost or recreated:
+        assert created(tmp_path) == recreated
+        assert ("delete cluster --name t-server" in said.read_text()) is recreated
+    else:
+        assert not said.exists(), "Kind need not be asked for a cluster that answers"
+    # Though what was recorded of it is lost, it is deleted in the end.
+    kept.delete_if_owned()
+    assert said.read_text().count("delete cluster") == 1 + recreated
+
+
+def test_a_cluster_that_somebody_else_deleted_is_created_again_and_its_address_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    (tmp_path / "created").write_text(api_server.kubeconfig())
+    gone = cluster(tmp_path, monkeypatch, 0, "")
+    (gone.path / OWNER_MARK).touch()
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        gone.kubeconfig_path.write_text(kubeconfig(closed.getsockname()[1]))
+        with pytest.raises(ClusterError):
+            gone.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "demo"}})
+        gone.create()
+    assert created(tmp_path) == 1
+    assert [node.metadata.name for node in gone.core.list_node().items] == ["node"]
+
+
+def test_a_kept_cluster_that_is_stopped_is_created_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    (tmp_path / "existing").write_text("t-server\n")  # and no kubeconfig of it can be exported
+    (tmp_path / "created").write_text(api_server.kubeconfig())
+    stopped = cluster(tmp_path, monkeypatch, 0, "")
+    (stopped.path / OWNER_MARK).touch()
+    stopped.create()
+    assert stopped.created_here
+    assert (tmp_path / "said").read_text().count("delete cluster") == created(tmp_path) == 1
+
+
+def kept_cluster(folder: Path, monkeypatch: pytest.MonkeyPatch, exported: str) -> KindCluster:
+    """A cluster that an earlier run kept, whose kubeconfig leads where this one does."""
+    (folder / "existing").write_text("t-server\n")
+    (folder / "exported").write_text(exported)
+    kept = cluster(folder, monkeypatch, 0, "")
+    (kept.path / OWNER_MARK).touch()
+    kept.kubeconfig_path.write_text(exported)
+    return kept
+
+
+def test_a_kept_cluster_that_a_proxy_hides_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer, closed_port: int
+) -> None:
+    hidden = kubeconfig(api_server.server_port, **{"proxy-url": f"http://127.0.0.1:{closed_port}"})
+    kept = kept_cluster(tmp_path, monkeypatch, hidden)
+    with pytest.raises(
+        ClusterError,
+        match=r"^server: the API server of t-server cannot be reached from this process, and a proxy is between, ",
+    ) as caught:
+        kept.create()
+    assert "\n" not in str(caught.value)
+    kept.delete_if_owned()
+    assert "delete" not in (tmp_path / "said").read_text()
+
+
+@pytest.mark.parametrize("owned", [True, False])
+def test_a_kept_cluster_that_another_program_reaches_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_port: int, owned: bool
+) -> None:
+    kept = kept_cluster(tmp_path, monkeypatch, kubeconfig(closed_port))
+    if not owned:
+        (kept.path / OWNER_MARK).unlink()
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    (tmp_path / "kubectl").write_text(
+        '#!/bin/sh\ntest "$*$HTTPS_PROXY" != "get --raw /readyz --request-timeout=5s" || echo ok\n'
+    )
+    with pytest.raises(ClusterError, match=r"cannot be reached from this process, and kubectl reaches it, "):
+        kept.create()
+    kept.delete_if_owned()
+    assert "delete" not in (tmp_path / "said").read_text()
+
+
+def test_a_cluster_of_somebody_else_is_neither_used_nor_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    (tmp_path / "existing").write_text("t-server\n")
+    (tmp_path / "exported").write_text(api_server.kubeconfig())
+    monkeypatch.setattr("fixtures.k8s.kind.cluster.OWNER_MARK", "made-by-another-suite")
+    theirs = cluster(tmp_path, monkeypatch, 0, "")
+    with pytest.raises(ClusterError, match="exists that this suite did not make"):
+        theirs.create()
+    theirs.delete_if_owned()
+    assert "delete cluster" not in (tmp_path / "said").read_text()

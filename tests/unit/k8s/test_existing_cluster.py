@@ -1,0 +1,134 @@
+"""Clusters that exist already: taken as they are, with credentials that go, and left as they were."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.k8s.cluster import ClusterError
+from fixtures.k8s.existing_cluster import ExistingCluster
+from fixtures.k8s.kind.cluster import node_containers
+from supply.host import Engine
+from tests.unit.api_server import READY, WITHOUT_CSI_NODE, ApiServer, kubeconfig, nodes
+
+KUBECTL = """#!/bin/sh
+case "$1" in
+config) echo "$KUBECONFIG $@" >> {folder}/asked; cat {folder}/exported ;;
+*) echo "$@" >> {folder}/asked; test ! -f {folder}/refusing || {{ echo refused >&2; exit 1; }} ;;
+esac
+"""
+
+
+def adopted_cluster(folder: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer) -> ExistingCluster:
+    """A cluster that exists already, in the context `theirs` of the second of two kubeconfigs."""
+    monkeypatch.setenv("TMPDIR", str(folder / "scratch"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    (folder / "scratch").mkdir()
+    (folder / "exported").write_text(api_server.kubeconfig())
+    (folder / "kubectl").write_text(KUBECTL.format(folder=folder))
+    (folder / "kubectl").chmod(0o755)
+    made = ExistingCluster("server", kubectl=folder / "kubectl", log=folder / "log")
+    made.use([Path("first"), Path("second")], "theirs")
+    return made
+
+
+def test_a_cluster_that_exists_is_taken_once_its_nodes_are_ready_and_refused_at_once_where_it_does_not_answer(
+    tmp_path: Path, api_server: ApiServer
+) -> None:
+    (tmp_path / "given").write_text(api_server.kubeconfig())
+    api_server.nodes = [nodes(WITHOUT_CSI_NODE), nodes(WITHOUT_CSI_NODE), nodes(READY)]
+    (tmp_path / "kubectl").write_text(f"#!/bin/sh\ncat {tmp_path}/given\n")
+    (tmp_path / "kubectl").chmod(0o755)
+    made = ExistingCluster("server", kubectl=tmp_path / "kubectl", log=tmp_path / "log")
+    made.use([tmp_path / "given"], "a")
+    made._forget_client()
+    assert len(api_server.nodes) == 1, "its nodes were not waited for"
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        (tmp_path / "given").write_text(kubeconfig(closed.getsockname()[1]))
+        began = time.monotonic()
+        with pytest.raises(ClusterError, match="its API server does not answer"):
+            made.use([tmp_path / "given"], "a")
+        assert time.monotonic() - began < 10
+
+
+def test_the_credentials_of_a_cluster_that_is_not_ours_are_only_this_users_and_gone_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    theirs = adopted_cluster(tmp_path, monkeypatch, api_server)
+    (asked,) = (tmp_path / "asked").read_text().splitlines()
+    assert asked == "first:second config view --context theirs --minify --flatten --raw"
+    (folder,) = (tmp_path / "scratch").iterdir()
+    assert theirs.kubeconfig_path.parent == folder
+    assert (folder.stat().st_mode & 0o777, theirs.kubeconfig_path.stat().st_mode & 0o777) == (0o700, 0o600)
+    assert [node.metadata.name for node in theirs.core.list_node().items] == ["node"]
+    assert theirs.leave(restore=True) == []
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert list((tmp_path / ".pytest-kind").rglob("*kubeconfig*")) == []
+
+
+def config_map(name: str, namespace: str, **data: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}, "data": data}
+
+
+def test_what_a_run_made_in_a_cluster_that_is_not_ours_is_removed_and_what_it_changed_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    theirs = adopted_cluster(tmp_path, monkeypatch, api_server)
+    ours = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}},
+        config_map("a", "demo"),
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "theirs"}},
+        config_map("a", "theirs"),
+        config_map("there", "theirs", whose="the suite's"),
+    ]
+    theirs.record_before(*ours)
+    theirs.apply(*ours)
+    theirs.record_before(*ours)  # what is there by now is the suite's own, and not what was there before
+    before = len(api_server.asked)
+    assert theirs.leave(restore=True) == []
+    deleted = [line for line in (tmp_path / "asked").read_text().splitlines() if line.startswith("delete")]
+    assert deleted == [
+        "delete ConfigMap a -n theirs --ignore-not-found",
+        "delete Namespace demo --ignore-not-found",
+    ]
+    restored = [path.removeprefix("/api/v1/namespaces/") for _, path, _ in api_server.asked[before:]]
+    assert restored == ["theirs/configmaps/there", "theirs"]
+    there = api_server.applied["/api/v1/namespaces/theirs/configmaps/there"]
+    assert there == config_map("there", "theirs", whose="somebody's")
+
+
+def test_what_cannot_be_put_back_is_said_and_the_credentials_go_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    theirs = adopted_cluster(tmp_path, monkeypatch, api_server)
+    theirs.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
+    (tmp_path / "refusing").touch()
+    (left,) = theirs.leave(restore=True)
+    assert left.startswith("server: `kubectl delete Namespace demo --ignore-not-found` ended with 1")
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_what_is_to_be_kept_is_not_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    theirs = adopted_cluster(tmp_path, monkeypatch, api_server)
+    theirs.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
+    assert theirs.leave(restore=False) == []
+    assert "delete" not in (tmp_path / "asked").read_text()
+
+
+@pytest.mark.parametrize(("context", "kind_name"), [("kind-t-server", "t-server"), ("theirs", "")])
+def test_a_cluster_that_kind_made_has_the_name_that_kind_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer, context: str, kind_name: str
+) -> None:
+    made = adopted_cluster(tmp_path, monkeypatch, api_server)
+    made.use([Path("first")], context)
+    assert made.kind_name == kind_name
+    # Without a name, no other's nodes are taken for this cluster's.
+    engine = Engine("true" if kind_name else "no-such-program")
+    assert node_containers(engine, made) == []
