@@ -122,6 +122,13 @@ def test_a_foreign_trust_domain_that_is_no_clusters_is_refused_with_those_there_
     assert "\n" not in str(caught.value)
 
 
+def test_a_third_party_beside_the_runs_own_is_no_cluster_of_the_run(write: Write) -> None:
+    path = write(nested(FEDERATES_WITH, ["client.example", "third.example"]))
+    server, client = cluster_values.read_clusters([f"server={path}"])
+    assert (server.federates_with, client.federates_with) == (("client.example",), ("server.example",))
+    assert "third.example" in str(server.values), "it is installed with what the user gave"
+
+
 def test_a_trust_domain_that_federates_with_itself_is_refused(write: Write) -> None:
     path = write(nested(FEDERATES_WITH, ["server.example", "client.example"]))
     with pytest.raises(ValueError, match=r"server\.example"):
