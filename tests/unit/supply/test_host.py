@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ class Machine:
     cgroup2: bool = True
     systemd: bool = True
     runc: bool = True
+    conmon: Path | None = None
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def settings_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Ma
         monkeypatch.setattr(host, "CGROUP2", there if machine.cgroup2 else tmp_path / "none")
         monkeypatch.setattr("supply.host.shutil.which", lambda *_, **__: "/usr/bin/runc" if machine.runc else None)
         monkeypatch.setattr(host, "Path", lambda _: there if machine.systemd else tmp_path / "none")
-        return tomllib.loads(host._podman_settings())
+        return tomllib.loads(host._podman_settings(machine.conmon))
 
     return read
 
@@ -71,6 +72,7 @@ Settings = Callable[[Machine], dict[str, Any]]
 
 def test_a_machine_as_podman_supposes_it_needs_no_settings(settings_on: Settings) -> None:
     assert settings_on(Machine(may_raise=True)) == {}
+    assert settings_on(Machine(may_raise=True, conmon=Path("/cache/conmon"))) == {}
 
 
 def test_root_who_may_not_raise_limits_asks_for_no_more_than_there_are(settings_on: Settings) -> None:
@@ -108,9 +110,18 @@ def test_hosts_without_systemd_get_a_cgroup_manager_and_a_log_that_do_without(se
 
 
 def test_all_of_a_bare_machines_settings_stand_side_by_side(settings_on: Settings) -> None:
-    found = settings_on(Machine(cgroup2=False, systemd=False))
+    found = settings_on(Machine(cgroup2=False, systemd=False, conmon=Path("/cache/conmon")))
     assert set(found) == {"containers", "engine"}
-    assert set(found["engine"]) == {"runtime", "cgroup_manager", "events_logger"}
+    assert set(found["engine"]) == {"runtime", "cgroup_manager", "events_logger", "conmon_path"}
+
+
+@pytest.mark.parametrize("path", ["/cache/conmon", '/one\'s "cache"/conmon'])
+@pytest.mark.parametrize("machine", [Machine(), Machine(may_raise=True, systemd=False)], ids=["limits", "engine"])
+def test_settings_that_are_needed_name_the_conmon_that_waits(
+    settings_on: Settings, machine: Machine, path: str
+) -> None:
+    assert settings_on(replace(machine, conmon=Path(path)))["engine"]["conmon_path"] == [path]
+    assert "conmon_path" not in settings_on(machine).get("engine", {})
 
 
 @pytest.mark.parametrize(
@@ -130,7 +141,7 @@ def test_podmans_settings_are_kept_in_the_cache_and_named_to_podman(
 ) -> None:
     monkeypatch.setenv("SPIRE_FEDERATION_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("CONTAINERS_CONF", raising=False)
-    monkeypatch.setattr(host, "_podman_settings", lambda: '[engine]\nruntime = "runc"\n')
+    monkeypatch.setattr(host, "_podman_settings", lambda _: '[engine]\nruntime = "runc"\n')
     monkeypatch.setattr("supply.host.shutil.which", lambda name, **_: f"/usr/bin/{name}")
     found = host._environment("podman")
     assert found == {
@@ -140,10 +151,59 @@ def test_podmans_settings_are_kept_in_the_cache_and_named_to_podman(
     assert Path(found["CONTAINERS_CONF"]).read_text() == '[engine]\nruntime = "runc"\n'
 
 
+@pytest.fixture
+def conmon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The conmon that Podman is given for one that prints its arguments, a line for each."""
+    (tmp_path / "its programs").mkdir()
+    program = tmp_path / "its programs" / "conmon"
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("SPIRE_FEDERATION_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("CONTAINERS_CONF", raising=False)
+    monkeypatch.setattr(host, "_podman_settings", lambda path: f"conmon_path = {json.dumps([str(path)])}\n")
+    monkeypatch.setattr("supply.host.shutil.which", lambda name, **_: str(program.with_name(name)))
+    settings = Path(host._environment("podman")["CONTAINERS_CONF"]).read_text()
+    return Path(*tomllib.loads(settings)["conmon_path"])
+
+
+def test_the_cleanup_of_an_exec_session_waits(conmon: Path) -> None:
+    # As Podman 4.3 starts conmon for `podman exec`, shortened.
+    arguments = [
+        "--api-version",
+        "1",
+        "-c",
+        "b8320c6e",
+        "-e",
+        "--exec-attach",
+        "--exec-process-spec",
+        "/a b",
+        "--exit-command",
+    ]
+    started = subprocess.run([conmon, *arguments], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert started == ["--exit-delay", "10", *arguments]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["--api-version", "1", "-c", "b8320c6e", "--exit-command", "/a b"]]
+)
+def test_a_container_of_its_own_is_cleaned_up_at_once(conmon: Path, arguments: list[str]) -> None:
+    started = subprocess.run([conmon, *arguments], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert started == arguments
+
+
+def test_where_no_conmon_is_found_podman_looks_for_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SPIRE_FEDERATION_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("CONTAINERS_CONF", raising=False)
+    monkeypatch.setattr(host, "_podman_settings", lambda path: f"# {path}\n")
+    monkeypatch.setattr("supply.host.shutil.which", lambda name, **_: name if name == "podman" else None)
+    assert Path(host._environment("podman")["CONTAINERS_CONF"]).read_text() == "# None\n"
+    assert not (tmp_path / "cache" / "conmon").exists()
+
+
 def test_settings_that_a_person_gives_podman_are_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SPIRE_FEDERATION_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("CONTAINERS_CONF", "/mine")
-    monkeypatch.setattr(host, "_podman_settings", lambda: '[engine]\nruntime = "runc"\n')
+    monkeypatch.setattr(host, "_podman_settings", lambda _: '[engine]\nruntime = "runc"\n')
     assert host._environment("podman") == {"KIND_EXPERIMENTAL_PROVIDER": "podman"}
     assert not (tmp_path / "cache").exists()
 
