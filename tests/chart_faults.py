@@ -57,10 +57,10 @@ class ChartFault:
     """A chart or values that cannot make a federation, or, where `healthy`, that must.
 
     `edits` are made to a copy of this project's chart, `values` are added to a cluster's (`cluster`; both where it is
-    empty). `other` are the values that do the same to a chart that is not this project's, where there are such. `link`
-    is the one that the diagnosis must name (several, with `|` between them, where the fault can rightly be seen at
-    each), and `sentence` a pattern of what it must say. `kept` says whether it can be met on clusters that have a good
-    release already, and `cores` to how many cores the run is limited.
+    empty), `arguments` to the run's command line. `other` are the values that do the same to a chart that is not this
+    project's, where there are such. `link` is the one that the diagnosis must name (several, with `|` between them,
+    where the fault can rightly be seen at each), and `sentence` a pattern of what it must say. `kept` says whether it
+    can be met on clusters that have a good release already, and `cores` to how many cores the run is limited.
     """
 
     name: str
@@ -73,6 +73,7 @@ class ChartFault:
     healthy: bool = False
     kept: bool = True
     cores: float | None = None
+    arguments: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.name

@@ -133,7 +133,7 @@ class Bench:
     def _run(self, name: str, fault: ChartFault | None, *options: str) -> Result:
         place = self.folder / name
         place.mkdir()
-        charts, chosen = self.good, list(options)
+        charts, chosen = self.good, [*options, *(fault.arguments if fault else ())]
         if fault and fault.edits:
             charts = broken(fault, self.good, self.folder / "charts" / name)
         if fault and fault.values:

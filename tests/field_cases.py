@@ -1,0 +1,121 @@
+"""Values of real deployments, as data: what each is to come to on the hardened charts, green or the link that is named.
+
+`-m field` makes a run for each (`tests/field/`). They are of the kinds that users have reported: names of one's own,
+identities that are selected by labels, hosts that lack something, components that are away.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.chart_faults import REFUSED_AT_START, ChartFault
+
+ID = "spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/sa/{{ .PodSpec.ServiceAccountName }}"
+MANAGED: dict[str, Any] = {"matchLabels": {"spiffe.io/spire-managed-identity": "true"}}
+NO_PROVIDER: dict[str, Any] = {"spiffe-oidc-discovery-provider": {"enabled": False}}
+
+
+def _global(**values: Any) -> dict[str, Any]:
+    return {"global": {"spire": values}}
+
+
+def _server(**values: Any) -> dict[str, Any]:
+    return {"spire-server": values}
+
+
+def _identities(**identities: Any) -> dict[str, Any]:
+    return _server(controllerManager={"identities": {"clusterSPIFFEIDs": identities}})
+
+
+def _green(name: str, values: dict[str, Any], *arguments: str, cluster: str = "") -> ChartFault:
+    return ChartFault(name, values=values, arguments=arguments, cluster=cluster, healthy=True)
+
+
+FIELD_CASES = (
+    # Names of one's own.
+    _green("class-name", _server(controllerManager={"className": "dir-spire"})),
+    _green(
+        "objects-without-a-class-and-no-hooks",
+        {
+            "global": {"installAndUpgradeHooks": {"enabled": False}, "deleteHooks": {"enabled": False}},
+            **_server(controllerManager={"className": "dir-spire", "watchClassless": True}),
+        },
+    ),
+    _green("one-namespace-for-all", _global(recommendations={"enabled": False})),
+    _green("namespaces", _global(namespaces={"server": {"name": "identity"}, "system": {"name": "nodes"}})),
+    _green("bundle-config-map", _global(bundleConfigMap="trust-bundle")),
+    _green(
+        "csi-driver-name",
+        {
+            "spiffe-csi-driver": {"pluginName": "one.csi.spiffe.io"},
+            "spiffe-oidc-discovery-provider": {"csiDriverName": "one.csi.spiffe.io"},
+        },
+    ),
+    ChartFault(
+        "csi-driver-name-that-the-oidc-provider-is-not-given",
+        "component ready",
+        r"driver name csi\.spiffe\.io not found",
+        values={"spiffe-csi-driver": {"pluginName": "one.csi.spiffe.io"}},
+    ),
+    _green(
+        "daemon-set-names",
+        {"spire-agent": {"fullnameOverride": "node-agent"}, "spiffe-csi-driver": {"fullnameOverride": "node-csi"}},
+    ),
+    # Identities of one's own.
+    _green(
+        "labelled-namespaces",
+        _identities(default={"spiffeIDTemplate": ID, "namespaceSelector": MANAGED, "federatesWith": ["client.example"]})
+        | NO_PROVIDER,
+        cluster="server",
+    ),
+    _green(
+        "labelled-pods-and-no-default-identity",
+        _identities(
+            default={"enabled": False},
+            mesh={"spiffeIDTemplate": ID, "podSelector": MANAGED, "federatesWith": ["client.example"]},
+        )
+        | NO_PROVIDER,
+        cluster="server",
+    ),
+    ChartFault(
+        "third-party-whose-bundle-is-missing",
+        "entry with federatesWith",
+        r"names third\.example, whose bundle the server does not store",
+        values=_identities(default={"federatesWith": ["client.example", "third.example"]}),
+        cluster="server",
+    ),
+    # Other values that must not matter.
+    _green("password-in-the-values", {}, "--set=spire-server.dataStore.sql.password=correct-horse-battery"),
+    _green("pace-of-the-chart", {}, "--pace=chart"),
+    # What the cluster lacks, or the release asks for in vain.
+    ChartFault(
+        "storage-class-that-is-not-there",
+        "component ready",
+        "claim.*longhorn",
+        values=_global(persistence={"storageClass": "longhorn"}),
+    ),
+    ChartFault(
+        "more-cores-than-any-node-has",
+        "component ready",
+        "nsufficient cpu",
+        values=_server(resources={"requests": {"cpu": 64}}),
+    ),
+    ChartFault(
+        "agent-outside-the-hosts-network",
+        "component ready|X.509 SVID",
+        r"workloadattestor\(k8s\)[\s\S]*kubelet",
+        values={"spire-agent": {"hostNetwork": False}},
+    ),
+    ChartFault(
+        "datastore-away",
+        "component ready",
+        "(?i)datastore|connection refused",
+        values=_server(dataStore={"sql": {"databaseType": "postgres", "host": "127.0.0.1", "port": 1}}),
+    ),
+    ChartFault(
+        "values-of-an-umbrella-chart",
+        REFUSED_AT_START,
+        "keys below spire:",
+        values={"spire": _global(persistence={"storageClass": "longhorn"})},
+    ),
+)

@@ -1,0 +1,31 @@
+"""The field's cases as data: what the suite itself can say of them without a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fixtures.config.cluster_values import read_clusters
+from fixtures.diagnosis.chain import LINKS
+from tests.chart_faults import REFUSED_AT_START, ChartFault
+from tests.field_cases import FIELD_CASES
+
+
+def test_every_case_has_a_name_of_its_own_and_a_known_link_or_none() -> None:
+    assert len({case.name for case in FIELD_CASES}) == len(FIELD_CASES)
+    links = {link for case in FIELD_CASES if not case.healthy for link in case.link.split("|")}
+    assert links - {REFUSED_AT_START} <= set(LINKS)
+
+
+@pytest.mark.parametrize("case", FIELD_CASES, ids=str)
+def test_values_are_taken_unless_they_are_to_be_refused(case: ChartFault, tmp_path: Path) -> None:
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(dict(case.values)))
+    given = [f"{case.cluster}={file}" if case.cluster else str(file)]
+    if case.link == REFUSED_AT_START:
+        with pytest.raises(ValueError, match=case.sentence):
+            read_clusters(given)
+    else:
+        assert len(read_clusters(given)) == 2
