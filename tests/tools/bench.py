@@ -25,6 +25,7 @@ from fixtures.config.cluster_values import CHARTS_VALUES, read_clusters
 from fixtures.core.concurrency import map_concurrently
 from fixtures.core.project import PROJECT
 from fixtures.core.tables import columns
+from fixtures.k8s.kind.cluster import NETWORK_EXISTS
 from fixtures.k8s.kind.configuration import kind_config
 from fixtures.k8s.kind.network import host_address
 from fixtures.spire.federation import federated_trust_domain
@@ -143,7 +144,14 @@ class Tutorial:
         config = self.folder / f"kind-{name}.yaml"
         config.write_text(yaml.safe_dump(kind_config(self.folder / f"patches-{name}")))
         options = ("--image", self.made.node_image, "--config", config, "--kubeconfig", self._kubeconfig(name))
-        self._do(self.made.kind, "create", "cluster", "--name", BENCH_PREFIX + name, *options)
+        command = (self.made.kind, "create", "cluster", "--name", BENCH_PREFIX + name, *options)
+        try:
+            self._do(*command)
+        except RuntimeError as error:
+            # Of two created at once on a new machine, one finds Kind's network just made by the other.
+            if NETWORK_EXISTS not in str(error):
+                raise
+            self._do(*command)
 
     def _install(self, name: str) -> None:
         charts = self.made.charts

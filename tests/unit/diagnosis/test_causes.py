@@ -159,6 +159,28 @@ def test_objects_without_a_class_are_acted_on_where_those_are_watched() -> None:
     assert sentence.endswith("though ClusterFederatedTrustDomain client-example is there")
 
 
+# As Helm 3 records them.
+FAILED_REVISIONS = {
+    'Upgrade "spire" failed: cannot patch "spire-server" with kind StatefulSet: StatefulSet.apps "spire-server" is '
+    "invalid: spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "
+    "'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are "
+    "forbidden": "--cascade=orphan` and upgrade again",
+    'Upgrade "spire" failed: cannot patch "spire-agent" with kind DaemonSet: DaemonSet.apps "spire-agent" is invalid: '
+    'spec.selector: Invalid value: {"matchLabels":{"app.kubernetes.io/name":"agent"}}: field is immutable': (
+        "a selector, a Job's template"
+    ),
+    'unable to build kubernetes objects from release manifest: resource mapping not found for name: "spire-server" '
+    'namespace: "spire-server" from "": no matches for kind "PodMonitor" in version "monitoring.coreos.com/v1" ensure '
+    "CRDs are installed first": "install or upgrade the CRDs first",
+    "pre-upgrade hooks failed: 1 error occurred: * job spire-hook failed: BackoffLimitExceeded": "a hook's Job failed",
+}
+
+
+@pytest.mark.parametrize(("description", "cause"), FAILED_REVISIONS.items())
+def test_a_revision_that_failed_is_given_its_remedy(description: str, cause: str) -> None:
+    assert cause in causes.why_release_failed(description)
+
+
 def cluster_spiffe_id(name: str, **spec: Any) -> dict[str, Any]:
     return {"metadata": {"name": name}, "spec": {"className": CLASS_NAME, **spec}}
 
