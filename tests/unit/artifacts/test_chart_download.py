@@ -45,7 +45,7 @@ def test_a_chart_that_the_registry_refuses_is_refused_in_a_sentence_with_its_rea
             chart_source.parse_oci_reference("--charts", "oci://registry.example/refused/spire:0.30.0"), helm, tmp_path
         )
     assert str(caught.value) == (
-        "the chart spire 0.30.0 cannot be had from oci://registry.example/refused: "
+        "the chart spire 0.30.0 cannot be pulled from oci://registry.example/refused: "
         "Error: response status code 403: denied"
     )
 
@@ -85,7 +85,7 @@ def test_charts_that_cannot_be_reached_are_refused_before_a_helm_is_made_for_the
     with pytest.raises(SupplyError, match=r"\(Name or service not known\): give a folder with --charts$") as caught:
         check_reachable(source)
     assert urls == [asked]
-    assert str(caught.value).startswith(f"{what} cannot be had, as ")
+    assert str(caught.value).startswith(f"{what} is not available: ")
 
 
 def test_a_folder_of_charts_is_reachable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -99,5 +99,5 @@ def test_a_pull_that_does_not_end_is_refused_in_a_sentence(
     helm.write_text("#!/bin/sh\nexec sleep 60\n")
     monkeypatch.setattr(chart_download, "PULL_TIMEOUT", 0.1)
     wanted = Source(chart_version=Version.parse("0.29.0"))
-    with pytest.raises(SupplyError, match=r"^the chart spire 0\.29\.0 cannot be had from .* did not end in 0\.1 s$"):
+    with pytest.raises(SupplyError, match=r"^the chart spire 0\.29\.0 cannot be pulled from .* did not end in 0\.1 s$"):
         prepare_charts(wanted, helm, tmp_path)
