@@ -11,6 +11,7 @@ from typing import Any
 from tests.chart_faults import REFUSED_AT_START, ChartFault
 
 ID = "spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/sa/{{ .PodSpec.ServiceAccountName }}"
+OTHER_PATH = "spiffe://{{ .TrustDomain }}/k8s/{{ .PodMeta.Namespace }}/{{ .PodSpec.ServiceAccountName }}"
 MANAGED: dict[str, Any] = {"matchLabels": {"spiffe.io/spire-managed-identity": "true"}}
 NO_PROVIDER: dict[str, Any] = {"spiffe-oidc-discovery-provider": {"enabled": False}}
 
@@ -84,7 +85,18 @@ FIELD_CASES = (
         values=_identities(default={"federatesWith": ["client.example", "third.example"]}),
         cluster="server",
     ),
+    _green("path-of-the-identities", _identities(default={"spiffeIDTemplate": OTHER_PATH})),
     # Other values that must not matter.
+    _green("server-as-a-deployment", _server(kind="deployment", persistence={"type": "emptyDir"})),
+    _green("port-of-the-server", _server(service={"port": 8081}) | {"spire-agent": {"server": {"port": 8081}}}),
+    _green(
+        "name-of-the-socket",
+        {
+            "spire-agent": {"socketPath": "/run/spire/agent-sockets/workload.sock"},
+            "spiffe-csi-driver": {"agentSocketPath": "/run/spire/agent-sockets/workload.sock"},
+            "spiffe-oidc-discovery-provider": {"agentSocketName": "workload.sock"},
+        },
+    ),
     _green("password-in-the-values", {}, "--set=spire-server.dataStore.sql.password=correct-horse-battery"),
     _green("pace-of-the-chart", {}, "--pace=chart"),
     # What the cluster lacks, or the release asks for in vain.
