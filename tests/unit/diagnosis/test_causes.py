@@ -181,6 +181,14 @@ def test_a_revision_that_failed_is_given_its_remedy(description: str, cause: str
     assert cause in causes.why_release_failed(description)
 
 
+def test_what_answers_an_agent_and_is_no_server_is_named() -> None:
+    handshake = 'connection error: desc = "transport: authentication handshake failed: '
+    webhook = handshake + 'x509svid: could not get leaf SPIFFE ID: certificate contains no URI SAN"'
+    assert "spire-agent.server.port" in causes.why_refused(webhook)
+    other = 'nodeattestor(k8s_psat): not configured for cluster "other"'
+    assert causes.why_refused(other) == causes.WHY_REFUSED
+
+
 def cluster_spiffe_id(name: str, **spec: Any) -> dict[str, Any]:
     return {"metadata": {"name": name}, "spec": {"className": CLASS_NAME, **spec}}
 
