@@ -1,0 +1,46 @@
+"""SPIRE's own pods: which are deleted, and how, so that others come in their place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from fixtures.k8s.cluster import Cluster
+from fixtures.spire.installation import Spire
+from tests.unit.kubernetes_objects import NOW, KubernetesObjects, container, pod, running
+from tests.unit.own_chart import AGENT, LAYOUT, SYSTEM_NAMESPACE, read_layout
+
+
+class Recorder(KubernetesObjects):
+    """A cluster whose server prints recorded agents, and that records which pods are deleted with which options."""
+
+    def __init__(self, agents: str) -> None:
+        super().__init__()
+        self.agents = agents
+        self.commands: list[tuple[str, ...]] = []
+        self.deleted: list[tuple[str, dict[str, Any]]] = []
+
+    @property
+    def core(self) -> Any:
+        def delete(name: str, _namespace: str, **options: Any) -> None:
+            self.deleted.append((name, options))
+
+        listed = super().core
+        return SimpleNamespace(list_namespaced_pod=listed.list_namespaced_pod, delete_namespaced_pod=delete)
+
+    def execute(self, _namespace: str, _pod: str, _container: str, *command: str, **_: Any) -> Any:
+        self.commands.append(command[1:])
+        return SimpleNamespace(stdout=self.agents)
+
+
+def test_agents_are_evicted_and_end_before_others_start(recorded: Any, tmp_path: Path) -> None:
+    cluster = Recorder(recorded("agent-list.json"))
+    runs = container(AGENT, running=running(NOW - 20))
+    pod(cluster, runs, name=f"{AGENT}-x7k2p", namespace=SYSTEM_NAMESPACE, owner=("DaemonSet", AGENT))
+    spire = Spire(cast(Cluster, cluster), tmp_path / "helm", "server.example", (), tmp_path, read_layout)
+    spire.layout = LAYOUT
+    assert len(spire._renew_agents()) == 1
+    assert [command[:2] for command in cluster.commands] == [("agent", "list"), ("agent", "evict")]
+    # An agent removes the socket when it ends: what is deleted at once may end only after the next one has made it.
+    assert cluster.deleted == [(f"{AGENT}-x7k2p", {})]
