@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from supply import chart, images, node, plan, programs, rootfs, versions
+from supply import chart, images, node, plan, programs, rootfs, shims, versions
 from supply.host import BUILDING, Engine, install
 from supply.images import PREFIX, Image
 from supply.plan import Step
@@ -55,7 +55,7 @@ def steps(pins: versions.Versions, requested: Collection[str] = ()) -> tuple[lis
         if program.on_request and any(image.reference in requested for image in images.of(program))
     ]
     preloaded = [image for program in default for image in images.of(program)]
-    loaded = [image for program in extra for image in images.of(program)]
+    loaded = {image: program for program in extra for image in images.of(program)}
     provisioner = next(image.reference for image in preloaded if image.name == "local-path-provisioner")
     image_steps = [images.step(image) for image in preloaded]
     all_steps = [
@@ -66,9 +66,12 @@ def steps(pins: versions.Versions, requested: Collection[str] = ()) -> tuple[lis
         *image_steps,
         node.step(pins.kubernetes, provisioner, (KUBERNETES, SHELL, *(step.name for step in image_steps))),
         chart.step(pins),
-        *(images.step(image) for image in loaded),
+        *(
+            shims.step(image, *images.of(pins.programs[program.shim_of])) if program.shim_of else images.step(image)
+            for image, program in loaded.items()
+        ),
     ]
-    return all_steps, preloaded, loaded
+    return all_steps, preloaded, list(loaded)
 
 
 def references(pins: versions.Versions | None = None) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ class Program:
 
     `folder` holds the go.mod that pins the module (or, for the project's own programs, the source itself). `images`
     maps a program to the entrypoint of the image of its name. What is `on_request` is built only for runs that need it.
+    A program that is the `shim_of` another starts that one, and their image holds both.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Program:
     debian: bool = False
     user: str = ""
     on_request: bool = False
+    shim_of: str = ""
 
     @property
     def tag(self) -> str:
@@ -87,6 +89,13 @@ def _own(name: str, folder: Path, tag: str = "", user: str = "") -> Program:
     return Program(name, folder, packages=(".",), rename=renamed, version=tag, images=images, user=user)
 
 
+def _shim(program: Program) -> Program:
+    """The project's own program that translates an older command line for `program`; its image has that one's tag."""
+    name = f"{program.name}-shim"
+    own = _own(name, HERE / "modules" / name, tag=program.tag)
+    return replace(own, on_request=True, shim_of=program.name)
+
+
 def load(path: Path = HERE / "versions.toml") -> Versions:
     """Read the pins. Raises `KeyError` or `tomllib.TOMLDecodeError` for a file that is not one."""
     data = tomllib.loads(path.read_text())
@@ -97,6 +106,7 @@ def load(path: Path = HERE / "versions.toml") -> Versions:
     own += [
         _own(f"gospiffe-{name}", PROJECT / "workloads" / name, tag="v0", user="65532") for name in ("server", "client")
     ]
+    own += [_shim(programs["spiffe-helper"])]
     programs |= {program.name: program for program in own}
     return Versions(
         suite=data["debian"]["suite"],

@@ -342,14 +342,34 @@ class TestOverrides:
         assert "example.com/kubectl:v9" not in found.replaced
 
     @pytest.mark.parametrize(
-        ("tag", "supplied"), [("0.8.0", True), ("0.11.0", True), ("0.7.1", False), ("nightly", False)]
+        ("tag", "name"),
+        [
+            ("0.8.0", "spiffe-helper"),
+            ("0.11.0", "spiffe-helper"),
+            ("0.7.1", "spiffe-helper-shim"),
+            ("nightly@sha256:00ff", "spiffe-helper-shim"),
+        ],
     )
-    def test_a_program_with_another_command_line_does_not_stand_in(
-        self, pair: ChartPair, helm: Path, tag: str, supplied: bool
+    def test_a_program_with_another_command_line_stands_in_through_its_shim_alone(
+        self, pair: ChartPair, helm: Path, tag: str, name: str
     ) -> None:
         values = {"helper": {"image": image("spiffe/spiffe-helper", tag)}}
-        found = overrides(pair, values, helm, [*BUILT, f"{PREFIX}/spiffe-helper:0.11.0"])
-        assert found.unsupplied == ([] if supplied else [f"example.com/spiffe/spiffe-helper:{tag}"])
+        helpers = [f"{PREFIX}/spiffe-helper:0.11.0", f"{PREFIX}/spiffe-helper-shim:0.11.0"]
+        found = overrides(pair, values, helm, [*BUILT, *helpers])
+        assert found.unsupplied == []
+        assert found.values["helper"]["image"]["repository"] == f"spire-federation/{name}"
+        others = [each for each in helpers if f"/{name}:" not in each]
+        without = overrides(pair, values, helm, [*BUILT, *others])
+        assert without.unsupplied == [f"example.com/spiffe/spiffe-helper:{tag}"]
+
+    def test_a_shim_is_reported_with_what_it_does(self, pair: ChartPair, helm: Path) -> None:
+        values = {"helper": {"image": image("spiffe/spiffe-helper", "nightly")}}
+        found = overrides(pair, values, helm, [*BUILT, f"{PREFIX}/spiffe-helper-shim:0.11.0"])
+        through = "through a shim that translates its old command line"
+        assert f"spiffe-helper 0.11.0 for nightly {through}" in found.other_versions
+        pulled, ours = "example.com/spiffe/spiffe-helper:nightly", f"{PREFIX}/spiffe-helper-shim:0.11.0"
+        assert f"{pulled} -> {ours} {through}" in found.replacements
+        assert f"example.com/spiffe/spire-server:1.14.1 -> {PREFIX}/spire-server:1.14.12" in found.replacements
 
     def test_what_was_handed_over_is_taken_before_what_was_built(self, pair: ChartPair, helm: Path) -> None:
         values = {"helper": {"image": image("spiffe/spiffe-helper", "nightly@sha256:00ff")}}

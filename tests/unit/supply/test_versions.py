@@ -172,6 +172,14 @@ def test_a_further_spire_version_is_made_when_one_of_its_images_is_asked_for() -
     assert default == catalogue.steps(PINS)[1]
 
 
+def test_a_shim_is_made_when_it_is_asked_for_of_the_image_of_its_program() -> None:
+    (shim,) = [program for program in PINS.programs.values() if program.shim_of]
+    (behind,) = images.of(PINS.programs[shim.shim_of])
+    steps, _, (image,) = catalogue.steps(PINS, [f"{PREFIX}/{shim.name}:{behind.tag}"])
+    needs = {step.name: step.needs for step in steps}
+    assert needs[f"image-{image.name}-{image.tag}"] == (f"image-{behind.name}-{behind.tag}", f"program-{shim.name}")
+
+
 def test_every_image_there_is_can_be_asked_for() -> None:
     steps, default, extra = catalogue.steps(PINS, catalogue.references(PINS))
     names = {step.name for step in steps}

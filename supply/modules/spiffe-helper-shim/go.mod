@@ -1,0 +1,3 @@
+module programs/spiffe-helper-shim
+
+go 1.26
