@@ -436,7 +436,7 @@ def endpoint_behind_a_network_policy(environment: Environment, undo: ExitStack) 
 @fault(
     "network",
     "endpoints",
-    "the bundle endpoint answered 401",
+    "the endpoint answered 401",
     "endpoint identity",
     "is no bundle endpoint of server.*: it answered 401",
 )

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,7 @@ import (
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/bundle/jwtbundle"
+	"github.com/spiffe/go-spiffe/v2/bundle/spiffebundle"
 	"github.com/spiffe/go-spiffe/v2/spiffetls/tlsconfig"
 	"github.com/spiffe/go-spiffe/v2/svid/jwtsvid"
 )
@@ -254,6 +256,56 @@ func TestFetchDescribesTheIdentity(t *testing.T) {
 		len(found.X509Authorities["server.example"]) != 1 || len(found.X509Authorities["server.example"][0]) != 64 ||
 		time.Until(found.X509NotAfter) < time.Minute || time.Until(found.JWTExpiry) > time.Minute {
 		t.Error(stdout)
+	}
+}
+
+// A host that no name service knows, as an OIDC issuer's is: its server shows by which name it was asked.
+func TestEndpointIsAskedByANameAtAnotherAddress(t *testing.T) {
+	owner, stranger := newAuthority(t, "server.example", "a"), newAuthority(t, "server.example", "b")
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, strconv.Quote(r.Host+r.URL.Path))
+	})
+	listen := func(serve func(*http.Server, net.Listener) error) string {
+		server := &http.Server{
+			Handler: handler, TLSConfig: tlsconfig.TLSServerConfig(owner.x509SVID(serverID, 20)),
+			ErrorLog: log.New(io.Discard, "", 0),
+		}
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		check(t, err)
+		go func() { _ = serve(server, listener) }()
+		t.Cleanup(func() { _ = server.Close() })
+		return "CONNECT_TO=" + listener.Addr().String()
+	}
+	secure := listen(func(server *http.Server, l net.Listener) error { return server.ServeTLS(l, "", "") })
+	plain := listen(func(server *http.Server, l net.Listener) error { return server.Serve(l) })
+	bundle := func(of *authority) string {
+		document, err := spiffebundle.FromX509Bundle(of.x509Bundle()).Marshal()
+		check(t, err)
+		path := filepath.Join(t.TempDir(), "bundle.json")
+		check(t, os.WriteFile(path, document, 0o600))
+		return "BUNDLE=file:" + path
+	}
+	d := startDemo(t)
+	for _, test := range []struct {
+		url, id string
+		set     []string
+	}{
+		{"https://oidc.example/keys", serverID, []string{secure, bundle(owner)}},
+		{"https://oidc.example/keys", serverID, []string{secure}},
+		{"http://oidc.example/keys", "", []string{plain, bundle(owner)}},
+	} {
+		stdout, stderr, code := d.run(t, append([]string{"endpoint", "ENDPOINT_URL=" + test.url}, test.set...))
+		var found endpoint
+		if err := json.Unmarshal([]byte(stdout), &found); err != nil || code != 0 {
+			t.Fatalf("%s %q: exit %d, %v\n%s%s", test.url, test.set, code, err, stdout, stderr)
+		}
+		if found.SPIFFEID != test.id || string(found.Document) != `"oidc.example/keys"` || found.NotAfter.IsZero() != (test.id == "") {
+			t.Errorf("%s %q: %s", test.url, test.set, stdout)
+		}
+	}
+	_, stderr, code := d.run(t, []string{"endpoint", "ENDPOINT_URL=https://oidc.example/keys", secure, bundle(stranger)})
+	if code != 1 || !strings.Contains(stderr, "what its trust bundle does not verify") {
+		t.Errorf("exit %d: %s", code, stderr)
 	}
 }
 

@@ -5,7 +5,7 @@
 //	client traffic  requests on a steady schedule until SIGTERM, one line of JSON for each
 //	client fetch    what the Workload API hands out now, as one line of JSON
 //	client validate whose a JWT-SVID is, in the judgement of the Workload API
-//	client endpoint what a SPIFFE bundle endpoint presents and serves, as one line of JSON; needs no identity
+//	client endpoint what a bundle endpoint, or any other of JSON, presents and serves, as one line of JSON; needs no identity
 //	client idle     nothing until SIGTERM: a pod in which the other commands are executed
 //
 // Settings come from the environment, and from arguments of the form NAME=VALUE, which a command that is executed in a

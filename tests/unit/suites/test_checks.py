@@ -37,7 +37,7 @@ TOO_SOON = 0.05
 LATER = "4102444800"  # Unix seconds
 # As the API server and the container runtime say them while a pod is replaced.
 GONE = ClusterError('server: `exec …` was not carried out: pods "spire-server-0" not found')
-REFUSED = ProbeError("unable to ask the bundle endpoint: dial tcp 10.89.0.1:8441: connect: connection refused")
+REFUSED = ProbeError("unable to ask the endpoint: dial tcp 10.89.0.1:8441: connect: connection refused")
 
 
 class OneAfterTheOther:

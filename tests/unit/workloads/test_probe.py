@@ -16,7 +16,7 @@ from fixtures.workloads.probe import Answer, Probe, ProbeError, parse_identity
 Read = Callable[[str], str]
 # Recorded: the client's last word.
 REFUSED = (
-    '2026/11/24 21:36:55 unable to ask the bundle endpoint: Get "https://10.89.0.1:1": dial tcp 10.89.0.1:1: '
+    '2026/11/24 21:36:55 unable to ask the endpoint: Get "https://10.89.0.1:1": dial tcp 10.89.0.1:1: '
     "connect: connection refused\n"
 )
 
