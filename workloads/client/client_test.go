@@ -303,6 +303,10 @@ func TestEndpointIsAskedByANameAtAnotherAddress(t *testing.T) {
 			t.Errorf("%s %q: %s", test.url, test.set, stdout)
 		}
 	}
+	stdout, _, _ := d.run(t, []string{"endpoint", "ENDPOINT_URL=http://oidc.example/", plain, "DOCUMENT=text"})
+	if !strings.Contains(stdout, `"document":"\"oidc.example/\""`) {
+		t.Error(stdout)
+	}
 	_, stderr, code := d.run(t, []string{"endpoint", "ENDPOINT_URL=https://oidc.example/keys", secure, bundle(stranger)})
 	if code != 1 || !strings.Contains(stderr, "what its trust bundle does not verify") {
 		t.Errorf("exit %d: %s", code, stderr)

@@ -33,7 +33,7 @@ type endpoint struct {
 // runEndpoint asks ENDPOINT_URL for its certificate and for the JSON that it serves, and prints both. It verifies nothing: what is
 // presented is to be compared by whoever asked, and is shown even when it is wrong. Only where BUNDLE gives a trust bundle, as
 // file:/path, an X.509-SVID has to be of it. CONNECT_TO is where to connect instead of the URL's own host, as HOST:PORT: as curl's
-// --connect-to, for names that this cluster cannot resolve.
+// --connect-to, for names that this cluster cannot resolve. With DOCUMENT=text what is served need not be JSON.
 func runEndpoint(ctx context.Context) error {
 	address, err := required("ENDPOINT_URL")
 	if err != nil {
@@ -64,6 +64,11 @@ func runEndpoint(ctx context.Context) error {
 	body, err := io.ReadAll(io.LimitReader(response.Body, endpointLimit))
 	if err != nil {
 		return err
+	}
+	if os.Getenv("DOCUMENT") == "text" {
+		if body, err = json.Marshal(string(body)); err != nil {
+			return err
+		}
 	}
 	if response.StatusCode != http.StatusOK || !json.Valid(body) {
 		return fmt.Errorf("the endpoint answered %s: %.200q", response.Status, body)
