@@ -20,6 +20,7 @@ from fixtures.spire.api_types import Bundle, bundle
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
 from fixtures.spire.layout import Workload
+from fixtures.spire.logged_errors import JudgedError, error_table
 from fixtures.traffic.continuous import ContinuousTraffic, Interval
 from fixtures.traffic.generator import CONNECTION_KINDS
 from fixtures.traffic.summary import table
@@ -27,7 +28,8 @@ from fixtures.upgrade.state import PreservedState
 from fixtures.workloads.demo import CLIENT_LINES, Demo
 from fixtures.workloads.identity_conditions import agents_attested, endpoint_of
 from fixtures.workloads.jobs import JobOutcome
-from fixtures.workloads.probe import SUCCESS_LINE, Endpoint, Identity
+from fixtures.workloads.probe import SUCCESS_LINE, Endpoint, Identity, Probe
+from fixtures.workloads.web_services import oidc_provider, tornjak
 
 RECHECK_TIMEOUT = 30.0  # seconds
 # Seconds that a new pod's identity may take: entry, cache and synchronisation a few; a controller manager that was just
@@ -156,6 +158,68 @@ def _entries(spire: Spire, namespace: str) -> Condition[int]:
         return Look(len(living) if living and not wrong else None, f"those that do not federate with {wanted}: {wrong}")
 
     return Condition(f"{spire.cluster.label}: an entry that federates for every pod in {namespace}", look)
+
+
+def oidc_discovery_is_its_servers(federation: Federation, demo: Demo, timeout: float = RECHECK_TIMEOUT) -> None:
+    """What every peer's OIDC discovery provider serves is of its server, asked from the other side, over TLS if it can.
+
+    Its issuer is the one in the server's JWT-SVIDs, and its keys are the trust domain's. What an installation does not
+    have is passed over.
+    """
+
+    def check(pair: tuple[Spire, Spire]) -> None:
+        spire, peer = pair
+        provider, issuer = peer.layout.oidc_provider, peer.layout.jwt_issuer
+        if provider is None or provider.service is None:
+            return
+        with oidc_provider.forwarded(peer, federation.address, federation.folder) as place:
+            probe = demo.probes[spire.trust_domain]
+            found = wait_for(oidc_provider.discovery(probe, peer, place), timeout)
+        # Both stay as they are. Without an issuer of its server's, no JWT-SVID names one.
+        assert not issuer or oidc_provider.is_issuer(found.issuer, issuer, provider), f"{peer.cluster.label}: {found}"
+        if found.spiffe_id:
+            assert found.spiffe_id.startswith(f"spiffe://{peer.trust_domain}/"), f"{peer.cluster.label}: {found}"
+
+    map_concurrently(check, federation.pairs)
+
+
+def tornjak_shows_its_server(demo: Demo, timeout: float = RECHECK_TIMEOUT) -> list[str]:
+    """Tornjak's backend lists the agents and entries of its server, and its frontend serves a page that leads there.
+
+    Either may be there without the other. The value says of each which version it is, and what was not asked and why.
+    """
+
+    def check(probe: Probe) -> list[str]:
+        layout, label = probe.spire.layout, probe.cluster.label
+        lines, asked = [], set()
+        for name, part in (("backend", layout.tornjak_backend), ("frontend", layout.tornjak_frontend)):
+            if part is not None and part.service is None:
+                lines.append(f"{label}: no Service leads to Tornjak's {name} {part.version}")
+        backend, frontend = layout.tornjak_backend, layout.tornjak_frontend
+        if backend and backend.service:
+            asked.add(tornjak.url(backend.service))
+        if frontend and frontend.service:
+            uri = wait_for(tornjak.page_served(probe, tornjak.url(frontend.service)), timeout)
+            address = tornjak.backend_of_page(probe.spire, uri)
+            asked |= {address} if address else set()
+            lines.append(f"{label}: Tornjak's frontend {frontend.version} asks {uri}")
+        for address in sorted(asked):
+            found = wait_for(tornjak.lists_as_server(probe, address), timeout)
+            what = (
+                f"answers only its users: {found.answer}"
+                if isinstance(found, tornjak.Closed)
+                else f"lists {len(found.agents)} agents and {len(found.entries)} entries as its server does"
+            )
+            lines.append(f"{label}: Tornjak's backend {backend.version if backend else ''} {what}")
+        return lines
+
+    return [line for lines in map_concurrently(check, demo.probes.values()) for line in lines]
+
+
+def logged_errors_are_excused(errors: Iterable[JudgedError]) -> None:
+    """No component of SPIRE's has logged an error that no table excuses (`fixtures.spire.logged_errors`)."""
+    found = [each for each in errors if not each.is_excused]
+    assert not found, "\n".join(error_table(found))
 
 
 def call_succeeded(outcome: JobOutcome) -> None:

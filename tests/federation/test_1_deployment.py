@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.artifacts.supply import Supply
 from fixtures.config.settings import Settings
-from fixtures.core.waiting import wait_for
-from fixtures.k8s import pods
 from fixtures.k8s.cluster import Cluster
 from fixtures.spire.installation import Spire
 from fixtures.workloads.tutorial_calls import TutorialCalls
@@ -61,14 +58,3 @@ def test_the_servers_namespace_enforces_restricted_pods(spires: dict[str, Spire]
 @pytest.mark.dependency(name="fields known", depends=["spire ready"], scope="session")
 def test_the_api_server_knows_every_field_of_what_is_installed(spires: dict[str, Spire]) -> None:
     checks.fields_are_known(spires.values())
-
-
-@pytest.mark.dependency(name="tornjak", depends=["spire ready"], scope="session")
-def test_tornjak_runs_beside_every_server(supply: Supply, spires: dict[str, Spire]) -> None:
-    if supply.tornjak:
-        pytest.skip(f"Tornjak is not installed: {supply.tornjak}")
-    for spire in spires.values():
-        backend = spire.layout.tornjak_backend
-        assert backend, f"{spire.cluster.label}: no container of the release runs Tornjak's backend"
-        place = (backend.namespace, spire.server_pod, backend.container.name)
-        wait_for(pods.containers_ready(spire.cluster, *place), checks.RECHECK_TIMEOUT)

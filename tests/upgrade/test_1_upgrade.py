@@ -10,8 +10,10 @@ from fixtures.artifacts.supply import Supply
 from fixtures.config.settings import Settings
 from fixtures.core.concurrency import map_concurrently, run_concurrently
 from fixtures.core.waiting import wait_for
+from fixtures.report.run import Report
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
+from fixtures.spire.logged_errors import ErrorLog, JudgedError, error_table, new_kinds
 from fixtures.traffic.generator import CONNECTION_KINDS
 from fixtures.traffic.summary import table
 from fixtures.upgrade.state import PreservedState
@@ -34,6 +36,13 @@ def federation_works(upgrade: FederationUpgrade, state: str, federation: Federat
     )
 
 
+def web_services_work(federation: Federation, demo: Demo) -> None:
+    """What the federation's own tests ask of OIDC discovery providers and of Tornjak, where they are."""
+    run_concurrently(
+        lambda: checks.oidc_discovery_is_its_servers(federation, demo), lambda: checks.tornjak_shows_its_server(demo)
+    )
+
+
 @pytest.fixture(scope="module")
 def after(client_upgrade: FederationUpgrade) -> dict[str, PreservedState]:
     """The state of each cluster once both are upgraded."""
@@ -43,6 +52,7 @@ def after(client_upgrade: FederationUpgrade) -> dict[str, PreservedState]:
 @pytest.mark.dependency(name="old release")
 def test_the_old_release_federates(prepared_upgrade: FederationUpgrade, federation: Federation, demo: Demo) -> None:
     federation_works(prepared_upgrade, "before", federation, demo)
+    web_services_work(federation, demo)
 
 
 @pytest.mark.dependency(name="live traffic", depends=["old release"], scope="session")
@@ -152,6 +162,28 @@ def test_the_webhook_accepts_valid_objects_and_rejects_invalid_ones(client_upgra
 def test_the_new_release_federates(client_upgrade: FederationUpgrade, federation: Federation, demo: Demo) -> None:
     federation_works(client_upgrade, "after", federation, demo)
     client_upgrade.wait_phase_recorded()
+
+
+@pytest.mark.dependency(name="new web services", depends=["new release"], scope="session")
+def test_oidc_discovery_and_tornjak_are_of_their_servers(
+    client_upgrade: FederationUpgrade,  # noqa: ARG001 - after it
+    federation: Federation,
+    demo: Demo,
+) -> None:
+    web_services_work(federation, demo)
+
+
+@pytest.mark.dependency(name="new logs", depends=["new release"], scope="session")
+def test_no_error_is_logged_that_no_table_excuses(
+    client_upgrade: FederationUpgrade,  # noqa: ARG001 - up to its end
+    errors_before: list[JudgedError],
+    error_log: ErrorLog,
+    report: Report,
+) -> None:
+    errors = error_log.read()
+    new = new_kinds(errors_before, errors)
+    report.table("errors that were not logged before the upgrade", error_table(new) if new else ["none"])
+    checks.logged_errors_are_excused(errors)
 
 
 @pytest.mark.dependency(name="rolled back", depends=["new release"], scope="session")
