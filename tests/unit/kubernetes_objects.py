@@ -140,7 +140,9 @@ class _Api:
         previous: bool = False,
         tail_lines: int = 0,
         timestamps: bool = False,
+        since_seconds: int = 1,
     ) -> str:
+        assert since_seconds >= 1, "the API server refuses less; whoever gives it looks at the lines' times too"
         lines = self._objects.logs.get((f"{name}/{container}", previous))
         if lines is None or not list(self._found("pod", namespace, {"field_selector": f"metadata.name={name}"})):
             reason = f'previous terminated container "{container}" in pod "{name}" not found'

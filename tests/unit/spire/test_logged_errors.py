@@ -1,0 +1,184 @@
+"""Errors in the logs of SPIRE's components: which are read, and which of them the table excuses, and when.
+
+Recorded: what components of the project's own chart and of the hardened one logged in runs that were green, upgrades
+among them; a line for each excuse, and two warnings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from fixtures.k8s.failures import error_lines
+from fixtures.spire import logged_errors
+from fixtures.spire.installation import Spire
+from fixtures.spire.logged_errors import (
+    EXCUSES,
+    RESTART_TIME,
+    RESTARTING,
+    UNFEDERATED,
+    ErrorLog,
+    JudgedError,
+    error_table,
+    new_kinds,
+)
+from tests import checks
+from tests.unit.kubernetes_objects import NOW, KubernetesObjects, container, exited, pod, running
+from tests.unit.own_chart import LAYOUT
+
+Read = Callable[[str], str]
+SERVER, MANAGER = LAYOUT.server.container.name, LAYOUT.controller_manager.container.name
+IN_SERVER, IN_MANAGER = f"spire-server-0/{SERVER}", f"spire-server-0/{MANAGER}"
+NO_BUNDLE = (
+    'level=error msg="Failed to create entry" error="rpc error: code = Unknown desc = unable to find federated bundle '
+    '\\"spiffe://{}\\"" method=BatchCreateEntry subsystem_name=api'
+)
+UPDATE_FAILED = (
+    'level=error msg="Error updating bundle" error="failed to fetch federated bundle from endpoint: failed to fetch '
+    'bundle: {}" subsystem_name=bundle_client trust_domain={}'
+)
+REFUSED = 'Get \\"https://10.89.0.1:8440\\": dial tcp 10.89.0.1:8440: connect: connection refused'
+BROKEN = 'level=error msg="Failed to list entries" error="database disk image is malformed" request_id={}'
+NOT_SCHEDULED = '2026-11-23T09:59:00.000Z\tERROR\tentry-reconciler\tFailed to render entry\t{"error": "node  not found in cache"}'
+SOME_NODE = NOT_SCHEDULED.replace("node  not", "node worker not")
+
+
+def error_log(cluster: KubernetesObjects, folder: Path, since: float = NOW - 900) -> ErrorLog:
+    """The errors since then, of a federation that was made 100 s ago."""
+    spires = [
+        SimpleNamespace(cluster=each, layout=LAYOUT, trust_domain=name)
+        for each, name in ((cluster.cluster, "server.example"), (KubernetesObjects().cluster, "client.example"))
+    ]
+    return ErrorLog([cast(Spire, each) for each in spires], since, NOW - 100, folder)
+
+
+def server_pod(cluster: KubernetesObjects, started: float = NOW - 600) -> None:
+    pod(cluster, container(SERVER, running=running(started)), container(MANAGER, running=running(started)))
+
+
+@pytest.fixture
+def cluster() -> KubernetesObjects:
+    """A cluster with a server's pod that has run for ten minutes."""
+    made = KubernetesObjects()
+    server_pod(made)
+    return made
+
+
+def verdicts(found: list[JudgedError]) -> list[tuple[str, bool]]:
+    return [(each.error.component, each.is_excused) for each in found]
+
+
+def test_the_table_is_of_lines_that_were_seen_and_no_line_that_was_seen_is_missing_in_it(recorded: Read) -> None:
+    seen = [line.partition("\t")[::2] for line in recorded("component-errors.log").splitlines()]
+    errors = [(component, found.line) for component, text in seen for found in error_lines(text)]
+    assert len(errors) == len(seen)
+    fitting = [
+        [each for each in EXCUSES if each.component == component and re.search(each.pattern, line)]
+        for component, line in errors
+        if not logged_errors.WARNING.search(line)
+    ]
+    assert [len(each) for each in fitting] == [1] * len(fitting)
+    assert {id(each) for (each,) in fitting} == {id(each) for each in EXCUSES}
+
+
+def test_what_no_table_excuses_is_red_with_its_words_and_where_it_was_logged(
+    cluster: KubernetesObjects, tmp_path: Path
+) -> None:
+    cluster.log(IN_SERVER, BROKEN.format(1), 'level=warning msg="Slow" error="x"', 'level=info msg="Fine"')
+    cluster.log(IN_SERVER, BROKEN.format(2))
+    cluster.log(IN_MANAGER, NOT_SCHEDULED, SOME_NODE)
+    found = error_log(cluster, tmp_path).read()
+    assert sorted(verdicts(found)) == [
+        ("controller manager", False),
+        ("controller manager", True),
+        ("server", False),
+        ("server", False),
+    ]
+    with pytest.raises(AssertionError, match="database disk image is malformed") as red:
+        checks.logged_errors_are_excused(found)
+    assert str(red.value).count("malformed") == 1, "what is logged twice is one line"
+    assert "2  server" in str(red.value)
+    assert "no node has been chosen" not in str(red.value)
+    assert "no node has been chosen" in (tmp_path / "logged-errors.txt").read_text()
+    checks.logged_errors_are_excused(each for each in found if each.is_excused)
+
+
+@pytest.mark.parametrize(("seconds", "is_excused"), [(-5.0, True), (4.0, True), (6.0, False), (60.0, False)])
+def test_a_missing_bundle_is_excused_only_until_the_federation_is_made(
+    cluster: KubernetesObjects, tmp_path: Path, seconds: float, is_excused: bool
+) -> None:
+    cluster.log(IN_SERVER, NO_BUNDLE.format("client.example"), at=NOW - 100 + seconds)
+    (found,) = error_log(cluster, tmp_path).read()
+    assert found.is_excused is is_excused
+    assert found.reason.startswith("an entry" if is_excused else f"excused only {UNFEDERATED}: an entry")
+
+
+@pytest.mark.parametrize(("seconds", "is_excused"), [(RESTART_TIME - 1, True), (RESTART_TIME + 1, False)])
+@pytest.mark.parametrize("side", [1, -1])
+def test_an_endpoint_that_is_away_is_excused_only_around_a_restart(
+    cluster: KubernetesObjects, tmp_path: Path, seconds: float, side: int, is_excused: bool
+) -> None:
+    cluster.remove("Pod")
+    started = NOW - 300
+    server_pod(cluster, started)
+    cluster.log(IN_SERVER, UPDATE_FAILED.format(REFUSED, "client.example"), at=started + side * seconds)
+    (found,) = error_log(cluster, tmp_path).read()
+    assert found.is_excused is is_excused
+    assert is_excused or f"excused only {RESTARTING}" in found.reason
+
+
+def test_an_endpoint_that_answers_wrongly_is_not_excused(cluster: KubernetesObjects, tmp_path: Path) -> None:
+    cluster.log(IN_SERVER, UPDATE_FAILED.format("unexpected ID", "client.example"), at=NOW - 590)
+    (found,) = error_log(cluster, tmp_path).read()
+    assert (found.is_excused, found.reason) == (False, "not excused")
+
+
+def test_what_is_logged_of_a_trust_domain_that_is_not_the_runs_is_not_the_runs_failure(
+    cluster: KubernetesObjects, tmp_path: Path
+) -> None:
+    cluster.log(IN_SERVER, NO_BUNDLE.format("third.example"), UPDATE_FAILED.format(REFUSED, "third.example"))
+    cluster.log(IN_SERVER, NO_BUNDLE.format("client.example"), UPDATE_FAILED.format(REFUSED, "client.example"))
+    assert [each.is_excused for each in error_log(cluster, tmp_path).read()] == [True, True, False, False]
+
+
+def test_what_was_logged_before_the_run_is_not_its_own(cluster: KubernetesObjects, tmp_path: Path) -> None:
+    cluster.log(IN_SERVER, BROKEN.format(1), at=NOW - 50)
+    cluster.log(IN_SERVER, BROKEN.format(2), at=NOW - 30)
+    found = error_log(cluster, tmp_path, since=NOW - 40).read()
+    assert [each.error.line for each in found] == [BROKEN.format(2)]
+
+
+def test_the_instance_before_counts_and_so_does_a_pod_that_was_replaced(
+    cluster: KubernetesObjects, tmp_path: Path
+) -> None:
+    cluster.log(IN_SERVER, BROKEN.format(1))
+    log = error_log(cluster, tmp_path)
+    assert len(log.read()) == 1
+    cluster.remove("Pod")
+    cluster.logs.clear()
+    restarted = container(SERVER, 1, {"terminated": exited(1)}, running=running(NOW - 10))
+    pod(cluster, restarted, container(MANAGER, running=running(NOW - 10)))
+    cluster.log(IN_SERVER, BROKEN.format(2), previous=True)
+    cluster.log(IN_SERVER, BROKEN.format(3))
+    assert sorted(each.error.line for each in log.read()) == [BROKEN.format(number) for number in (1, 2, 3)]
+
+
+def test_of_an_upgrade_only_kinds_of_errors_are_new_that_the_old_release_did_not_log(
+    cluster: KubernetesObjects, tmp_path: Path
+) -> None:
+    cluster.log(IN_SERVER, BROKEN.format(1))
+    cluster.log(IN_MANAGER, NOT_SCHEDULED)
+    log = error_log(cluster, tmp_path)
+    before = log.read()
+    cluster.log(IN_SERVER, BROKEN.format(22), BROKEN.replace("malformed", "full").format(3), at=NOW - 4)
+    cluster.log(IN_MANAGER, NOT_SCHEDULED.replace("09:59:00", "09:59:59"), at=NOW - 4)
+    new = new_kinds(before, log.read())
+    assert [each.error.line for each in new] == [BROKEN.replace("malformed", "full").format(3)]
+    header, row = error_table(new)
+    assert header.split() == ["times", "cluster", "component", "reason", "the", "last", "one"]
+    assert "database disk image is full" in row
