@@ -81,6 +81,8 @@ def test_the_components_of_the_own_chart_are_found(own_chart: Layout) -> None:
     assert str(own_chart.oidc_provider) == "Deployment spire-server/spire-spiffe-oidc-discovery-provider"
     assert own_chart.oidc_provider.service == Service("spire-server", "spire-spiffe-oidc-discovery-provider", 80)
     assert own_chart.oidc_provider.tls is False
+    assert "oidc-discovery.server.example" in own_chart.oidc_provider.domains
+    assert own_chart.oidc_provider.path == "/"
     assert (own_chart.tornjak_backend, own_chart.tornjak_frontend) == (None, None)
 
 
@@ -385,11 +387,13 @@ def oidc_provider(config: dict[str, Any], *beside: Manifest, ports: list[dict[st
 
 def test_an_oidc_provider_that_serves_https() -> None:
     config = {"workload_api": {"socket_path": "/x"}, "serving_cert_file": {"addr": ":8443"}}
+    config |= {"server_path_prefix": "/one"}
     provider = oidc_provider(config, ports=[{"containerPort": 8443, "name": "https"}])
     found = layout([*release(), *provider, service("keys", "identity", "keys", 443, "https")]).oidc_provider
     assert found is not None
     assert (found.name, found.container.name, found.tls) == ("keys", "keys", True)
     assert found.service == Service("identity", "keys", 443)
+    assert (found.domains, found.path) == (("keys.example",), "/one")
 
 
 def test_an_oidc_provider_behind_a_web_server() -> None:
@@ -418,6 +422,7 @@ def test_tornjak_is_a_container_of_the_server_and_a_page() -> None:
         "api",
         Service("identity", "api", 10000),
     )
+    assert found.tornjak_backend.version == "1"
     assert found.tornjak_frontend is not None
     assert (str(found.tornjak_frontend), found.tornjak_frontend.service) == (
         "Deployment identity/page",

@@ -44,7 +44,9 @@ UPDATE_FAILED = (
 )
 REFUSED = 'Get \\"https://10.89.0.1:8440\\": dial tcp 10.89.0.1:8440: connect: connection refused'
 BROKEN = 'level=error msg="Failed to list entries" error="database disk image is malformed" request_id={}'
-NOT_SCHEDULED = '2026-11-23T09:59:00.000Z\tERROR\tentry-reconciler\tFailed to render entry\t{"error": "node  not found in cache"}'
+NOT_SCHEDULED = (
+    '2026-11-23T09:59:00.000Z\tERROR\tentry-reconciler\tFailed to render entry\t{"error": "node  not found in cache"}'
+)
 SOME_NODE = NOT_SCHEDULED.replace("node  not", "node worker not")
 
 

@@ -1,0 +1,165 @@
+"""OIDC discovery, asked from another cluster: which names are asked, and whose issuer and keys are accepted.
+
+Recorded: what the hardened chart's provider served, and the bundle that its server showed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from fixtures.core.waiting import WaitError
+from fixtures.spire.api_types import Bundle, bundle
+from fixtures.spire.federation import Federation
+from fixtures.spire.layout import Layout, OIDCProvider
+from fixtures.workloads.demo import Demo
+from fixtures.workloads.probe import Endpoint
+from fixtures.workloads.web_services import oidc_provider
+from fixtures.workloads.web_services.oidc_provider import is_issuer, url
+from tests import checks
+from tests.unit.own_chart import LAYOUT
+
+Read = Callable[[str], str]
+ISSUER = "https://oidc-discovery.server.example"
+SPIFFE_ID = "spiffe://server.example/ns/spire-server/sa/spire-spiffe-oidc-discovery-provider"
+PLACE = "10.89.0.1:40000"
+assert LAYOUT.oidc_provider is not None
+PLAIN: OIDCProvider = LAYOUT.oidc_provider
+SECURE = dataclasses.replace(PLAIN, tls=True)
+
+
+@pytest.mark.parametrize(
+    ("provider", "issuer", "asked"),
+    [
+        (SECURE, ISSUER, "https://oidc-discovery.server.example/keys"),
+        (PLAIN, ISSUER, "http://oidc-discovery.server.example/keys"),
+        (PLAIN, "oidc-discovery.server.example", "http://oidc-discovery.server.example/keys"),
+        (dataclasses.replace(SECURE, path="/one/"), f"{ISSUER}/one", "https://oidc-discovery.server.example/one/keys"),
+        # It refuses all other names.
+        (dataclasses.replace(SECURE, domains=("a.example", "b.example")), ISSUER, "https://a.example/keys"),
+        (dataclasses.replace(SECURE, domains=("a.example",)), "", "https://a.example/keys"),
+    ],
+)
+def test_a_provider_is_asked_by_the_issuers_name_where_it_answers_to_that(
+    provider: OIDCProvider, issuer: str, asked: str
+) -> None:
+    assert url(provider, issuer, "keys") == asked
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "provider", "is_so"),
+    [
+        (ISSUER, ISSUER, SECURE, True),
+        (ISSUER, ISSUER, PLAIN, True),
+        (f"{ISSUER}/one", ISSUER, SECURE, False),
+        ("https://oidc-discovery.client.example", ISSUER, SECURE, False),
+        ("https://oidc-discovery.client.example", ISSUER, PLAIN, False),
+        # A proxy ends TLS before it.
+        (ISSUER.replace("https", "http"), ISSUER, PLAIN, True),
+        (ISSUER.replace("https", "http"), ISSUER, SECURE, False),
+        # Old charts' issuer is a name.
+        (ISSUER, "oidc-discovery.server.example", SECURE, True),
+    ],
+)
+def test_an_issuer_is_the_servers(found: str, wanted: str, provider: OIDCProvider, *, is_so: bool) -> None:
+    assert is_issuer(found, wanted, provider) is is_so
+
+
+class Served:
+    """Stands in for the probe of the client's cluster: what the provider serves, by path; remembers what was asked."""
+
+    def __init__(self, documents: dict[str, Any], spiffe_id: str) -> None:
+        self.cluster = SimpleNamespace(label="client")
+        self.documents = documents
+        self.spiffe_id = spiffe_id
+        self.asked: list[tuple[str, str, str]] = []
+
+    def get(self, address: str, *, connect_to: str, bundle: str) -> Endpoint:
+        self.asked.append((address, connect_to, bundle))
+        return Endpoint(self.spiffe_id, self.documents[address.rpartition("/")[2]])
+
+
+class Server:
+    """Stands in for SPIRE of the server's trust domain."""
+
+    def __init__(self, document: str, layout: Layout) -> None:
+        self.cluster = SimpleNamespace(label="server")
+        self.trust_domain = "server.example"
+        self.layout = layout
+        self.document = document
+
+    def bundle_document(self) -> str:
+        return self.document
+
+    def bundle(self) -> Bundle:
+        return bundle(self.document)
+
+
+@pytest.fixture
+def check(monkeypatch: pytest.MonkeyPatch, recorded: Read) -> Callable[..., Served]:
+    """Runs the check against the recorded documents, changed, and returns what was asked."""
+
+    @contextmanager
+    def forwarded(*_: Any) -> Iterator[str]:
+        yield PLACE
+
+    def run(
+        issuer: str = ISSUER, kid: str = "", spiffe_id: str = SPIFFE_ID, provider: OIDCProvider | None = SECURE
+    ) -> Served:
+        configuration = json.loads(recorded("oidc-configuration.json")) | {"issuer": issuer}
+        keys = json.loads(recorded("oidc-keys.json"))
+        keys["keys"] += [{**keys["keys"][0], "kid": kid}] if kid else []
+        served = Served({"openid-configuration": configuration, "keys": keys}, spiffe_id)
+        server = Server(recorded("oidc-bundle.json"), dataclasses.replace(LAYOUT, oidc_provider=provider))
+        client = SimpleNamespace(trust_domain="client.example")
+        federation = SimpleNamespace(pairs=[(client, server)], address="10.89.0.1", folder=Path())
+        demo = SimpleNamespace(probes={"client.example": served})
+        checks.oidc_discovery_is_its_servers(cast(Federation, federation), cast(Demo, demo), timeout=0.05)
+        return served
+
+    monkeypatch.setattr(oidc_provider, "forwarded", forwarded)
+    return run
+
+
+def test_issuer_and_keys_of_the_server_are_accepted_and_the_certificate_is_verified_by_its_bundle(
+    check: Callable[..., Served], recorded: Read
+) -> None:
+    name = "https://oidc-discovery.server.example"
+    asked = [f"{name}/.well-known/openid-configuration", f"{name}/keys"]
+    assert check().asked == [(each, PLACE, recorded("oidc-bundle.json")) for each in asked]
+
+
+def test_a_certificate_that_is_no_svid_and_plain_http_are_accepted(check: Callable[..., Served]) -> None:
+    assert check(spiffe_id="").asked
+    assert check(spiffe_id="", provider=PLAIN).asked[0][0].startswith("http://")
+
+
+def test_what_is_not_installed_or_has_no_service_is_not_asked(check: Callable[..., Served]) -> None:
+    assert not check(provider=None).asked
+    assert not check(provider=dataclasses.replace(SECURE, service=None)).asked
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"issuer": "https://oidc-discovery.example.org"}, "server: .*example.org"),
+        ({"spiffe_id": "spiffe://client.example/ns/a/sa/b"}, "server: .*client.example"),
+    ],
+)
+def test_another_issuer_or_another_trust_domains_certificate_is_red(
+    check: Callable[..., Served], changed: dict[str, str], said: str
+) -> None:
+    with pytest.raises(AssertionError, match=said):
+        check(**changed)
+
+
+def test_keys_that_the_server_does_not_have_are_red(check: Callable[..., Served]) -> None:
+    with pytest.raises(WaitError, match=r"client: server.example's keys from its OIDC .*'foreign'.*its server has"):
+        check(kid="foreign")
