@@ -386,8 +386,8 @@ def oidc_provider(config: dict[str, Any], *beside: Manifest, ports: list[dict[st
 
 
 def test_an_oidc_provider_that_serves_https() -> None:
-    config = {"workload_api": {"socket_path": "/x"}, "serving_cert_file": {"addr": ":8443"}}
-    config |= {"server_path_prefix": "/one"}
+    served = {"serving_cert_file": {"addr": ":8443"}, "server_path_prefix": "/one"}
+    config = {"workload_api": {"socket_path": "/x"}, **served}
     provider = oidc_provider(config, ports=[{"containerPort": 8443, "name": "https"}])
     found = layout([*release(), *provider, service("keys", "identity", "keys", 443, "https")]).oidc_provider
     assert found is not None

@@ -53,7 +53,7 @@ SOME_NODE = NOT_SCHEDULED.replace("node  not", "node worker not")
 
 
 def error_log(cluster: KubernetesObjects, folder: Path, since: float = NOW - 900) -> ErrorLog:
-    """The errors since then, of a federation that was made 100 s ago; one of its forwards was opened again 230 s ago."""
+    """The errors since then, of a federation that was made 100 s ago, with a forward opened again 230 s ago."""
     clusters = {"server.example": cluster.cluster, "client.example": KubernetesObjects().cluster}
     spires = {name: SimpleNamespace(cluster=each, layout=LAYOUT, trust_domain=name) for name, each in clusters.items()}
     forwards = {name: SimpleNamespace(reopenings=[]) for name in clusters}
