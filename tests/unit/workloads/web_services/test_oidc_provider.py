@@ -16,7 +16,6 @@ from typing import Any, cast
 import pytest
 
 from fixtures.core.waiting import WaitError
-from fixtures.spire.api_types import Bundle, bundle
 from fixtures.spire.federation import Federation
 from fixtures.spire.layout import Layout, OIDCProvider
 from fixtures.workloads.demo import Demo
@@ -97,9 +96,6 @@ class Server:
 
     def bundle_document(self) -> str:
         return self.document
-
-    def bundle(self) -> Bundle:
-        return bundle(self.document)
 
 
 @pytest.fixture
