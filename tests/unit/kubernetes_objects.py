@@ -38,6 +38,7 @@ class KubernetesObjects:
     """A cluster's objects, and the answers to the client library's `list_…` and `read_…` with their models."""
 
     label = "server"
+    is_external = False
 
     def __init__(self) -> None:
         self.objects: list[tuple[str, dict[str, Any]]] = []

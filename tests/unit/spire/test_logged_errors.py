@@ -105,12 +105,23 @@ def test_what_no_table_excuses_is_red_with_its_words_and_where_it_was_logged(
         ("server", False),
     ]
     with pytest.raises(AssertionError, match="database disk image is malformed") as red:
-        checks.logged_errors_are_excused(found)
+        checks.logged_errors_are_excused(found, pytest.fail)
     assert str(red.value).count("malformed") == 1, "what is logged twice is one line"
     assert "2  server" in str(red.value)
     assert "no node has been chosen" not in str(red.value)
     assert "no node has been chosen" in (tmp_path / "logged-errors.txt").read_text()
-    checks.logged_errors_are_excused(each for each in found if each.is_excused)
+    checks.logged_errors_are_excused([each for each in found if each.is_excused], pytest.fail)
+
+
+def test_in_a_cluster_that_is_not_the_suites_own_such_an_error_is_a_warning(
+    cluster: KubernetesObjects, tmp_path: Path
+) -> None:
+    cluster.is_external = True
+    cluster.log(IN_SERVER, BROKEN.format(1))
+    warnings: list[str] = []
+    checks.logged_errors_are_excused(error_log(cluster, tmp_path).read(), warnings.append)
+    assert len(warnings) == 1
+    assert "server: server (spire-server-0/spire-server): Failed to list entries" in warnings[0]
 
 
 @pytest.mark.parametrize(("seconds", "is_excused"), [(-5.0, True), (4.0, True), (6.0, False), (60.0, False)])
