@@ -20,7 +20,7 @@ from fixtures.spire.api_types import Bundle, bundle
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
 from fixtures.spire.layout import Workload
-from fixtures.spire.logged_errors import JudgedError, error_table
+from fixtures.spire.logged_errors.error_log import JudgedError, error_table
 from fixtures.traffic.continuous import ContinuousTraffic, Interval
 from fixtures.traffic.generator import CONNECTION_KINDS
 from fixtures.traffic.summary import table
@@ -217,7 +217,7 @@ def tornjak_shows_its_server(demo: Demo, timeout: float = RECHECK_TIMEOUT) -> li
 
 
 def logged_errors_are_excused(errors: Iterable[JudgedError], warn: Callable[[str], None]) -> None:
-    """No component of SPIRE's has logged an error that no table excuses (`fixtures.spire.logged_errors`).
+    """No component of SPIRE's has logged an error that no table excuses (`fixtures.spire.logged_errors.excuses`).
 
     `warn` is called with those that were logged in clusters that are not the suite's own.
     """

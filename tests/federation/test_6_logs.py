@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fixtures.report.run import Report
-from fixtures.spire.logged_errors import ErrorLog
+from fixtures.spire.logged_errors.error_log import ErrorLog
 from tests import checks
 
 

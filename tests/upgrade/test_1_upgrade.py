@@ -13,7 +13,7 @@ from fixtures.core.waiting import wait_for
 from fixtures.report.run import Report
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
-from fixtures.spire.logged_errors import ErrorLog, JudgedError, error_table, new_kinds
+from fixtures.spire.logged_errors.error_log import ErrorLog, JudgedError, error_table, new_kinds
 from fixtures.traffic.generator import CONNECTION_KINDS
 from fixtures.traffic.summary import table
 from fixtures.upgrade.state import PreservedState

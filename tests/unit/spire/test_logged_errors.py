@@ -16,18 +16,16 @@ import pytest
 
 from fixtures.k8s.failures import error_lines
 from fixtures.k8s.port_forward import Reopening
-from fixtures.spire import logged_errors
 from fixtures.spire.federation import Federation
-from fixtures.spire.logged_errors import (
-    EXCUSES,
+from fixtures.spire.logged_errors.error_log import (
     RESTART_TIME,
-    RESTARTING,
-    UNFEDERATED,
+    WARNING,
     ErrorLog,
     JudgedError,
     error_table,
     new_kinds,
 )
+from fixtures.spire.logged_errors.excuses import EXCUSES, RESTARTING, UNFEDERATED
 from tests import checks
 from tests.unit.kubernetes_objects import NOW, KubernetesObjects, container, exited, pod, running
 from tests.unit.own_chart import LAYOUT
@@ -85,7 +83,7 @@ def test_the_table_is_of_lines_that_were_seen_and_no_line_that_was_seen_is_missi
     fitting = [
         [each for each in EXCUSES if each.component == component and re.search(each.pattern, line)]
         for component, line in errors
-        if not logged_errors.WARNING.search(line)
+        if not WARNING.search(line)
     ]
     assert all(fitting)
     assert {id(each) for excuses in fitting for each in excuses} == {id(each) for each in EXCUSES}
