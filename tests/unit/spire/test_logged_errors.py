@@ -1,7 +1,7 @@
 """Errors in the logs of SPIRE's components: which are read, and which of them the table excuses, and when.
 
 Recorded: what components of the project's own chart and of the hardened one logged in runs that were green, upgrades
-among them; a line for each excuse, and two warnings.
+among them; a line for each excuse, and two warnings. Of the last one, of a pod that is gone, the run kept no more.
 """
 
 from __future__ import annotations
