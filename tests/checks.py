@@ -216,17 +216,17 @@ def tornjak_shows_its_server(demo: Demo, timeout: float = RECHECK_TIMEOUT) -> li
     return [line for lines in map_concurrently(check, demo.probes.values()) for line in lines]
 
 
-def logged_errors_are_excused(errors: Iterable[JudgedError], warn: Callable[[str], None]) -> None:
+def logged_errors_are_excused(errors: Iterable[JudgedError], warn: Callable[[str], None], *, strict: bool) -> None:
     """No component of SPIRE's has logged an error that no table excuses (`fixtures.spire.logged_errors.excuses`).
 
-    `warn` is called with those that were logged in clusters that are not the suite's own.
+    `warn` is called with one of each kind. Of the suite's own clusters they are red where the run is `strict`: a slow
+    machine has SPIRE log what nobody has seen yet, while all that it is for works.
     """
     found = [each for each in errors if not each.is_excused]
-    for each in found:
-        if each.error.is_external:
-            warn(f"logged, and no table excuses it: {each.error}")
+    for each in {(each.error.cluster, each.kind): each for each in found}.values():
+        warn(f"logged, and no table excuses it: {each.error}")
     own = [each for each in found if not each.error.is_external]
-    assert not own, "\n".join(error_table(own))
+    assert not (strict and own), "\n".join(error_table(own))
 
 
 def call_succeeded(outcome: JobOutcome) -> None:

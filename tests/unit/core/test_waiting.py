@@ -15,6 +15,7 @@ from fixtures.core.waiting import (
     UnrecoverableError,
     WaitError,
     ask_when_stalled,
+    unasked,
     wait_for,
 )
 
@@ -212,6 +213,17 @@ def test_a_wait_that_has_stalled_asks_what_holds_it_up_once_a_second(clock: Cloc
     with ask_when_stalled(why), pytest.raises(WaitError, match="did not come in 11 s"):
         wait_for(condition, STALL_AFTER + 3)
     assert why.times == [STALL_AFTER, STALL_AFTER + 1, STALL_AFTER + 2, STALL_AFTER + 3]
+
+
+def test_a_wait_asks_no_watcher_while_none_is_to_be_asked(clock: Clock) -> None:
+    why = Asked(clock, lambda: "it is broken")
+    condition, _ = counting(Look(None, "0 of 1 ready"))
+    with ask_when_stalled(why):
+        with unasked(), pytest.raises(WaitError, match="did not come"):
+            wait_for(condition, STALL_AFTER + 3)
+        assert why.times == []
+        with pytest.raises(UnrecoverableError, match="it is broken"):
+            wait_for(condition, STALL_AFTER + 3)
 
 
 def test_a_wait_that_ends_before_it_stalls_asks_no_watcher(clock: Clock) -> None:
