@@ -442,6 +442,18 @@ def test_a_new_pods_entry_may_be_on_its_way(
     assert found.follows
 
 
+def test_a_new_pods_entry_is_not_on_its_way_where_what_makes_it_is_of_another_class(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spire = objects.spire
+    monkeypatch.setattr(spire, "entries", list, raising=False)
+    pod(objects, container(running=running()), name="server-1-x", namespace="demo")
+    objects.objects[-1][1]["status"]["startTime"] = stamp(NOW - 1)
+    objects.add("ClusterSPIFFEID", "default", spec={"className": "other", "federatesWith": ["client.example"]})
+    (found,) = spire_links.check_entries(spire, cast(Demo, SimpleNamespace(namespace="demo")), federation())
+    assert (found.on_its_way, "default (class other)" in found.cause) == (False, True)
+
+
 def test_a_pod_that_is_being_deleted_or_has_ended_needs_no_entry(
     objects: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
