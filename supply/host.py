@@ -27,6 +27,7 @@ PODMAN = {
 CGROUP2 = Path("/sys/fs/cgroup/cgroup.controllers")
 CAP_SYS_RESOURCE = 24
 USUAL_OPEN_FILES = 1048576
+SHOWN_LINES = 15  # of what an engine says when it fails
 PROCESSES = 32000  # runc is refused the hard limit itself, though not less than it; a node needs some thousands
 
 # `podman exec` reads its command's exit code from a file, and waits 5 s for one that is not there. As the command ends,
@@ -41,6 +42,16 @@ exec {conmon} "$@"
 """
 
 
+class EngineError(subprocess.CalledProcessError):
+    """A container engine's program failed; the text has its last lines, which `CalledProcessError` leaves out."""
+
+    def __str__(self) -> str:
+        said = (self.stderr or "").strip() or (self.output or "").strip()
+        lines = [line.rstrip() for line in said.splitlines() if line.strip()][-SHOWN_LINES:]
+        command = shlex.join(map(str, self.cmd))
+        return "\n    ".join([f"`{command}` ended with {self.returncode}{':' if lines else ''}", *lines])
+
+
 @dataclass(frozen=True)
 class Engine:
     """A container engine: its program, and the environment under which it and Kind work on this machine."""
@@ -51,16 +62,23 @@ class Engine:
     def run(self, *arguments: str | Path, timeout: float = 300) -> str:
         """Run the engine's program and return its output; `timeout` is in seconds.
 
-        Raises `subprocess.CalledProcessError` or `subprocess.TimeoutExpired`.
+        Raises `EngineError` or `subprocess.TimeoutExpired`.
         """
+        return self.pipe(*arguments, timeout=timeout)
+
+    def pipe(self, *arguments: str | Path, given: str = "", timeout: float = 300) -> str:
+        """As `run`, for a program that reads `given` from its standard input."""
         done = subprocess.run(
             [self.program, *map(str, arguments)],
             env={**os.environ, **self.environment},
+            input=given,
             capture_output=True,
             text=True,
-            check=True,
+            check=False,
             timeout=timeout,
         )
+        if done.returncode:
+            raise EngineError(done.returncode, done.args, done.stdout, done.stderr)
         return done.stdout
 
 
