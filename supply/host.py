@@ -66,20 +66,25 @@ class Engine:
         """
         return self.pipe(*arguments, timeout=timeout)
 
-    def pipe(self, *arguments: str | Path, given: str = "", timeout: float = 300) -> str:
-        """As `run`, for a program that reads `given` from its standard input."""
-        done = subprocess.run(
-            [self.program, *map(str, arguments)],
-            env={**os.environ, **self.environment},
-            input=given,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=timeout,
-        )
+    def pipe(self, *arguments: str | Path, given: str = "", output: Path | None = None, timeout: float = 300) -> str:
+        """As `run`, for a program that reads `given` from its standard input; its output goes to a file, if named.
+
+        So the engine need not see the file: Docker from snap has a /tmp of its own.
+        """
+        with (output or Path(os.devnull)).open("wb") as file:
+            done = subprocess.run(
+                [self.program, *map(str, arguments)],
+                env={**os.environ, **self.environment},
+                input=given,
+                stdout=file if output else subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+                timeout=timeout,
+            )
         if done.returncode:
             raise EngineError(done.returncode, done.args, done.stdout, done.stderr)
-        return done.stdout
+        return done.stdout or ""
 
 
 def install(wanted: Mapping[str, Sequence[str]], say: Callable[[str], None] = print) -> None:

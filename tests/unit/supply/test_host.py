@@ -264,6 +264,11 @@ def test_an_engine_runs_with_its_own_environment(monkeypatch: pytest.MonkeyPatch
     assert Engine("sh", {"ADDED": "added"}).run("-c", 'echo "$KEPT $ADDED"') == "kept added\n"
 
 
+def test_an_engines_output_goes_to_a_file_that_it_need_not_see(tmp_path: Path) -> None:
+    assert Engine("sh").pipe("-c", "printf '\\377'; cat", given="read", output=tmp_path / "archive") == ""
+    assert (tmp_path / "archive").read_bytes() == b"\xffread"
+
+
 @pytest.mark.parametrize(("user", "apt"), [(1000, "/usr/bin/apt-get"), (0, None)], ids=["not root", "no apt-get"])
 def test_programs_that_cannot_be_installed_are_named_by_their_packages(
     monkeypatch: pytest.MonkeyPatch, user: int, apt: str | None
