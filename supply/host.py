@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import resource
 import shlex
 import shutil
@@ -119,15 +120,21 @@ def install(wanted: Mapping[str, Sequence[str]], say: Callable[[str], None] = pr
 
 @cache
 def engine() -> Engine | None:
-    """The engine to use: `$KIND_EXPERIMENTAL_PROVIDER` if set, else Docker if it answers, else Podman, else None."""
+    """The engine to use: `$KIND_EXPERIMENTAL_PROVIDER` if set, else Docker if it answers, else Podman, else None.
+
+    A program `docker` that is another engine's (`podman-docker`) is not Docker.
+    """
     chosen = os.environ.get("KIND_EXPERIMENTAL_PROVIDER")
     for program in (chosen,) if chosen else ("docker", "podman"):
         candidate = Engine(program, _environment(program))
         try:
             candidate.run("ps", timeout=30)
+            # By this Kind too tells them apart: what is called `docker` may be Podman, whose commands are not the same.
+            version = candidate.run("--version", timeout=30)
         except (OSError, subprocess.SubprocessError):
             continue
-        return candidate
+        if program != "docker" or version.startswith("Docker version "):
+            return candidate
     return None
 
 
@@ -148,7 +155,9 @@ def _environment(program: str) -> dict[str, str]:
         return {}
     environment = {"KIND_EXPERIMENTAL_PROVIDER": "podman"}
     folder, conmon = cache_folder(), shutil.which("conmon")
-    settings = _podman_settings(folder / "conmon" if conmon else None) if shutil.which(program) else ""
+    # Elsewhere Podman's containers are in a virtual machine, to which files that these settings would hide may lead.
+    needs_settings = platform.system() == "Linux" and shutil.which(program)
+    settings = _podman_settings(folder / "conmon" if conmon else None) if needs_settings else ""
     if settings and "CONTAINERS_CONF" not in os.environ:
         folder.mkdir(parents=True, exist_ok=True)
         if conmon:

@@ -23,6 +23,7 @@ from supply.plan import BuildError
 
 Read = Callable[[str], str]
 UNLIMITED = resource.RLIM_INFINITY
+VERSIONS = {"docker": "Docker version 28.3.2, build 578ccf6", "podman": "podman version 5.5.2"}
 DOCKER_NETWORK = {
     "Name": "kind",
     "Driver": "bridge",
@@ -208,21 +209,35 @@ def test_settings_that_a_person_gives_podman_are_left_alone(monkeypatch: pytest.
     assert not (tmp_path / "cache").exists()
 
 
+def test_podman_gets_no_settings_where_its_containers_are_in_a_virtual_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SPIRE_FEDERATION_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("CONTAINERS_CONF", raising=False)
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    monkeypatch.setattr("supply.host.shutil.which", lambda name, **_: f"/opt/podman/bin/{name}")
+    monkeypatch.setattr(host, "_podman_settings", lambda _: '[engine]\ncgroup_manager = "cgroupfs"\n')
+    assert host._environment("podman") == {"KIND_EXPERIMENTAL_PROVIDER": "podman"}
+    assert not (tmp_path / "cache").exists()
+
+
 def test_docker_needs_no_settings() -> None:
     assert host._environment("docker") == {}
 
 
 @pytest.fixture
-def engines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Mapping[str, bool]], Engine | None]:
-    """The engine that is found where these programs are: those that answer, and those that do not."""
+def engines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Mapping[str, bool | str]], Engine | None]:
+    """The engine that is found where these programs are: those that answer (or as what), and those that do not."""
     monkeypatch.setenv("PATH", str(tmp_path / "programs"))
     monkeypatch.setattr(host, "_environment", lambda _: {})
     (tmp_path / "programs").mkdir()
 
-    def find(answering: Mapping[str, bool]) -> Engine | None:
+    def find(answering: Mapping[str, bool | str]) -> Engine | None:
         for name, answers in answering.items():
             program = tmp_path / "programs" / name
-            program.write_text(f'#!/bin/sh\ntest "$1" = ps || exit 9\nexit {0 if answers else 1}\n')
+            said = answers if isinstance(answers, str) else VERSIONS[name]
+            answer = f'ps) exit {0 if answers else 1} ;; --version) echo "{said}" ;; *) exit 9 ;;'
+            program.write_text(f'#!/bin/sh\ncase "$1" in {answer} esac\n')
             program.chmod(0o755)
         host.engine.cache_clear()
         try:
@@ -241,14 +256,18 @@ def engines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Mappin
         ({"podman": True}, None, "podman"),
         ({"docker": True, "podman": True}, "podman", "podman"),
         ({"docker": True, "podman": False}, "podman", None),
+        # Fedora's podman-docker
+        ({"docker": VERSIONS["podman"], "podman": True}, None, "podman"),
+        ({"docker": VERSIONS["podman"], "podman": True}, "docker", None),
+        ({"docker": "nerdctl version 2.1.2"}, None, None),
         ({"docker": False}, None, None),
         ({}, None, None),
     ],
 )
 def test_the_engine_is_the_chosen_one_or_the_first_that_answers(
-    engines: Callable[[Mapping[str, bool]], Engine | None],
+    engines: Callable[[Mapping[str, bool | str]], Engine | None],
     monkeypatch: pytest.MonkeyPatch,
-    answering: dict[str, bool],
+    answering: dict[str, bool | str],
     chosen: str | None,
     expected: str | None,
 ) -> None:
