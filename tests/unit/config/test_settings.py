@@ -398,6 +398,16 @@ def test_a_prefix_that_kind_would_not_take_is_refused(configured: Callable[..., 
         command_line.read_settings(configured(f"--cluster-prefix={prefix}"))
 
 
+def test_a_prefix_is_refused_with_which_a_nodes_name_would_be_too_long(
+    configured: Callable[..., pytest.Config],
+) -> None:
+    longest = "feature-branch-of-a-name-that-goes-on-and-."
+    assert len(f"{longest}server-control-plane") == 63
+    assert command_line.read_settings(configured(f"--cluster-prefix={longest}")).prefix == longest
+    with pytest.raises(ValueError, match=r"^--cluster-prefix \S+ has 44 characters: it may have 43, since a node's"):
+        command_line.read_settings(configured(f"--cluster-prefix={longest}-"))
+
+
 @pytest.fixture
 def kubeconfig(tmp_path: Path) -> Path:
     """A kubeconfig with two contexts."""
