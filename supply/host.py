@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import platform
@@ -28,6 +29,10 @@ PODMAN = {
 CGROUP2 = Path("/sys/fs/cgroup/cgroup.controllers")
 CAP_SYS_RESOURCE = 24
 USUAL_OPEN_FILES = 1048576
+INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
+# A low bound: systemd, containerd, the kubelet, whoever watches certificates, and under cgroup v2 each pod's shim.
+# Without one, a pod ends with `too many open files` (Kind's known issues).
+NODE_INOTIFY_INSTANCES = 10
 SHOWN_LINES = 15  # of what an engine says when it fails
 PROCESSES = 32000  # runc is refused the hard limit itself, though not less than it; a node needs some thousands
 
@@ -211,6 +216,34 @@ def prepare_for_kind() -> None:
     modules = Path("/lib/modules")
     if os.geteuid() == 0 and not modules.exists():
         modules.mkdir()
+
+
+def check_inotify(nodes: int) -> None:
+    """Refuse to create so many nodes where inotify instances are used up. Raises `BuildError`.
+
+    The kernel counts them by user: this looks at those of its own, who is the nodes' too with root or rootless Podman.
+    """
+    wanted, opened = nodes * NODE_INOTIFY_INSTANCES, []
+    try:
+        for _ in range(wanted if platform.system() == "Linux" else 0):
+            opened.append(_inotify_instance())
+    except OSError as error:
+        limit = INOTIFY_LIMIT.read_text().strip() if INOTIFY_LIMIT.exists() else "a limited number of"
+        raise BuildError(
+            f"{nodes} Kind nodes need at least {wanted} inotify instances, and {len(opened)} are free "
+            f"({error.strerror}; a user may have {limit}): `sysctl fs.inotify.max_user_instances=512` allows more"
+        ) from None
+    finally:
+        for each in opened:
+            os.close(each)
+
+
+def _inotify_instance() -> int:
+    descriptor = ctypes.CDLL(None, use_errno=True).inotify_init1(os.O_CLOEXEC)
+    if descriptor < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return int(descriptor)
 
 
 def debian_mirror() -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import resource
 import socket
 import subprocess
@@ -346,6 +348,45 @@ def test_else_the_mirror_is_the_first_that_apt_has_for_debian(
 ) -> None:
     apt(listed)
     assert host.debian_mirror() == expected
+
+
+@pytest.mark.skipif(not host.INOTIFY_LIMIT.exists(), reason="this kernel has no inotify")
+def test_inotify_instances_are_looked_at_and_given_back() -> None:
+    before = sorted(Path("/proc/self/fd").iterdir())
+    host.check_inotify(1)
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
+
+
+@pytest.mark.parametrize(("free", "refused"), [(0, True), (19, True), (20, False)])
+def test_nodes_are_refused_where_inotify_instances_are_used_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, refused: bool
+) -> None:
+    opened: list[int] = []
+
+    def instance() -> int:
+        if len(opened) == free:
+            raise OSError(errno.EMFILE, "Too many open files")
+        opened.append(os.open(os.devnull, os.O_RDONLY))
+        return opened[-1]
+
+    (tmp_path / "limit").write_text("128\n")
+    monkeypatch.setattr(host, "_inotify_instance", instance)
+    monkeypatch.setattr(host, "INOTIFY_LIMIT", tmp_path / "limit")
+    if refused:
+        said = rf"^2 Kind nodes need at least 20 inotify instances, and {free} are free .* may have 128\): `sysctl fs"
+        with pytest.raises(BuildError, match=said):
+            host.check_inotify(2)
+    else:
+        host.check_inotify(2)
+    for each in opened:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(each)
+
+
+def test_other_systems_have_no_inotify(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    monkeypatch.setattr(host, "_inotify_instance", lambda: pytest.fail("there is none"))
+    host.check_inotify(2)
 
 
 @dataclass(frozen=True)

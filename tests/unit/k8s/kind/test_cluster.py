@@ -57,7 +57,9 @@ def test_a_cluster_is_created_once_all_of_its_nodes_are_ready(
 ) -> None:
     coming = [nodes(), nodes(WITHOUT_NETWORK), nodes(WITHOUT_CSI_NODE), nodes(READY, WITHOUT_CSI_NODE)]
     api_server.nodes = [*coming, nodes(READY, READY)]
+    assert not cluster(tmp_path, monkeypatch, 0, "").may_be_kept
     made = created_on(api_server, tmp_path, monkeypatch)
+    assert made.may_be_kept
     assert made.nodes_ready.look().value == 2
     assert len(api_server.nodes) == 1, "its nodes were not waited for"
 
