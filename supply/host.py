@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from supply.images import architecture
 from supply.plan import BuildError, cache_folder
 
 # program that shows a package is there -> Debian packages that bring it
@@ -156,6 +157,10 @@ def ensure_engine(say: Callable[[str], None] = print) -> Engine:
 
 
 def _environment(program: str) -> dict[str, str]:
+    wanted, own = os.environ.get("DOCKER_DEFAULT_PLATFORM"), f"linux/{architecture()}"
+    if program == "docker" and wanted and not wanted.startswith(own):
+        # Kind's nodes would be emulated, and what is built would not be the nodes' own.
+        return {"DOCKER_DEFAULT_PLATFORM": own}
     if program != "podman":
         return {}
     environment = {"KIND_EXPERIMENTAL_PROVIDER": "podman"}

@@ -223,8 +223,23 @@ def test_podman_gets_no_settings_where_its_containers_are_in_a_virtual_machine(
     assert not (tmp_path / "cache").exists()
 
 
-def test_docker_needs_no_settings() -> None:
-    assert host._environment("docker") == {}
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        (None, {}),
+        ("linux/arm64", {}),
+        ("linux/arm64/v8", {}),
+        ("linux/amd64", {"DOCKER_DEFAULT_PLATFORM": "linux/arm64"}),
+    ],
+)
+def test_docker_needs_no_settings_but_for_another_machines_platform(
+    monkeypatch: pytest.MonkeyPatch, chosen: str | None, expected: dict[str, str]
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    monkeypatch.delenv("DOCKER_DEFAULT_PLATFORM", raising=False)
+    if chosen:
+        monkeypatch.setenv("DOCKER_DEFAULT_PLATFORM", chosen)
+    assert host._environment("docker") == expected
 
 
 @pytest.fixture
