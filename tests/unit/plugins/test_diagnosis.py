@@ -222,6 +222,20 @@ def test_clusters_are_refused_before_they_are_created_where_inotify_instances_ar
     assert taken == []
 
 
+def test_a_run_says_of_which_kubernetes_its_clusters_are(
+    run: Run, taken: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, answer in (("create", None), ("load_archives", None), ("kubernetes_version", "1.36.3")):
+        monkeypatch.setattr(Taken, name, lambda *_, answer=answer: answer, raising=False)
+    lines: list[str] = []
+    report = Report(tmp_path, lines.append)
+    request = SimpleNamespace(addfinalizer=lambda _: None)
+    arguments: tuple[Any, ...] = (SETTINGS, SUPPLIED, [], Engine("docker"), report, tmp_path, run.config, request)
+    fixture_function(session.clusters)(*arguments)
+    assert lines == ["Kubernetes: server 1.36.3"]
+    assert taken == []
+
+
 def test_a_federation_that_fails_is_closed_only_after_the_failure_is_reported(
     run: Run, taken: list[str], tmp_path: Path
 ) -> None:
