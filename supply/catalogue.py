@@ -41,7 +41,7 @@ class Catalogue:
         raise KeyError(f"{name}:{tag}" if tag else name)
 
     def load_node_image(self, engine: Engine) -> None:
-        """Give the node image to the engine unless it has it. Raises `subprocess.CalledProcessError`."""
+        """Give the node image to the engine unless it has it. Raises `supply.host.EngineError`."""
         if self.node_image not in engine.run("images", "--format", "{{.Repository}}:{{.Tag}}").split():
             engine.run("load", "-i", self.node_archive, timeout=600)
 

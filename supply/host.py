@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import platform
 import resource
 import shlex
 import shutil
@@ -13,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from supply.images import architecture
 from supply.plan import BuildError, cache_folder
 
 # program that shows a package is there -> Debian packages that bring it
@@ -27,6 +30,11 @@ PODMAN = {
 CGROUP2 = Path("/sys/fs/cgroup/cgroup.controllers")
 CAP_SYS_RESOURCE = 24
 USUAL_OPEN_FILES = 1048576
+INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
+# A low bound: systemd, containerd, the kubelet, whoever watches certificates, and under cgroup v2 each pod's shim.
+# Without one, a pod ends with `too many open files` (Kind's known issues).
+NODE_INOTIFY_INSTANCES = 10
+SHOWN_LINES = 15  # of what an engine says when it fails
 PROCESSES = 32000  # runc is refused the hard limit itself, though not less than it; a node needs some thousands
 
 # `podman exec` reads its command's exit code from a file, and waits 5 s for one that is not there. As the command ends,
@@ -41,6 +49,16 @@ exec {conmon} "$@"
 """
 
 
+class EngineError(subprocess.CalledProcessError):
+    """A container engine's program failed; the text has its last lines, which `CalledProcessError` leaves out."""
+
+    def __str__(self) -> str:
+        said = (self.stderr or "").strip() or (self.output or "").strip()
+        lines = [line.rstrip() for line in said.splitlines() if line.strip()][-SHOWN_LINES:]
+        command = shlex.join(map(str, self.cmd))
+        return "\n    ".join([f"`{command}` ended with {self.returncode}{':' if lines else ''}", *lines])
+
+
 @dataclass(frozen=True)
 class Engine:
     """A container engine: its program, and the environment under which it and Kind work on this machine."""
@@ -51,17 +69,29 @@ class Engine:
     def run(self, *arguments: str | Path, timeout: float = 300) -> str:
         """Run the engine's program and return its output; `timeout` is in seconds.
 
-        Raises `subprocess.CalledProcessError` or `subprocess.TimeoutExpired`.
+        Raises `EngineError` or `subprocess.TimeoutExpired`.
         """
-        done = subprocess.run(
-            [self.program, *map(str, arguments)],
-            env={**os.environ, **self.environment},
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=timeout,
-        )
-        return done.stdout
+        return self.pipe(*arguments, timeout=timeout)
+
+    def pipe(self, *arguments: str | Path, given: str = "", output: Path | None = None, timeout: float = 300) -> str:
+        """As `run`, for a program that reads `given` from its standard input; its output goes to a file, if named.
+
+        So the engine need not see the file: Docker from snap has a /tmp of its own.
+        """
+        with (output or Path(os.devnull)).open("wb") as file:
+            done = subprocess.run(
+                [self.program, *map(str, arguments)],
+                env={**os.environ, **self.environment},
+                input=given,
+                stdout=file if output else subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+                timeout=timeout,
+            )
+        if done.returncode:
+            raise EngineError(done.returncode, done.args, done.stdout, done.stderr)
+        return done.stdout or ""
 
 
 def install(wanted: Mapping[str, Sequence[str]], say: Callable[[str], None] = print) -> None:
@@ -96,15 +126,21 @@ def install(wanted: Mapping[str, Sequence[str]], say: Callable[[str], None] = pr
 
 @cache
 def engine() -> Engine | None:
-    """The engine to use: `$KIND_EXPERIMENTAL_PROVIDER` if set, else Docker if it answers, else Podman, else None."""
+    """The engine to use: `$KIND_EXPERIMENTAL_PROVIDER` if set, else Docker if it answers, else Podman, else None.
+
+    A program `docker` that is another engine's (`podman-docker`) is not Docker.
+    """
     chosen = os.environ.get("KIND_EXPERIMENTAL_PROVIDER")
     for program in (chosen,) if chosen else ("docker", "podman"):
         candidate = Engine(program, _environment(program))
         try:
             candidate.run("ps", timeout=30)
+            # By this Kind too tells them apart: what is called `docker` may be Podman, whose commands are not the same.
+            version = candidate.run("--version", timeout=30)
         except (OSError, subprocess.SubprocessError):
             continue
-        return candidate
+        if program != "docker" or version.startswith("Docker version "):
+            return candidate
     return None
 
 
@@ -121,11 +157,17 @@ def ensure_engine(say: Callable[[str], None] = print) -> Engine:
 
 
 def _environment(program: str) -> dict[str, str]:
+    wanted, own = os.environ.get("DOCKER_DEFAULT_PLATFORM"), f"linux/{architecture()}"
+    if program == "docker" and wanted and not wanted.startswith(own):
+        # Kind's nodes would be emulated, and what is built would not be the nodes' own.
+        return {"DOCKER_DEFAULT_PLATFORM": own}
     if program != "podman":
         return {}
     environment = {"KIND_EXPERIMENTAL_PROVIDER": "podman"}
     folder, conmon = cache_folder(), shutil.which("conmon")
-    settings = _podman_settings(folder / "conmon" if conmon else None) if shutil.which(program) else ""
+    # Elsewhere Podman's containers are in a virtual machine, to which files that these settings would hide may lead.
+    needs_settings = platform.system() == "Linux" and shutil.which(program)
+    settings = _podman_settings(folder / "conmon" if conmon else None) if needs_settings else ""
     if settings and "CONTAINERS_CONF" not in os.environ:
         folder.mkdir(parents=True, exist_ok=True)
         if conmon:
@@ -179,6 +221,34 @@ def prepare_for_kind() -> None:
     modules = Path("/lib/modules")
     if os.geteuid() == 0 and not modules.exists():
         modules.mkdir()
+
+
+def check_inotify(nodes: int) -> None:
+    """Refuse to create so many nodes where inotify instances are used up. Raises `BuildError`.
+
+    The kernel counts them by user: this looks at those of its own, who is the nodes' too with root or rootless Podman.
+    """
+    wanted, opened = nodes * NODE_INOTIFY_INSTANCES, []
+    try:
+        for _ in range(wanted if platform.system() == "Linux" else 0):
+            opened.append(_inotify_instance())
+    except OSError as error:
+        limit = INOTIFY_LIMIT.read_text().strip() if INOTIFY_LIMIT.exists() else "a limited number of"
+        raise BuildError(
+            f"{nodes} Kind nodes need at least {wanted} inotify instances, and {len(opened)} are free "
+            f"({error.strerror}; a user may have {limit}): `sysctl fs.inotify.max_user_instances=512` allows more"
+        ) from None
+    finally:
+        for each in opened:
+            os.close(each)
+
+
+def _inotify_instance() -> int:
+    descriptor = ctypes.CDLL(None, use_errno=True).inotify_init1(os.O_CLOEXEC)
+    if descriptor < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return int(descriptor)
 
 
 def debian_mirror() -> str:

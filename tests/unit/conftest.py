@@ -22,6 +22,13 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _not_on_github(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs within these tests are not those of the job that runs the tests, and annotate nothing there."""
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
 def _no_kept_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test hides what another one's run had as secrets."""
     monkeypatch.setattr(redaction, "_kept", redaction._Kept())

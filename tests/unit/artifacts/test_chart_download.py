@@ -30,6 +30,14 @@ def test_a_version_of_the_repository_is_pulled_with_the_crds_that_belong_to_it(h
     assert versions_asked(helm) == ["0.29.0", "0.5.0"]
 
 
+@pytest.mark.parametrize("version", ["0.31.0", "0.31.0-rc.1", "1.0.0"])
+def test_charts_newer_than_those_known_are_pulled_with_the_newest_crds(
+    helm: Path, tmp_path: Path, version: str
+) -> None:
+    prepare_charts(Source(chart_version=Version.parse(version)), helm, tmp_path)
+    assert versions_asked(helm) == [version, ""]
+
+
 def test_an_oci_reference_is_pulled_with_the_crds_beside_it(helm: Path, tmp_path: Path) -> None:
     pair = prepare_charts(
         chart_source.parse_oci_reference("--charts", "oci://registry.example/mirror/spire"), helm, tmp_path

@@ -127,8 +127,12 @@ def test_a_program_in_an_archive_is_taken_out_of_it(publisher: Publisher, tools:
 @pytest.mark.parametrize(
     ("path", "checksum", "why"),
     [
-        ("/gone", "/sum", r"^kind is not on PATH and cannot be downloaded from http://\S+/gone: HTTP Error 404: \S+ "),
-        ("/kind", "/gone", r"^kind is not on PATH and cannot be downloaded from .*404"),
+        (
+            "/gone",
+            "/sum",
+            r"^no kind that fits is on PATH, and none can be downloaded from http://\S+/gone: HTTP Error 404: \S+ ",
+        ),
+        ("/kind", "/gone", r"^no kind that fits is on PATH, and none can be downloaded from .*404"),
         ("/cut", "/sum", r"^http://\S+/cut is not what its checksum says \(http://\S+/sum\)$"),
         ("/kind", "/other-sum", r"^http://\S+/kind is not what its checksum says"),
         ("/kind", "/empty", r"^http://\S+/kind is not what its checksum says"),
@@ -151,7 +155,7 @@ def test_a_download_that_stops_or_takes_too_long_is_given_up(
 ) -> None:
     publisher.pause = 0.5
     monkeypatch.setattr(programs, limit, 0.1)
-    with pytest.raises(SupplyError, match=r"cannot be downloaded from .*: (timed out|it did not come within 0\.1 s)$"):
+    with pytest.raises(SupplyError, match=r"can be downloaded from .*: (timed out|it did not come within 0\.1 s)$"):
         fetch(publisher.download(), lambda _: None)
     assert kept(tools) == []
 
@@ -160,7 +164,9 @@ def test_a_publisher_that_is_away_is_named(publisher: Publisher) -> None:
     wanted = publisher.download()
     publisher.shutdown()
     publisher.server_close()
-    with pytest.raises(SupplyError, match=r"^kind is not on PATH and .*/kind: \[Errno 111\] Connection refused$"):
+    with pytest.raises(
+        SupplyError, match=r"^no kind that fits is on PATH, and .*/kind: \[Errno 111\] Connection refused$"
+    ):
         fetch(wanted, lambda _: None)
 
 
@@ -190,9 +196,18 @@ def settings(**given: Path | None) -> Settings:
     return cast(Settings, SimpleNamespace(**({"kind": None, "kubectl": None} | given)))
 
 
-def helm_of_version(folder: Path, version: str) -> Path:
-    program = folder / "helm"
-    program.write_text(f"#!/bin/sh\nprintf {version}\n")
+SAID = {
+    "kind": "kind {} go1.26.8 linux/amd64",
+    "kubectl": '{{"clientVersion": {{"gitVersion": "{}", "goVersion": "go1.26.8"}}, "kustomizeVersion": "v5.8.1"}}',
+    "helm": "{}",
+}
+
+
+def program_of_version(folder: Path, name: str, version: str) -> Path:
+    """A program that says its version, as the real one does to what it is asked."""
+    program = folder / name
+    asked = " ".join(programs.REQUIREMENTS[name].asked)
+    program.write_text(f"#!/bin/sh\ntest \"$*\" = '{asked}' || exit 9\necho '{SAID[name].format(version)}'\n")
     program.chmod(0o755)
     return program
 
@@ -200,8 +215,8 @@ def helm_of_version(folder: Path, version: str) -> Path:
 def test_what_is_given_goes_before_what_is_on_path_and_that_before_a_download(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    helm = helm_of_version(tmp_path, "v3.13.0")
-    (tmp_path / "kubectl").touch(0o755)
+    helm = program_of_version(tmp_path, "helm", "v3.13.0")
+    kubectl = program_of_version(tmp_path, "kubectl", "v1.36.3")
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
     fetched: list[str] = []
 
@@ -211,7 +226,7 @@ def test_what_is_given_goes_before_what_is_on_path_and_that_before_a_download(
 
     monkeypatch.setattr(programs, "fetch", fetch_nothing)
     found = find_or_fetch(settings(), unsaid)
-    assert (found.kind, found.kubectl, found.helm) == (tmp_path / "fetched", tmp_path / "kubectl", helm)
+    assert (found.kind, found.kubectl, found.helm) == (tmp_path / "fetched", kubectl, helm)
     assert fetched == ["kind"]
     given = tmp_path / "given"
     found = find_or_fetch(settings(kind=given, kubectl=given), unsaid)
@@ -219,14 +234,45 @@ def test_what_is_given_goes_before_what_is_on_path_and_that_before_a_download(
     assert fetched == ["kind"]
 
 
-@pytest.mark.parametrize(("version", "is_taken"), [("v3.12.3", False), ("v3.13.0", True), ("v4.0.1", True)])
-def test_a_helm_on_path_that_cannot_label_is_passed_over(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str, is_taken: bool
+VERSIONS = [
+    ("kind", "v0.26.0", False),
+    ("kind", "v0.27.0", True),
+    ("kind", "v0.34.0-alpha+1a2b3c", True),
+    ("kubectl", "v1.30.14-eks-3abc", False),
+    ("kubectl", "v1.31.0", True),
+    ("helm", "v3.12.3", False),
+    ("helm", "v3.13.0", True),
+    ("helm", "v3.13.0+g1a2b3c", True),
+    # Its --post-renderer takes a plugin's name.
+    ("helm", "v4.0.1", False),
+]
+
+
+@pytest.mark.parametrize(("name", "version", "is_taken"), VERSIONS)
+def test_a_program_on_path_whose_version_does_not_fit_is_passed_over_and_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, version: str, is_taken: bool
 ) -> None:
-    program = helm_of_version(tmp_path, version)
-    monkeypatch.setattr(programs, "on_path", lambda _: program)
+    program = program_of_version(tmp_path, name, version)
+    monkeypatch.setattr(programs, "on_path", lambda wanted: program if wanted == name else None)
     monkeypatch.setattr(programs, "fetch", lambda download, _: Path(f"fetched {download.name}"))
-    assert find_or_fetch(settings(), unsaid).helm == (program if is_taken else Path("fetched helm"))
+    lines: list[str] = []
+    found = getattr(find_or_fetch(settings(), lines.append), name)
+    assert found == (program if is_taken else Path(f"fetched {name}"))
+    assert [line.partition(",")[0] for line in lines] == ([] if is_taken else [f"{program} is {name} {version[1:]}"])
+
+
+@pytest.mark.parametrize(("name", "version", "fits"), [each for each in VERSIONS if each[0] != "helm"])
+def test_a_program_that_is_given_is_refused_where_its_version_does_not_fit(
+    tmp_path: Path, name: str, version: str, fits: bool
+) -> None:
+    given = settings(**{name: program_of_version(tmp_path, name, version)})
+    if fits:
+        programs.check_given(given)
+        return
+    with pytest.raises(
+        SupplyError, match=rf"^--kind\S*-bin \S+ is {name} {version[1:]}: a version from \S+ on is needed "
+    ):
+        programs.check_given(given)
 
 
 def test_a_helm_that_does_not_run_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

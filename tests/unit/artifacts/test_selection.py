@@ -1,4 +1,4 @@
-"""An upgrade that is none."""
+"""A supply that cannot be made, and an upgrade that is none."""
 
 from __future__ import annotations
 
@@ -9,17 +9,41 @@ from typing import Any, cast
 import pytest
 from semver import Version
 
+from fixtures.artifacts import selection
 from fixtures.artifacts.selection import _check_upgrade
 from fixtures.artifacts.supply import Supply, SupplyError
 from fixtures.config import chart_source
 from fixtures.config.chart_source import Source
 from fixtures.config.settings import Settings
 from fixtures.helm.release_history import Release
+from supply.host import Engine
+from supply.plan import BuildError
 from tests.unit.config.test_chart_source import write_charts
 
 
 def between(old: Source, new: Source | None) -> Settings:
     return cast(Settings, SimpleNamespace(source=old, upgrade_to=new))
+
+
+@pytest.mark.parametrize("wanted", ["auto", "local"])
+def test_a_local_supply_that_cannot_be_built_says_why_it_was_to_be(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wanted: str
+) -> None:
+    def fail(*_: object) -> Supply:
+        raise BuildError("building the local supply needs Go 1.26 or newer on PATH")
+
+    monkeypatch.setattr(selection, "why_unreachable", lambda _: "timed out")
+    monkeypatch.setattr("fixtures.artifacts.local.make_supply", fail)
+    settings: Any = SimpleNamespace(supply=wanted, sources=(), upgrade_to=None, kind=None, kubectl=None)
+    lines: list[str] = []
+    with pytest.raises(BuildError) as caught:
+        selection.choose(settings, Engine("docker"), tmp_path, tmp_path, lines.append)
+    why = {
+        "auto": f"https://ghcr.io/v2/ cannot be reached (timed out); {selection.AUTO_HINT}",
+        "local": "--supply=local",
+    }[wanted]
+    assert lines == [f"local supply: {why}"]
+    assert str(caught.value) == f"building the local supply needs Go 1.26 or newer on PATH; it was to be built: {why}"
 
 
 @pytest.mark.parametrize(

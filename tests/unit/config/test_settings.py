@@ -398,6 +398,32 @@ def test_a_prefix_that_kind_would_not_take_is_refused(configured: Callable[..., 
         command_line.read_settings(configured(f"--cluster-prefix={prefix}"))
 
 
+@pytest.mark.parametrize(
+    ("dist", "tx", "refused"), [("load", ["popen"] * 2, True), ("no", [], False), ("load", [], False)]
+)
+def test_workers_of_pytest_xdist_are_refused(
+    configured: Callable[..., pytest.Config], dist: str, tx: list[str], refused: bool
+) -> None:
+    config = configured()
+    # As xdist sets them in `pytest_cmdline_main`, for -n2, for -n0, and for --dist alone.
+    config.option.dist, config.option.tx = dist, tx
+    if not refused:
+        assert command_line.read_settings(config)
+        return
+    with pytest.raises(ValueError, match=r"^pytest-xdist \(-n, .*: give -n0$"):
+        command_line.read_settings(config)
+
+
+def test_a_prefix_is_refused_with_which_a_nodes_name_would_be_too_long(
+    configured: Callable[..., pytest.Config],
+) -> None:
+    longest = "feature-branch-of-a-name-that-goes-on-and-."
+    assert len(f"{longest}server-control-plane") == 63
+    assert command_line.read_settings(configured(f"--cluster-prefix={longest}")).prefix == longest
+    with pytest.raises(ValueError, match=r"^--cluster-prefix \S+ has 44 characters: it may have 43, since a node's"):
+        command_line.read_settings(configured(f"--cluster-prefix={longest}-"))
+
+
 @pytest.fixture
 def kubeconfig(tmp_path: Path) -> Path:
     """A kubeconfig with two contexts."""

@@ -57,6 +57,32 @@ def test_the_last_test_chosen_by_name_brings_its_prerequisites_in_their_order(su
     done.assert_outcomes(passed=3, deselected=4)
 
 
+SHUFFLING = """
+import pytest
+
+@pytest.hookimpl({how})
+def pytest_collection_modifyitems(items):
+    items.reverse()
+    {then}
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "then"),
+    # pytest-randomly before and since its version 5
+    [("tryfirst=True", ""), ("tryfirst=True, wrapper=True", "return (yield)"), ("trylast=True", "")],
+)
+def test_the_tests_stay_in_their_order_beside_a_plugin_that_shuffles(
+    suite: pytest.Pytester, how: str, then: str
+) -> None:
+    suite.makepyfile(shuffling=SHUFFLING.format(how=how, then=then))
+    suite.syspathinsert()
+    suite.makeini((suite.path / "tox.ini").read_text().replace("addopts =", "addopts = -p shuffling"))
+    names, done = run(suite)
+    assert names == ["test_ready", "test_aside", "test_federated", "test_refreshed", "test_success"]
+    done.assert_outcomes(passed=5)
+
+
 def test_a_test_chosen_by_marker_brings_its_prerequisites(suite: pytest.Pytester) -> None:
     assert run(suite, "-m", "last")[0] == ["test_ready", "test_federated", "test_success"]
 

@@ -91,6 +91,27 @@ def test_a_run_keeps_when_its_phases_began_and_when_its_first_failure_was_shown(
     assert began <= phase["began"] <= phase["began"] + phase["seconds"] <= kept["red_at"] < time.time() - 0.5
 
 
+@pytest.mark.parametrize("refused", [False, True])
+def test_on_github_a_red_or_refused_run_is_annotated_and_summarised(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project.path / "summary"))
+    what = "pytestconfig.stash[REPORT].refuse('no agent')" if refused else "assert False, 'no agent'"
+    project.makepyfile(f"from fixtures.plugins.reporting import REPORT\ndef test_ready(pytestconfig): {what}")
+    done = project.runpytest_inprocess()
+    done.stdout.fnmatch_lines(["::error title=SPIRE federation *::*no agent*"])
+    assert "no agent" in (project.path / "summary").read_text()
+
+
+def test_a_summary_that_cannot_be_written_changes_nothing(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project.path / "none" / "summary"))
+    project.makepyfile("def test_fine(): pass")
+    assert project.runpytest_inprocess().ret == pytest.ExitCode.OK
+
+
 def test_a_green_run_ends_with_its_verdict_alone(project: pytest.Pytester) -> None:
     project.makepyfile("def test_fine(): pass")
     done = project.runpytest_inprocess()

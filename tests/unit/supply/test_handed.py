@@ -55,3 +55,29 @@ def test_a_text_file_is_refused(tmp_path: Path) -> None:
 def test_an_archive_whose_images_have_no_names_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="names none of its images"):
         handed.references(write_tar(tmp_path / "images.tar", manifest=[{"RepoTags": []}]))
+
+
+@pytest.mark.parametrize("kind", handed.INDEXES)
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_an_archive_of_an_image_that_was_pulled_for_one_of_its_platforms_is_refused(
+    tmp_path: Path, kind: str, is_complete: bool
+) -> None:
+    # As Docker 29 writes it for `docker pull busybox; docker save busybox`, shortened.
+    blobs = {"a" * 64: {"manifests": [{"digest": f"sha256:{each * 64}"} for each in "bc"]}, "b" * 64: {"config": {}}}
+    blobs |= {"c" * 64: {"config": {}}} if is_complete else {}
+    path = tmp_path / "images.tar"
+    with tarfile.open(path, "w") as tar:
+        for name, content in {
+            "manifest.json": [{"RepoTags": ["busybox:latest"]}],
+            "index.json": {"manifests": [{"mediaType": kind, "digest": f"sha256:{'a' * 64}"}]},
+            **{f"blobs/sha256/{digest}": blob for digest, blob in blobs.items()},
+        }.items():
+            data = json.dumps(content).encode()
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    if is_complete:
+        assert handed.references(path) == ("busybox:latest",)
+        return
+    with pytest.raises(ValueError, match=r"lists platforms .*`docker save --platform linux/\w+ busybox:latest`$"):
+        handed.references(path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import resource
 import socket
 import subprocess
@@ -23,6 +25,7 @@ from supply.plan import BuildError
 
 Read = Callable[[str], str]
 UNLIMITED = resource.RLIM_INFINITY
+VERSIONS = {"docker": "Docker version 28.3.2, build 578ccf6", "podman": "podman version 5.5.2"}
 DOCKER_NETWORK = {
     "Name": "kind",
     "Driver": "bridge",
@@ -208,21 +211,50 @@ def test_settings_that_a_person_gives_podman_are_left_alone(monkeypatch: pytest.
     assert not (tmp_path / "cache").exists()
 
 
-def test_docker_needs_no_settings() -> None:
-    assert host._environment("docker") == {}
+def test_podman_gets_no_settings_where_its_containers_are_in_a_virtual_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SPIRE_FEDERATION_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("CONTAINERS_CONF", raising=False)
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    monkeypatch.setattr("supply.host.shutil.which", lambda name, **_: f"/opt/podman/bin/{name}")
+    monkeypatch.setattr(host, "_podman_settings", lambda _: '[engine]\ncgroup_manager = "cgroupfs"\n')
+    assert host._environment("podman") == {"KIND_EXPERIMENTAL_PROVIDER": "podman"}
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        (None, {}),
+        ("linux/arm64", {}),
+        ("linux/arm64/v8", {}),
+        ("linux/amd64", {"DOCKER_DEFAULT_PLATFORM": "linux/arm64"}),
+    ],
+)
+def test_docker_needs_no_settings_but_for_another_machines_platform(
+    monkeypatch: pytest.MonkeyPatch, chosen: str | None, expected: dict[str, str]
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    monkeypatch.delenv("DOCKER_DEFAULT_PLATFORM", raising=False)
+    if chosen:
+        monkeypatch.setenv("DOCKER_DEFAULT_PLATFORM", chosen)
+    assert host._environment("docker") == expected
 
 
 @pytest.fixture
-def engines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Mapping[str, bool]], Engine | None]:
-    """The engine that is found where these programs are: those that answer, and those that do not."""
+def engines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Mapping[str, bool | str]], Engine | None]:
+    """The engine that is found where these programs are: those that answer (or as what), and those that do not."""
     monkeypatch.setenv("PATH", str(tmp_path / "programs"))
     monkeypatch.setattr(host, "_environment", lambda _: {})
     (tmp_path / "programs").mkdir()
 
-    def find(answering: Mapping[str, bool]) -> Engine | None:
+    def find(answering: Mapping[str, bool | str]) -> Engine | None:
         for name, answers in answering.items():
             program = tmp_path / "programs" / name
-            program.write_text(f'#!/bin/sh\ntest "$1" = ps || exit 9\nexit {0 if answers else 1}\n')
+            said = answers if isinstance(answers, str) else VERSIONS[name]
+            answer = f'ps) exit {0 if answers else 1} ;; --version) echo "{said}" ;; *) exit 9 ;;'
+            program.write_text(f'#!/bin/sh\ncase "$1" in {answer} esac\n')
             program.chmod(0o755)
         host.engine.cache_clear()
         try:
@@ -241,14 +273,18 @@ def engines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Mappin
         ({"podman": True}, None, "podman"),
         ({"docker": True, "podman": True}, "podman", "podman"),
         ({"docker": True, "podman": False}, "podman", None),
+        # Fedora's podman-docker
+        ({"docker": VERSIONS["podman"], "podman": True}, None, "podman"),
+        ({"docker": VERSIONS["podman"], "podman": True}, "docker", None),
+        ({"docker": "nerdctl version 2.1.2"}, None, None),
         ({"docker": False}, None, None),
         ({}, None, None),
     ],
 )
 def test_the_engine_is_the_chosen_one_or_the_first_that_answers(
-    engines: Callable[[Mapping[str, bool]], Engine | None],
+    engines: Callable[[Mapping[str, bool | str]], Engine | None],
     monkeypatch: pytest.MonkeyPatch,
-    answering: dict[str, bool],
+    answering: dict[str, bool | str],
     chosen: str | None,
     expected: str | None,
 ) -> None:
@@ -262,6 +298,11 @@ def test_the_engine_is_the_chosen_one_or_the_first_that_answers(
 def test_an_engine_runs_with_its_own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEPT", "kept")
     assert Engine("sh", {"ADDED": "added"}).run("-c", 'echo "$KEPT $ADDED"') == "kept added\n"
+
+
+def test_an_engines_output_goes_to_a_file_that_it_need_not_see(tmp_path: Path) -> None:
+    assert Engine("sh").pipe("-c", "printf '\\377'; cat", given="read", output=tmp_path / "archive") == ""
+    assert (tmp_path / "archive").read_bytes() == b"\xffread"
 
 
 @pytest.mark.parametrize(("user", "apt"), [(1000, "/usr/bin/apt-get"), (0, None)], ids=["not root", "no apt-get"])
@@ -322,6 +363,45 @@ def test_else_the_mirror_is_the_first_that_apt_has_for_debian(
 ) -> None:
     apt(listed)
     assert host.debian_mirror() == expected
+
+
+@pytest.mark.skipif(not host.INOTIFY_LIMIT.exists(), reason="this kernel has no inotify")
+def test_inotify_instances_are_looked_at_and_given_back() -> None:
+    before = sorted(Path("/proc/self/fd").iterdir())
+    host.check_inotify(1)
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
+
+
+@pytest.mark.parametrize(("free", "refused"), [(0, True), (19, True), (20, False)])
+def test_nodes_are_refused_where_inotify_instances_are_used_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, refused: bool
+) -> None:
+    opened: list[int] = []
+
+    def instance() -> int:
+        if len(opened) == free:
+            raise OSError(errno.EMFILE, "Too many open files")
+        opened.append(os.open(os.devnull, os.O_RDONLY))
+        return opened[-1]
+
+    (tmp_path / "limit").write_text("128\n")
+    monkeypatch.setattr(host, "_inotify_instance", instance)
+    monkeypatch.setattr(host, "INOTIFY_LIMIT", tmp_path / "limit")
+    if refused:
+        said = rf"^2 Kind nodes need at least 20 inotify instances, and {free} are free .* may have 128\): `sysctl fs"
+        with pytest.raises(BuildError, match=said):
+            host.check_inotify(2)
+    else:
+        host.check_inotify(2)
+    for each in opened:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(each)
+
+
+def test_other_systems_have_no_inotify(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    monkeypatch.setattr(host, "_inotify_instance", lambda: pytest.fail("there is none"))
+    host.check_inotify(2)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from tests.unit.api_server import READY, WITHOUT_CSI_NODE, WITHOUT_NETWORK, ApiS
 KIND = """#!/bin/sh
 echo "$@" >> {folder}/said
 case "$1 $2" in
+"version ") echo "kind $(cat {folder}/version) go1.26.8 linux/amd64" ;;
 "get clusters") test ! -f {folder}/existing || cat {folder}/existing ;;
 "export kubeconfig") cp {folder}/exported "$6" ;;
 "create cluster")
@@ -28,7 +29,7 @@ MADE = "failed to ensure podman network: … Error: network name kind already us
 
 
 def cluster(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, failures: int, error: str, image: str = "node:1"
+    folder: Path, monkeypatch: pytest.MonkeyPatch, failures: int, error: str, image: str | None = "node:1"
 ) -> KindCluster:
     monkeypatch.chdir(folder)
     kind = KIND.format(folder=folder, failures=failures, error=error)
@@ -57,7 +58,9 @@ def test_a_cluster_is_created_once_all_of_its_nodes_are_ready(
 ) -> None:
     coming = [nodes(), nodes(WITHOUT_NETWORK), nodes(WITHOUT_CSI_NODE), nodes(READY, WITHOUT_CSI_NODE)]
     api_server.nodes = [*coming, nodes(READY, READY)]
+    assert not cluster(tmp_path, monkeypatch, 0, "").may_be_kept
     made = created_on(api_server, tmp_path, monkeypatch)
+    assert made.may_be_kept
     assert made.nodes_ready.look().value == 2
     assert len(api_server.nodes) == 1, "its nodes were not waited for"
 
@@ -95,6 +98,21 @@ def test_nothing_else_is_tried_again(
     with pytest.raises(ClusterError, match=error[-20:]):
         cluster(tmp_path, monkeypatch, failures, error).create()
     assert created(tmp_path) == tries
+
+
+@pytest.mark.parametrize(("version", "recreated"), [("v0.32.0", False), ("v0.33.0", True)])
+def test_a_cluster_of_kinds_default_image_is_made_again_by_another_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer, version: str, recreated: bool
+) -> None:
+    (tmp_path / "created").write_text(api_server.kubeconfig())
+    (tmp_path / "version").write_text("v0.32.0")
+    cluster(tmp_path, monkeypatch, 0, "", image=None).create()
+    (tmp_path / "existing").write_text("t-server\n")
+    (tmp_path / "exported").write_text(api_server.kubeconfig())
+    (tmp_path / "version").write_text(version)
+    later = cluster(tmp_path, monkeypatch, 0, "", image=None)
+    later.create()
+    assert later.created_here is recreated
 
 
 @pytest.mark.parametrize(("image", "recreated"), [("node:1", False), ("node:2", True)])
