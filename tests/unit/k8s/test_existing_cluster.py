@@ -31,7 +31,7 @@ def adopted_cluster(folder: Path, monkeypatch: pytest.MonkeyPatch, api_server: A
     (folder / "exported").write_text(api_server.kubeconfig())
     (folder / "kubectl").write_text(KUBECTL.format(folder=folder))
     (folder / "kubectl").chmod(0o755)
-    made = ExistingCluster("server", kubectl=folder / "kubectl", log=folder / "log")
+    made = ExistingCluster("server", engine=Engine("false"), kubectl=folder / "kubectl", log=folder / "log")
     made.use([Path("first"), Path("second")], "theirs")
     return made
 
@@ -43,7 +43,7 @@ def test_a_cluster_that_exists_is_taken_once_its_nodes_are_ready_and_refused_at_
     api_server.nodes = [nodes(WITHOUT_CSI_NODE), nodes(WITHOUT_CSI_NODE), nodes(READY)]
     (tmp_path / "kubectl").write_text(f"#!/bin/sh\ncat {tmp_path}/given\n")
     (tmp_path / "kubectl").chmod(0o755)
-    made = ExistingCluster("server", kubectl=tmp_path / "kubectl", log=tmp_path / "log")
+    made = ExistingCluster("server", engine=Engine("false"), kubectl=tmp_path / "kubectl", log=tmp_path / "log")
     made.use([tmp_path / "given"], "a")
     made._forget_client()
     assert len(api_server.nodes) == 1, "its nodes were not waited for"
