@@ -101,10 +101,11 @@ def _look(folder: Path, sites: Sequence[Site], how: str) -> list[str]:
     place = folder / how
     place.mkdir()
     contexts = [f"--context={site.cluster.label}={site.context}" for site in sites]
-    kubeconfig = os.pathsep.join(str(site.cluster.kubeconfig_path) for site in sites)
+    # As kubectl does, the suite takes several files from the environment alone.
+    os.environ["KUBECONFIG"] = os.pathsep.join(str(site.cluster.kubeconfig_path) for site in sites)
     map_concurrently(_settled, sites)
     before = map_concurrently(_objects, sites)
-    result = Run(place, "--no-install", f"--kubeconfig={kubeconfig}", *contexts).result()
+    result = Run(place, "--no-install", *contexts).result()
     after = map_concurrently(_objects, sites)
     print(f"{how:<8}: {result.seconds:6.1f} s  {result.verdict}", flush=True)
     wrong = [] if result.green else [f"{how}: {result.verdict}; see {place}"]

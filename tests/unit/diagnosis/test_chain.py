@@ -28,7 +28,7 @@ def finding(link: str, cluster: str = "client", *, on_its_way: bool = False) -> 
 @pytest.fixture
 def testbed() -> Testbed:
     clusters = [cast(Cluster, SimpleNamespace(label=label)) for label in ("server", "client")]
-    spires = [cast(Spire, SimpleNamespace(cluster=cluster)) for cluster in clusters]
+    spires = [cast(Spire, SimpleNamespace(cluster=cluster, was_installed_by_run=True)) for cluster in clusters]
     return Testbed(clusters, spires)
 
 
