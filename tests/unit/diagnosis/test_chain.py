@@ -224,3 +224,13 @@ def test_what_the_suite_has_up_is_listed(testbed: Testbed) -> None:
         "  forward to server.example's bundle endpoint at 10.89.0.1:8440: closed",
         "  forward to the demo's server at 10.89.0.1:10001: listening",
     ]
+    found = Testbed(spires=[replace_installer(each) for each in testbed.spires])
+    assert found.lines()[1:] == [
+        "  SPIRE is installed by this run on no cluster",
+        "  SPIRE was there before this run on server, client",
+    ]
+
+
+def replace_installer(spire: Spire) -> Spire:
+    """The same SPIRE, found by the run and not installed by it."""
+    return cast(Spire, SimpleNamespace(cluster=spire.cluster, was_installed_by_run=False))

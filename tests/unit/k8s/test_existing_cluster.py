@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fixtures.k8s.cluster import ClusterError
-from fixtures.k8s.existing_cluster import ExistingCluster
+from fixtures.k8s.existing_cluster import ExistingCluster, MissingImagesError
 from fixtures.k8s.kind.cluster import node_containers
 from supply.host import Engine
 from tests.unit.api_server import READY, WITHOUT_CSI_NODE, ApiServer, kubeconfig, nodes
@@ -122,13 +122,15 @@ def test_what_is_to_be_kept_is_not_removed(
     assert "delete" not in (tmp_path / "asked").read_text()
 
 
-@pytest.mark.parametrize(("context", "kind_name"), [("kind-t-server", "t-server"), ("theirs", "")])
-def test_a_cluster_that_kind_made_has_the_name_that_kind_knows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer, context: str, kind_name: str
+def test_a_cluster_that_is_not_kinds_has_no_containers_and_is_refused_where_it_lacks_an_image_built_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
 ) -> None:
     made = adopted_cluster(tmp_path, monkeypatch, api_server)
-    made.use([Path("first")], context)
-    assert made.kind_name == kind_name
+    assert made.kind_name == ""
     # Without a name, no other's nodes are taken for this cluster's.
-    engine = Engine("true" if kind_name else "no-such-program")
-    assert node_containers(engine, made) == []
+    assert node_containers(Engine("no-such-program"), made) == []
+    made.check_images(["registry.example/demo:v0"])
+    with pytest.raises(MissingImagesError, match=r"^cluster server: its nodes are no Kind nodes .* localhost/demo:v0"):
+        made.check_images(["localhost/demo:v0", "registry.example/demo:v0"])
+    made.load_archives(tmp_path / "kind", [tmp_path / "demo.tar"])
+    assert not any(line.startswith("load") for line in (tmp_path / "asked").read_text().splitlines())
