@@ -711,6 +711,7 @@ NOT_INSTALLED = [
     (("-m", "upgrade"), BOTH, "--no-install leaves SPIRE as it is, and -m upgrade upgrades SPIRE"),
     (("-m", "federation or upgrade"), BOTH, "--no-install leaves SPIRE as it is, and -m upgrade upgrades SPIRE"),
     (("-m", "selftest", "--allow-disruption"), BOTH, "and -m selftest installs broken releases of SPIRE"),
+    (("-m", "field"), BOTH, "and -m field installs SPIRE once for each of its cases"),
     (("--charts=/charts",), BOTH, "SPIRE is there already, and --charts would say how to install it"),
     (("--values=a.yaml", "--set=a=b"), BOTH, "and --values, --set would say how to install it"),
     (("--set-json=a=1", "--pace=chart"), BOTH, "and --set-json, --pace would say how to install it"),

@@ -18,6 +18,7 @@ from fixtures.spire.federation import (
     Federation,
     federated_trust_domain,
     federation_found,
+    why_not_to_federate,
 )
 from fixtures.spire.layout import ClusterFederatedTrustDomain
 from tests.unit.own_chart import CLASS_NAME, LAYOUT
@@ -118,6 +119,26 @@ def test_a_relationship_is_found_by_the_servers_list_or_by_an_object_that_it_doe
     taken = replace(ignored, name="two-example", trust_domain="third.example")
     first.layout = replace(LAYOUT, cluster_federated_trust_domains=(taken,))
     assert federation_found([first, second]) == ["server has the ClusterFederatedTrustDomain two-example"]
+
+
+@pytest.mark.parametrize(
+    ("found", "how", "breaks", "said"),
+    [
+        ([], "", False, ""),
+        ([], "make", True, ""),
+        (["a has it"], "", False, ""),
+        (["a has it"], "existing", False, ""),
+        (["a has it", "b has it"], "make", False, "--federate=make: a has it; b has it, and this run does not change"),
+        (["a has it"], "", True, "-m resilience breaks relationships, and these are not of this run: a has it"),
+        ([], "existing", True, "-m resilience breaks relationships, and these are not of this run: --federate="),
+    ],
+)
+def test_relationships_that_the_run_did_not_make_are_neither_made_nor_broken(
+    found: list[str], how: str, breaks: bool, said: str
+) -> None:
+    refusal = why_not_to_federate(found, how, breaks=breaks)
+    assert refusal.startswith(said)
+    assert bool(refusal) is bool(said)
 
 
 def test_trust_domains_that_federate_already_are_looked_at_by_the_urls_that_they_have(tmp_path: Path) -> None:

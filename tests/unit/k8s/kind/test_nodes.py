@@ -34,7 +34,7 @@ def node(name: str, machine: str = "", *images: str) -> Any:
         ),
         "",
     )
-    status = {"nodeInfo": {**info, "machineID": machine or f"id-of-{name}"}}
+    status: dict[str, Any] = {"nodeInfo": {**info, "machineID": machine or f"id-of-{name}"}}
     status |= {"images": [{"names": [image]} for image in images]} if images else {}
     return model("Node", {"metadata": {"name": name}, "status": status})
 
