@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from fixtures.k8s.cluster import ClusterError
 from fixtures.k8s.existing_cluster import ExistingCluster, MissingImagesError
 from fixtures.k8s.kind.cluster import node_containers
+from fixtures.k8s.kind.nodes import NodeImages
 from supply.host import Engine
 from tests.unit.api_server import READY, WITHOUT_CSI_NODE, ApiServer, kubeconfig, nodes
 
@@ -111,6 +112,22 @@ def test_what_cannot_be_put_back_is_said_and_the_credentials_go_all_the_same(
     (left,) = theirs.leave(restore=True)
     assert left.startswith("server: `kubectl delete Namespace demo --ignore-not-found` ended with 1")
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+class Images:
+    """Images that were loaded into nodes, and cannot be removed."""
+
+    def remove(self) -> list[str]:
+        return ["server: images loaded into node a: busy"]
+
+
+def test_images_that_were_loaded_are_removed_unless_what_was_made_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    theirs = adopted_cluster(tmp_path, monkeypatch, api_server)
+    theirs._images = cast(NodeImages, Images())
+    assert theirs.leave(restore=False) == []
+    assert theirs.leave(restore=True) == Images().remove()
 
 
 def test_what_is_to_be_kept_is_not_removed(
