@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from fixtures.config.cluster_values import CLUSTERS
 from fixtures.core.concurrency import map_concurrently
-from fixtures.core.waiting import wait_for
+from fixtures.core.waiting import Condition, Look, wait_for
 from fixtures.k8s import conditions
 from fixtures.k8s.cluster import Cluster, internal_addresses
 from fixtures.k8s.server_side_apply import clean
@@ -41,7 +42,9 @@ def existing(folder: Path, made: catalogue.Catalogue, charts: Path | None) -> li
     sites = map_concurrently(lambda name: _site(folder, made, name), CLUSTERS)
     map_concurrently(lambda site: _forget(site, sites), sites)
     wrong = _look(folder, sites, "make")
-    map_concurrently(lambda site: _federate(site, sites), sites)
+    urls = map_concurrently(_endpoint, sites)
+    for site, peer, url in zip(sites, reversed(sites), reversed(urls), strict=True):
+        _federate(site, peer, url)
     return wrong + _look(folder, sites, "existing")
 
 
@@ -75,8 +78,8 @@ def _forget(site: Site, sites: Sequence[Site]) -> None:
             site.spire.delete_bundle(other.spire.trust_domain)
 
 
-def _federate(site: Site, sites: Sequence[Site]) -> None:
-    """Have the others federate with a site as a person does: by an endpoint of one's own, and objects of one's own."""
+def _endpoint(site: Site) -> str:
+    """The URL of a bundle endpoint that the other cluster reaches without this suite, as a person would make one."""
     layout = site.spire.layout
     spec = {
         "type": "NodePort",
@@ -87,13 +90,22 @@ def _federate(site: Site, sites: Sequence[Site]) -> None:
     site.cluster.apply({"apiVersion": "v1", "kind": "Service", "metadata": place, "spec": spec})
     port = site.cluster.core.read_namespaced_service(**place).spec.ports[0].node_port
     address = internal_addresses(site.cluster.core.list_node().items[0])[0]
-    for other in sites:
-        if other is not site:
-            class_name = other.spire.layout.controller_manager.class_name
-            url, bundle = f"https://{address}:{port}", site.spire.bundle_document()
-            manifest = federated_trust_domain(site.spire.trust_domain, url, bundle, class_name)
-            del manifest["metadata"]["labels"]
-            other.cluster.apply(manifest)
+
+    def connect() -> Look[bool]:
+        socket.create_connection((address, port), timeout=1.0).close()
+        return Look(True, "")
+
+    # A server that is refused tries again only minutes later.
+    wait_for(Condition(f"{site.cluster.label}: a connection to {address}:{port}", connect), 30.0)
+    return f"https://{address}:{port}"
+
+
+def _federate(site: Site, peer: Site, url: str) -> None:
+    """Have a site federate with a peer by an object of one's own."""
+    class_name = site.spire.layout.controller_manager.class_name
+    manifest = federated_trust_domain(peer.spire.trust_domain, url, peer.spire.bundle_document(), class_name)
+    del manifest["metadata"]["labels"]
+    site.cluster.apply(manifest)
 
 
 def _look(folder: Path, sites: Sequence[Site], how: str) -> list[str]:
