@@ -15,11 +15,13 @@ from fixtures.core.concurrency import map_concurrently
 from fixtures.core.waiting import Condition, Look, wait_for
 from fixtures.k8s import conditions
 from fixtures.k8s.cluster import Cluster, internal_addresses
+from fixtures.k8s.kind.nodes import images_in
 from fixtures.k8s.server_side_apply import clean
 from fixtures.spire.existing_installation import installed_layout, installed_manifests
 from fixtures.spire.federation import RESOURCE, federated_trust_domain
 from fixtures.spire.server_cli import SpireServer
 from supply import catalogue
+from supply.host import Engine
 from tests.tools.runs import RELIABILITY_PREFIX, Run
 
 # Nobody's objects: events, and what controllers renew every few seconds to say that they live.
@@ -30,7 +32,7 @@ ENDPOINT = "bundle-endpoint-by-hand"  # the NodePort Service by which the other 
 Objects = Mapping[str, Any]
 
 
-def existing(folder: Path, made: catalogue.Catalogue, charts: Path | None) -> list[str]:
+def existing(folder: Path, made: catalogue.Catalogue, engine: Engine, charts: Path | None) -> list[str]:
     """Install SPIRE on two clusters, and look at it by `--no-install`: as it does not federate yet, and as it does.
 
     Returns what was not as promised, a sentence each.
@@ -39,7 +41,7 @@ def existing(folder: Path, made: catalogue.Catalogue, charts: Path | None) -> li
     options = [f"--charts={charts}"] if charts else []
     if not Run(folder / "install", "--keep-clusters", *options).result().green:
         return [f"SPIRE was not installed: see {folder / 'install'}"]
-    sites = map_concurrently(lambda name: _site(folder, made, name), CLUSTERS)
+    sites = map_concurrently(lambda name: _site(folder, made, engine, name), CLUSTERS)
     map_concurrently(lambda site: _forget(site, sites), sites)
     wrong = _look(folder, sites, "make")
     urls = map_concurrently(_endpoint, sites)
@@ -53,11 +55,12 @@ class Site:
     """A cluster with the SPIRE that is there."""
 
     cluster: Cluster
+    engine: Engine
     spire: SpireServer
     context: str
 
 
-def _site(folder: Path, made: catalogue.Catalogue, name: str) -> Site:
+def _site(folder: Path, made: catalogue.Catalogue, engine: Engine, name: str) -> Site:
     place = folder / name
     place.mkdir()
     cluster = Cluster(name, kubectl=made.kubectl, path=place, log=place / "commands.log")
@@ -66,7 +69,7 @@ def _site(folder: Path, made: catalogue.Catalogue, name: str) -> Site:
     layout = installed_layout(installed_manifests(cluster))
     spire = SpireServer(cluster, layout.trust_domain, ())
     spire.layout = layout
-    return Site(cluster, spire, f"kind-{kind_name}")
+    return Site(cluster, engine, spire, f"kind-{kind_name}")
 
 
 def _forget(site: Site, sites: Sequence[Site]) -> None:
@@ -133,12 +136,20 @@ def _settled(site: Site) -> None:
 
 
 def _objects(site: Site) -> Objects:
-    """Every object of a cluster, by kind, namespace and name, as a person has made it: without status."""
+    """Every object of a cluster, by kind, namespace and name, as a person has made it: without status.
+
+    The images in its nodes are among them.
+    """
     cluster = site.cluster
     resources = cluster.kubectl("api-resources", "--verbs=list", "-o", "name").split()
     wanted = ",".join(each for each in resources if each not in PASSING)
     found = json.loads(cluster.kubectl("get", wanted, "--all-namespaces", "-o", "json", timeout=120.0))["items"]
-    return {" ".join(_key(each)): _lasting(each) for each in found}
+    images = {
+        f"image {image} of node {node.metadata.name}": {}
+        for node in cluster.core.list_node().items
+        for image in images_in(site.engine, node.metadata.name)
+    }
+    return {**{" ".join(_key(each)): _lasting(each) for each in found}, **images}
 
 
 def _key(manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -218,7 +218,7 @@ def _run(
         return kills(engine, folder)
     if given.command == "existing":
         undo.callback(_delete_clusters, made)
-        return existing(folder, made, given.charts)
+        return existing(folder, made, engine, given.charts)
     if given.command == "faults":
         chosen = tuple(chart_faults.chosen(given.expression, kept=not given.new, own_chart=given.charts is None))
         (folder / "charts").mkdir()
