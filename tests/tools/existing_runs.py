@@ -144,7 +144,7 @@ def _objects(site: Site) -> Objects:
     resources = cluster.kubectl("api-resources", "--verbs=list", "-o", "name").split()
     wanted = ",".join(each for each in resources if each not in PASSING)
     found = json.loads(cluster.kubectl("get", wanted, "--all-namespaces", "-o", "json", timeout=120.0))["items"]
-    images = {
+    images: dict[str, Any] = {
         f"image {image} of node {node.metadata.name}": {}
         for node in cluster.core.list_node().items
         for image in images_in(site.engine, node.metadata.name)
