@@ -217,6 +217,7 @@ def _run(
         undo.callback(_delete_clusters, made)
         return kills(engine, folder)
     if given.command == "existing":
+        _delete_clusters(made)  # what another command has kept may be broken on purpose
         undo.callback(_delete_clusters, made)
         return existing(folder, made, engine, given.charts)
     if given.command == "faults":
