@@ -16,7 +16,7 @@ from fixtures.diagnosis.finding import Finding
 from fixtures.diagnosis.spire_links import NEW_POD, RECENT, REOPENING
 from fixtures.k8s import failures
 from fixtures.k8s.cluster import ClusterError
-from fixtures.k8s.port_forward import PortForward
+from fixtures.k8s.connectivity.port_forward import PortForward
 from fixtures.spire import api_types
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
