@@ -727,6 +727,25 @@ def test_what_would_install_is_refused_where_spire_is_there_already(
     assert refusal(run, "--no-install", *given, *contexts, *options, chosen=chosen).endswith(said)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("-m", "resilience"), "-m resilience and -m selftest cut, delay and redirect forwards on this machine"),
+        (("-m", "federation or selftest"), "they need port-forward"),
+        (("--bundle-port=8500",), "--bundle-port is a port of this machine, and --connectivity=node-port takes none"),
+        (("--demo-port=8500",), "--demo-port is a port of this machine, and --connectivity=node-port takes none"),
+    ],
+)
+def test_what_has_no_meaning_with_node_ports_is_refused(run: Run, options: tuple[str, ...], said: str) -> None:
+    chosen = () if "-m" in options else ("-m", "federation")
+    assert said in refusal(run, "--connectivity=node-port", *options, chosen=chosen)
+
+
+def test_how_clusters_are_reached_is_left_to_the_run_or_chosen(configured: Callable[..., pytest.Config]) -> None:
+    assert command_line.read_settings(configured()).connectivity == "auto"
+    assert command_line.read_settings(configured("--connectivity=node-port")).connectivity == "node-port"
+
+
 def test_how_to_federate_is_refused_where_this_suite_installs(run: Run) -> None:
     assert refusal(run, "--federate=make").startswith("--federate is for --no-install: ")
 

@@ -211,7 +211,7 @@ def test_what_stays_on_its_way_is_named_as_it_is_when_time_is_up(
 
 
 def forward(port: int, state: str) -> Any:
-    return SimpleNamespace(address="10.89.0.1", port=port, state=state)
+    return SimpleNamespace(host_and_port=f"10.89.0.1:{port}", state=state)
 
 
 def test_what_the_suite_has_up_is_listed(testbed: Testbed) -> None:

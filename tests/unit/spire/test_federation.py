@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fixtures.k8s.connectivity.connectivity import Connectivity
 from fixtures.k8s.server_side_apply import LABELS
 from fixtures.spire.api_types import Relationship
 from fixtures.spire.cleanup import SpireError
@@ -58,8 +59,8 @@ def test_what_there_was_of_a_federation_object_is_recorded_before_it_is_deleted(
         cluster=cluster,
         relationships=lambda: next(listed),
     )
-    made = Federation([spire, peer], "127.0.0.1", (8440, 8441), tmp_path)
-    made.forwards["client.example"] = SimpleNamespace(port=8441)  # type: ignore[assignment]
+    made = Federation([spire, peer], Connectivity("127.0.0.1"), (8440, 8441), tmp_path)
+    made.forwards["client.example"] = SimpleNamespace(url="https://127.0.0.1:8441")  # type: ignore[assignment]
     made.seed_bundle(spire, peer)
     name = federated_trust_domain(peer.trust_domain, "", "", "")["metadata"]["name"]
     assert cluster.done[:2] == [("record", name), ("delete", name)]
@@ -174,7 +175,7 @@ def test_a_federation_that_the_run_made_is_taken_back_with_the_bundle_that_the_s
 ) -> None:
     first, second = sides()
     first.bundle = bundle
-    made = Federation([first, second], "127.0.0.1", (8440, 8441), tmp_path)
+    made = Federation([first, second], Connectivity("127.0.0.1"), (8440, 8441), tmp_path)
     made._made.add(("one.example", "two.example"))
     made._remember(first, second)
     assert made.undo() == []
