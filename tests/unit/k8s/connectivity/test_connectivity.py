@@ -20,7 +20,7 @@ NOWHERE = "192.0.2.1"  # of a network for documentation (RFC 5737): on no machin
 class Networks(Engine):
     """An engine whose network has this gateway, or none."""
 
-    def run(self, *arguments: str, **_: Any) -> str:
+    def run(self, *arguments: str | Path, timeout: float = 0) -> str:  # noqa: ARG002 - nothing is run
         assert arguments[:2] == ("network", "inspect")
         return json.dumps([{"subnets": [{"gateway": self.environment["gateway"]}]}])
 
@@ -41,14 +41,14 @@ def test_the_tutorials_way_is_taken_where_the_gateway_is_this_machines(wanted: s
     assert isinstance(forward, PortForward)
     assert (forward.target, forward.target_port, forward.address) == ("svc/spire-server", 8443, "127.0.0.1")
     assert str(found).endswith(
-        "by port-forward to 127.0.0.1: 127.0.0.1, the gateway of Kind's network, is an address of this machine"
+        "by port-forward: 127.0.0.1, the gateway of Kind's network, is an address of this machine"
     )
 
 
 @pytest.mark.parametrize(
     ("wanted", "gateway", "why"),
     [
-        ("node-port", "127.0.0.1", "--connectivity"),
+        ("node-port", "127.0.0.1", "--connectivity=node-port asks for it"),
         ("auto", NOWHERE, f"{NOWHERE}, the gateway of Kind's network, is no address of this machine"),
         ("auto", "fc00::1", "podman's network kind has no IPv4 gateway"),
     ],
