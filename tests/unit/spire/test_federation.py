@@ -186,3 +186,33 @@ def test_a_federation_that_the_run_made_is_taken_back_with_the_bundle_that_the_s
 
 def test_an_object_of_the_runs_has_the_label_by_which_it_is_found() -> None:
     assert federated_trust_domain("two.example", URL, "{}", CLASS_NAME)["metadata"]["labels"] == LABELS
+
+
+class Way(Connectivity):
+    """Makes forwards that note what is done with them."""
+
+    def forward(self, cluster: Any, namespace: str, service: str, service_port: int, *, port: int, log: Path) -> Any:  # noqa: ARG002
+        done: list[str] = []
+        return SimpleNamespace(
+            url=f"https://{self.address}:{port}",
+            to=(cluster.label, namespace, service, service_port),
+            open=lambda: done.append("opened"),
+            close=lambda: done.append("closed"),
+            done=done,
+        )
+
+
+def test_every_endpoint_is_opened_and_closed_before_it_is_opened_anew(tmp_path: Path) -> None:
+    spires: list[Any] = [
+        SimpleNamespace(trust_domain=f"{label}.example", layout=LAYOUT, cluster=SimpleNamespace(label=label))
+        for label in ("server", "client")
+    ]
+    made = Federation(spires, Way("10.89.0.1"), (8440, 8441), tmp_path)
+    made.open_endpoints()
+    first: list[Any] = list(made.forwards.values())
+    assert [each.done for each in first] == [["opened"], ["opened"]]
+    endpoint = LAYOUT.bundle_endpoint.service
+    assert first[1].to == ("client", endpoint.namespace, endpoint.name, endpoint.port)
+    assert made.endpoint_url("client.example") == "https://10.89.0.1:8441"
+    made.open_endpoints()
+    assert [each.done for each in first] == [["opened", "closed"], ["opened", "closed"]]
