@@ -19,13 +19,14 @@ PORTS = [
     k8s.V1ServicePort(name="grpc", port=443, target_port="grpc"),
     k8s.V1ServicePort(name="federation", port=8443, target_port="federation"),
 ]
-# Before kube-proxy leads to the Service, and of a server that wants a client's certificate.
+# Before kube-proxy leads to the Service, and of a server that refuses the request.
 REFUSED = (
     '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"error trying to reach service: '
     'dial tcp 10.89.0.90:31999: connect: connection refused","reason":"ServiceUnavailable","code":503}\n'
 )
-WITHOUT_CERTIFICATE = REFUSED.replace(
-    "dial tcp 10.89.0.90:31999: connect: connection refused", "remote error: tls: certificate required"
+FORBIDDEN = (
+    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"forbidden: User '
+    '\\"system:anonymous\\" cannot get path \\"/\\"","reason":"Forbidden","details":{},"code":403}\n'
 )
 
 
@@ -123,8 +124,8 @@ def test_it_is_being_opened_until_the_node_leads_to_the_server() -> None:
     assert (made.state, made.words) == ("listening", "")
 
 
-def test_a_server_that_wants_a_certificate_is_reached() -> None:
-    made = forward(Served(answers=[WITHOUT_CERTIFICATE]))
+def test_a_server_that_answers_with_an_error_is_reached() -> None:
+    made = forward(Served(answers=[FORBIDDEN]))
     made.open()
     assert made.state == "listening"
 
