@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -16,9 +17,12 @@ from fixtures.k8s.server_side_apply import LABELS
 
 SELECTOR = {"app.kubernetes.io/name": "spire-server", "app.kubernetes.io/part-of": "spire"}
 PORTS = [
-    k8s.V1ServicePort(name="grpc", port=443, target_port="grpc"),
-    k8s.V1ServicePort(name="federation", port=8443, target_port="federation"),
+    {"name": "grpc", "port": 443, "protocol": "TCP", "targetPort": "grpc"},
+    {"name": "federation", "port": 8443, "protocol": "TCP", "targetPort": "federation"},
 ]
+NOT_FOUND = (
+    'server: `kubectl get service another` ended with 1: Error from server (NotFound): services "another" not found'
+)
 # Before kube-proxy leads to the Service, and of a server that refuses the request.
 REFUSED = (
     '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"error trying to reach service: '
@@ -54,15 +58,6 @@ class Served:
         self.asked: list[str] = []
         self.node_port = 31999
 
-    def read_namespaced_service(self, name: str, namespace: str) -> Any:
-        assert namespace == "spire-server"
-        if self.applied and name == self.applied["metadata"]["name"]:
-            given = self.applied["spec"]["ports"][0].get("nodePort", self.node_port)
-            return k8s.V1Service(spec=k8s.V1ServiceSpec(ports=[k8s.V1ServicePort(port=8443, node_port=given)]))
-        if name != "spire-server":
-            raise k8s.ApiException(404, "Not Found")
-        return k8s.V1Service(spec=k8s.V1ServiceSpec(selector=SELECTOR, ports=PORTS))
-
     def list_node(self) -> Any:
         return SimpleNamespace(items=self.nodes)
 
@@ -83,8 +78,18 @@ class Served:
         self.done.append(("apply", manifest["metadata"]["name"]))
         self.applied = manifest
 
-    def kubectl(self, *arguments: str) -> None:
-        self.done.append(arguments)
+    def kubectl(self, verb: str, *arguments: str) -> str:
+        kind, name, option, namespace, _ = arguments[:5]
+        assert (kind, option, namespace) == ("service", "-n", "spire-server")
+        if verb != "get":
+            self.done.append((verb, name))
+            return ""
+        if self.applied and name == self.applied["metadata"]["name"]:
+            (port,) = self.applied["spec"]["ports"]
+            return json.dumps({"spec": {**self.applied["spec"], "ports": [{"nodePort": self.node_port, **port}]}})
+        if name != "spire-server":
+            raise ClusterError(NOT_FOUND)
+        return json.dumps({"spec": {"type": "ClusterIP", "selector": SELECTOR, "ports": PORTS}})
 
 
 def forward(cluster: Served, target: str = "svc/spire-server", port: int = 8443) -> NodePort:
@@ -135,7 +140,7 @@ def test_it_keeps_its_port_when_it_is_opened_again() -> None:
     made = forward(cluster)
     made.open()
     made.close()
-    assert cluster.done[-1][:5] == ("delete", "service", "spire-server-node-port", "-n", "spire-server")
+    assert cluster.done[-1] == ("delete", "spire-server-node-port")
     assert made.state == "closed"
     cluster.node_port = 30000
     made.open()
@@ -152,7 +157,7 @@ def test_what_was_never_opened_deletes_nothing() -> None:
     ("target", "port", "nodes", "said"),
     [
         ("svc/spire-server", 9443, None, "Service spire-server does not have a service port 9443"),
-        ("svc/another", 8443, None, r"server: \(404\) Reason: Not Found"),
+        ("svc/another", 8443, None, re.escape(NOT_FOUND)),
         ("svc/spire-server", 8443, [node("control-plane")], "server: no node has an InternalIP"),
     ],
 )
