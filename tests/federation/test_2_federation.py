@@ -28,5 +28,7 @@ def test_every_stored_foreign_bundle_is_what_its_owner_shows(federation: Federat
 @pytest.mark.dependency(name="refreshed", depends=["endpoints", "foreign bundles"], scope="session")
 def test_every_foreign_bundle_was_refreshed_from_its_endpoint(federation: Federation) -> None:
     for spire, peer in federation.pairs:
+        if not spire.was_installed_by_run and not federation.logs_refreshes(spire):
+            pytest.skip(f"{spire.cluster.label}: its server's log has no line of level info, of which a refresh is one")
         refresh = wait_for(federation.refreshed(spire, peer), checks.REFRESH_TIMEOUT)
         assert refresh.refreshed >= int(refresh.seeded)

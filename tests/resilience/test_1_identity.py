@@ -186,7 +186,7 @@ def test_a_server_outside_the_mesh_never_serves(
     outsider = Demo(
         [environment.server, environment.client],
         environment.demo.images,
-        environment.federation.address,
+        environment.federation.connectivity,
         0,
         environment.folder,
         NEW_PROBES_NAMESPACE,

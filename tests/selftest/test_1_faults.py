@@ -88,7 +88,7 @@ def test_other_ports_are_no_fault(environment: Environment, figures: TrialStatis
         undo.callback(environment.federation.federate_again)
         other = Federation(
             list(environment.federation.spires.values()),
-            environment.federation.address,
+            environment.federation.connectivity,
             OTHER_PORTS,
             environment.folder,
         )
@@ -162,7 +162,7 @@ def test_other_trust_domains_and_storage_that_does_not_last_are_no_fault(
             return made
 
         spires = map_concurrently(install, old)
-        other = Federation(spires, environment.federation.address, OTHER_PORTS, environment.folder)
+        other = Federation(spires, environment.federation.connectivity, OTHER_PORTS, environment.folder)
         undo.callback(other.close)
         other.federate_again()
         testbed = replace(environment.testbed, spires=spires, federation=other)
@@ -173,7 +173,8 @@ def _elsewhere(
     environment: Environment, undo: ExitStack, spires: list[Spire], federation: Federation, namespace: str
 ) -> Environment:
     """The demo in another namespace and on another port, taken away in the end."""
-    demo = Demo(spires, environment.demo.images, federation.address, OTHER_DEMO_PORT, environment.folder, namespace)
+    images, connectivity = environment.demo.images, federation.connectivity
+    demo = Demo(spires, images, connectivity, OTHER_DEMO_PORT, environment.folder, namespace)
     for spire in spires:
         undo.callback(
             spire.cluster.kubectl, "delete", "namespace", demo.namespace, "--ignore-not-found", "--wait=false"

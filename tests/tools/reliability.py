@@ -1,10 +1,11 @@
-"""Whether the suite itself can be relied on: `tox -e reliability -- kills|repeat|faults`.
+"""Whether the suite itself can be relied on: `tox -e reliability -- kills|repeat|faults|existing`.
 
 `kills` ends runs at ten points by SIGINT, SIGTERM and SIGKILL in turn, and looks after each for what is left on the
 machine; every run begins on what the one before it left. `repeat` runs the federation many times, on kept clusters or
 on new ones, also on a machine that is busy or slow. `faults` tries each installation fault of `tests/chart_faults.py`
-in a run of its own, on new clusters or on kept ones that were green. All exit with 1 where something was not as
-promised.
+in a run of its own, on new clusters or on kept ones that were green. `existing` looks by `--no-install` at SPIRE that
+is there already, federated or not, and compares all objects of the clusters before and after. All exit with 1 where
+something was not as promised.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from fixtures.config.cluster_values import CLUSTERS
 from fixtures.core.waiting import Condition, Look, WaitError, wait_for
 from supply import catalogue, host
 from tests import chart_faults
+from tests.tools.existing_runs import existing
 from tests.tools.fault_runs import Bench, faults, good_charts
 from tests.tools.machine_load import LoadError, Slowed, busy_core, cores_allowed
 from tests.tools.runs import RELIABILITY_PREFIX, RUN_TIMEOUT, Result, Run, seconds_table
@@ -181,6 +183,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     met.add_argument(
         "--charts", type=Path, metavar="DIR", help="other charts than this project's own: only their values are broken"
     )
+    there = commands.add_parser("existing", help="look at SPIRE that is installed already, and leave it as it was")
+    there.add_argument("--charts", type=Path, metavar="DIR", help="the charts that it is installed from")
     for command in (repeated, met):
         chosen = command.add_mutually_exclusive_group()
         chosen.add_argument("--new", action="store_true", help="every run makes its clusters and deletes them")
@@ -212,6 +216,10 @@ def _run(
     if given.command == "kills":
         undo.callback(_delete_clusters, made)
         return kills(engine, folder)
+    if given.command == "existing":
+        _delete_clusters(made)  # what another command has kept may be broken on purpose
+        undo.callback(_delete_clusters, made)
+        return existing(folder, made, engine, given.charts)
     if given.command == "faults":
         chosen = tuple(chart_faults.chosen(given.expression, kept=not given.new, own_chart=given.charts is None))
         (folder / "charts").mkdir()

@@ -16,7 +16,7 @@ from tests.unit.artifacts.test_chart_download import calls
 
 def supplied(helm: Path, rendered: dict[str, str]) -> Supply:
     demo = DemoImages("server", "client", "client")
-    return Supply("for a test", (), helm, helm, helm, None, (), {}, {}, demo, "", rendered)
+    return Supply("for a test", (), helm, helm, helm, None, (), (), {}, {}, demo, "", rendered)
 
 
 def test_lifetimes_that_do_not_fit_are_named_once_with_their_clusters_and_releases(

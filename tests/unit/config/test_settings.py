@@ -729,6 +729,66 @@ def test_what_takes_nothing_away_or_is_allowed_to_is_not_refused(
     assert found.contexts == {"server": "kind-a"}
 
 
+BOTH = ("--context=server=kind-a", "--context=client=kind-b")
+NOT_INSTALLED = [
+    ((), BOTH[:1], "SPIRE is to be on both clusters already, and there is no --context for client"),
+    ((), (), "SPIRE is to be on both clusters already, and there is no --context for server, client"),
+    (("-m", "upgrade"), BOTH, "--no-install leaves SPIRE as it is, and -m upgrade upgrades SPIRE"),
+    (("-m", "federation or upgrade"), BOTH, "--no-install leaves SPIRE as it is, and -m upgrade upgrades SPIRE"),
+    (("-m", "selftest", "--allow-disruption"), BOTH, "and -m selftest installs broken releases of SPIRE"),
+    (("-m", "field"), BOTH, "and -m field installs SPIRE once for each of its cases"),
+    (("--charts=/charts",), BOTH, "SPIRE is there already, and --charts would say how to install it"),
+    (("--values=a.yaml", "--set=a=b"), BOTH, "and --values, --set would say how to install it"),
+    (("--set-json=a=1", "--pace=chart"), BOTH, "and --set-json, --pace would say how to install it"),
+]
+
+
+@pytest.mark.parametrize(("options", "contexts", "said"), NOT_INSTALLED)
+def test_what_would_install_is_refused_where_spire_is_there_already(
+    run: Run, kubeconfig: Path, options: tuple[str, ...], contexts: tuple[str, ...], said: str
+) -> None:
+    given = [f"--kubeconfig={kubeconfig}"] if contexts else []
+    chosen = () if "-m" in options else ("-m", "federation")
+    assert refusal(run, "--no-install", *given, *contexts, *options, chosen=chosen).endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("-m", "resilience"), "-m resilience and -m selftest cut, delay and redirect forwards on this machine"),
+        (("-m", "federation or selftest"), "they need port-forward"),
+        (("--bundle-port=8500",), "--bundle-port is a port of this machine, and --connectivity=node-port takes none"),
+        (("--demo-port=8500",), "--demo-port is a port of this machine, and --connectivity=node-port takes none"),
+    ],
+)
+def test_what_has_no_meaning_with_node_ports_is_refused(run: Run, options: tuple[str, ...], said: str) -> None:
+    chosen = () if "-m" in options else ("-m", "federation")
+    assert said in refusal(run, "--connectivity=node-port", *options, chosen=chosen)
+
+
+def test_how_clusters_are_reached_is_left_to_the_run_or_chosen(configured: Callable[..., pytest.Config]) -> None:
+    assert command_line.read_settings(configured()).connectivity == "auto"
+    assert command_line.read_settings(configured("--connectivity=node-port")).connectivity == "node-port"
+
+
+def test_how_to_federate_is_refused_where_this_suite_installs(run: Run) -> None:
+    assert refusal(run, "--federate=make").startswith("--federate is for --no-install: ")
+
+
+def test_with_spire_that_is_there_nothing_is_installed(
+    configured: Callable[..., pytest.Config], kubeconfig: Path
+) -> None:
+    given = (f"--kubeconfig={kubeconfig}", *BOTH, "--no-install")
+    found = command_line.read_settings(configured(*given))
+    assert (found.no_install, found.federate, found.sources) == (True, "", ())
+    assert command_line.read_settings(configured(*given, "--federate=existing")).federate == "existing"
+    resilience = configured(*given, "-m", "resilience", "--allow-disruption")
+    assert command_line.read_settings(resilience).no_install
+    config = configured(*given)
+    config.stash[options.SETTINGS] = found
+    assert options.pytest_report_header(config) == "SPIRE's pace: that of what is installed"
+
+
 def test_a_run_on_a_machine_without_an_engine_is_refused(run: Run) -> None:
     (run.folder / "none").mkdir()
     run.environment["PATH"] = str(run.folder / "none")

@@ -28,7 +28,7 @@ def finding(link: str, cluster: str = "client", *, on_its_way: bool = False) -> 
 @pytest.fixture
 def testbed() -> Testbed:
     clusters = [cast(Cluster, SimpleNamespace(label=label)) for label in ("server", "client")]
-    spires = [cast(Spire, SimpleNamespace(cluster=cluster)) for cluster in clusters]
+    spires = [cast(Spire, SimpleNamespace(cluster=cluster, was_installed_by_run=True)) for cluster in clusters]
     return Testbed(clusters, spires)
 
 
@@ -211,7 +211,7 @@ def test_what_stays_on_its_way_is_named_as_it_is_when_time_is_up(
 
 
 def forward(port: int, state: str) -> Any:
-    return SimpleNamespace(address="10.89.0.1", port=port, state=state)
+    return SimpleNamespace(host_and_port=f"10.89.0.1:{port}", state=state)
 
 
 def test_what_the_suite_has_up_is_listed(testbed: Testbed) -> None:
@@ -224,3 +224,13 @@ def test_what_the_suite_has_up_is_listed(testbed: Testbed) -> None:
         "  forward to server.example's bundle endpoint at 10.89.0.1:8440: closed",
         "  forward to the demo's server at 10.89.0.1:10001: listening",
     ]
+    found = Testbed(spires=[replace_installer(each) for each in testbed.spires])
+    assert found.lines()[1:] == [
+        "  SPIRE is installed by this run on no cluster",
+        "  SPIRE was there before this run on server, client",
+    ]
+
+
+def replace_installer(spire: Spire) -> Spire:
+    """The same SPIRE, found by the run and not installed by it."""
+    return cast(Spire, SimpleNamespace(cluster=spire.cluster, was_installed_by_run=False))

@@ -132,6 +132,20 @@ def test_the_values_of_a_release_are_kept_without_secrets(tmp_path: Path) -> Non
     assert yaml.safe_load((tmp_path / "helm-values.yaml").read_text()) == shown
 
 
+@pytest.mark.parametrize(
+    ("is_external", "files"),
+    [(False, {"objects.yaml": "-A"}), (True, {"objects-identity.yaml": "-n=identity", "objects-demo.yaml": "-n=demo"})],
+)
+def test_of_a_cluster_that_is_not_the_suites_own_the_objects_of_its_own_namespaces_are_kept_alone(
+    is_external: bool, files: dict[str, str]
+) -> None:
+    core = SimpleNamespace(list_namespaced_pod=lambda *_, **__: SimpleNamespace(items=[]))
+    cluster: Any = SimpleNamespace(is_external=is_external, core=core, kubectl=lambda *asked: " ".join(asked))
+    wanted = evidence._of_cluster(cluster, ("identity", "demo"))
+    kept = {name: ask() for name, ask in wanted.items() if name.startswith("objects")}
+    assert kept == {name: f"get {evidence.OBJECTS} {place} -o yaml" for name, place in files.items()}
+
+
 def test_what_is_gathered_has_no_secrets_among_its_objects() -> None:
     kinds = {kind for listed in (evidence.OBJECTS, evidence.CUSTOM) for kind in listed.split(",")}
     assert not {kind for kind in kinds if "secret" in kind}

@@ -16,7 +16,7 @@ from fixtures.diagnosis.finding import Finding
 from fixtures.diagnosis.spire_links import NEW_POD, RECENT, REOPENING
 from fixtures.k8s import failures
 from fixtures.k8s.cluster import ClusterError
-from fixtures.k8s.port_forward import PortForward
+from fixtures.k8s.connectivity.port_forward import PortForward
 from fixtures.spire import api_types
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
@@ -62,6 +62,7 @@ class Objects(KubernetesObjects):
         self.attested = replace(agent, expires=int(NOW) + 3600)
         self.agents: list[api_types.Agent] | None = [self.attested]
         self.status, self.failed, self.server_log = "deployed", "", ""
+        self.installed_by_run = True
 
     def with_spire(self, *, server: int = 1, agents: int = 1, drivers: int = 1, nodes: int = 1) -> Spire:
         for number in range(nodes):
@@ -97,6 +98,7 @@ class Objects(KubernetesObjects):
 
         found = SimpleNamespace(
             cluster=self,
+            was_installed_by_run=self.installed_by_run,
             agents=agents,
             failed_revision=lambda: self.failed,
             release_status=self.status,
@@ -372,6 +374,10 @@ def test_a_service_without_a_ready_pod_is_named_where_all_else_is_ready(
     objects.add("EndpointSlice", f"{SERVER}-y", metadata=labels, addressType="IPv6", endpoints=None)
     found = sentences(spire_links.check_components(objects.with_spire()))
     assert found == ([] if leads else [f"Service spire-server/{SERVER} leads to no pod"])
+    # Where SPIRE was there before the run, its own Services are looked at, and no neighbour's.
+    objects.installed_by_run = False
+    objects.add("Service", "neighbour", spec={"selector": {"app": "neighbour"}})
+    assert sentences(spire_links.check_components(objects.spire)) == found
     objects.remove("StatefulSet")
     assert not any("leads to no pod" in each for each in sentences(spire_links.check_components(objects.spire)))
 

@@ -12,6 +12,7 @@ import pytest
 from fixtures.core.redaction import keep_secret
 from fixtures.k8s.cluster import Cluster, ClusterError, internal_addresses
 from fixtures.k8s.existing_cluster import ExistingCluster
+from supply.host import Engine
 from tests.unit.api_server import ApiServer, kubeconfig
 from tests.unit.kubernetes_objects import model
 
@@ -23,7 +24,7 @@ def cluster(folder: Path, kubectl: str = "#!/bin/sh\n") -> Cluster:
 
 
 def existing_cluster(folder: Path) -> ExistingCluster:
-    return ExistingCluster("server", kubectl=folder / "kubectl", log=folder / "log")
+    return ExistingCluster("server", engine=Engine("false"), kubectl=folder / "kubectl", log=folder / "log")
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])

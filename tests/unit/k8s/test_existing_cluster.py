@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from fixtures.k8s.cluster import ClusterError
-from fixtures.k8s.existing_cluster import ExistingCluster
+from fixtures.k8s.existing_cluster import ExistingCluster, MissingImagesError
 from fixtures.k8s.kind.cluster import node_containers
+from fixtures.k8s.kind.nodes import NodeImages
 from supply.host import Engine
 from tests.unit.api_server import READY, WITHOUT_CSI_NODE, ApiServer, kubeconfig, nodes
 
@@ -31,7 +32,7 @@ def adopted_cluster(folder: Path, monkeypatch: pytest.MonkeyPatch, api_server: A
     (folder / "exported").write_text(api_server.kubeconfig())
     (folder / "kubectl").write_text(KUBECTL.format(folder=folder))
     (folder / "kubectl").chmod(0o755)
-    made = ExistingCluster("server", kubectl=folder / "kubectl", log=folder / "log")
+    made = ExistingCluster("server", engine=Engine("false"), kubectl=folder / "kubectl", log=folder / "log")
     made.use([Path("first"), Path("second")], "theirs")
     return made
 
@@ -43,7 +44,7 @@ def test_a_cluster_that_exists_is_taken_once_its_nodes_are_ready_and_refused_at_
     api_server.nodes = [nodes(WITHOUT_CSI_NODE), nodes(WITHOUT_CSI_NODE), nodes(READY)]
     (tmp_path / "kubectl").write_text(f"#!/bin/sh\ncat {tmp_path}/given\n")
     (tmp_path / "kubectl").chmod(0o755)
-    made = ExistingCluster("server", kubectl=tmp_path / "kubectl", log=tmp_path / "log")
+    made = ExistingCluster("server", engine=Engine("false"), kubectl=tmp_path / "kubectl", log=tmp_path / "log")
     made.use([tmp_path / "given"], "a")
     made._forget_client()
     assert len(api_server.nodes) == 1, "its nodes were not waited for"
@@ -113,6 +114,22 @@ def test_what_cannot_be_put_back_is_said_and_the_credentials_go_all_the_same(
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
+class Images:
+    """Images that were loaded into nodes, and cannot be removed."""
+
+    def remove(self) -> list[str]:
+        return ["server: images loaded into node a: busy"]
+
+
+def test_images_that_were_loaded_are_removed_unless_what_was_made_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    theirs = adopted_cluster(tmp_path, monkeypatch, api_server)
+    theirs._images = cast(NodeImages, Images())
+    assert theirs.leave(restore=False) == []
+    assert theirs.leave(restore=True) == Images().remove()
+
+
 def test_what_is_to_be_kept_is_not_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
 ) -> None:
@@ -122,13 +139,15 @@ def test_what_is_to_be_kept_is_not_removed(
     assert "delete" not in (tmp_path / "asked").read_text()
 
 
-@pytest.mark.parametrize(("context", "kind_name"), [("kind-t-server", "t-server"), ("theirs", "")])
-def test_a_cluster_that_kind_made_has_the_name_that_kind_knows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer, context: str, kind_name: str
+def test_a_cluster_that_is_not_kinds_has_no_containers_and_is_refused_where_it_lacks_an_image_built_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
 ) -> None:
     made = adopted_cluster(tmp_path, monkeypatch, api_server)
-    made.use([Path("first")], context)
-    assert made.kind_name == kind_name
+    assert made.kind_name == ""
     # Without a name, no other's nodes are taken for this cluster's.
-    engine = Engine("true" if kind_name else "no-such-program")
-    assert node_containers(engine, made) == []
+    assert node_containers(Engine("no-such-program"), made) == []
+    made.check_images(["registry.example/demo:v0"])
+    with pytest.raises(MissingImagesError, match=r"^cluster server: its nodes are no Kind nodes .* localhost/demo:v0"):
+        made.check_images(["localhost/demo:v0", "registry.example/demo:v0"])
+    made.load_archives(tmp_path / "kind", [tmp_path / "demo.tar"])
+    assert not any(line.startswith("load") for line in (tmp_path / "asked").read_text().splitlines())

@@ -143,6 +143,9 @@ class Taken:
     def delete_if_owned(self) -> None:
         self.down.append("cluster")
 
+    def undo(self) -> list[str]:
+        return []
+
     def close(self) -> None:
         self.down.append("federation")
 
@@ -160,7 +163,12 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 SETTINGS = SimpleNamespace(
-    clusters=[SimpleNamespace(name="server")], prefix="", contexts={}, keep_clusters=False, bundle_ports=[8440]
+    clusters=[SimpleNamespace(name="server")],
+    prefix="",
+    contexts={},
+    keep_clusters=False,
+    bundle_ports=[8440],
+    federate="",
 )
 SUPPLIED = SimpleNamespace(node_image="node:1", kind=Path("kind"), kubectl=Path("kubectl"), archives=[])
 
@@ -241,7 +249,7 @@ def test_a_federation_that_fails_is_closed_only_after_the_failure_is_reported(
 ) -> None:
     later: list[Callable[[], None]] = []
     request = SimpleNamespace(addfinalizer=later.append)
-    arguments: tuple[Any, ...] = (SETTINGS, {}, None, "10.89.0.1", run.report, tmp_path, run.config, request)
+    arguments: tuple[Any, ...] = (SETTINGS, {}, None, [], "10.89.0.1", run.report, tmp_path, run.config, request)
     with pytest.raises(RuntimeError, match="no relationship"):
         fixture_function(session.federation)(*arguments)
     assert taken == []

@@ -15,6 +15,7 @@ from kubernetes import client as k8s
 from fixtures.core.waiting import Condition, Look, WaitError, wait_for
 from fixtures.diagnosis import spire_links
 from fixtures.k8s.cluster import Cluster, ClusterError
+from fixtures.k8s.connectivity.connectivity import Connectivity
 from fixtures.k8s.pods import containers_ready
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
@@ -166,8 +167,8 @@ def federated(tmp_path: Path, *printed: str | Exception) -> Federation:
     """The recorded federation, of whose server `federation list` prints these texts; the client's side has no peer."""
     server = spire(*printed, folder=tmp_path)
     client = spire('{"federation_relationships":[]}', trust_domain="client.example", folder=tmp_path)
-    made = Federation([server, client], ADDRESS, (8440, PORT), tmp_path)
-    made.forwards = {"client.example": cast(Any, SimpleNamespace(port=PORT))}
+    made = Federation([server, client], Connectivity(ADDRESS), (8440, PORT), tmp_path)
+    made.forwards = {"client.example": cast(Any, SimpleNamespace(url=f"https://{ADDRESS}:{PORT}"))}
     return made
 
 

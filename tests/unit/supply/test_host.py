@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from fixtures.k8s.cluster import ClusterError
+from fixtures.k8s.connectivity.port_forward import free_port, port_is_free
 from fixtures.k8s.kind.network import _gateways, host_address
-from fixtures.k8s.port_forward import free_port, port_is_free
 from supply import host
 from supply.host import Engine
 from supply.plan import BuildError

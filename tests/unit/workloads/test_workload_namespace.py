@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from fixtures.k8s.server_side_apply import LABELS
 from fixtures.spire.api_types import Entry
 from fixtures.spire.cleanup import SpireError
 from fixtures.spire.installation import Spire
@@ -36,9 +37,10 @@ def layout(*identities: dict[str, Any]) -> Layout:
 
 def test_with_the_charts_own_selectors_nothing_is_added() -> None:
     namespace = of(LAYOUT, federates_with=("client.example",))
-    assert namespace.manifest()["metadata"] == {"name": "demo"}
+    assert namespace.manifest()["metadata"] == {"name": "demo", "labels": LABELS}
     for manifest in load_manifests("server.yaml"):
-        assert namespace.place(manifest) == manifest
+        metadata = {**manifest["metadata"], "labels": {**manifest["metadata"].get("labels", {}), **LABELS}}
+        assert namespace.place(manifest) == {**manifest, "metadata": metadata}
     assert namespace.spiffe_id("server") == "spiffe://server.example/ns/demo/sa/default"
     assert namespace.spiffe_id("probe", "probe") == "spiffe://server.example/ns/demo/sa/probe"
 
@@ -53,19 +55,19 @@ def test_pods_take_the_labels_the_driver_and_the_socket_of_the_layout() -> None:
     assert [volume["csi"]["driver"] for volume in template["spec"]["volumes"]] == ["one.csi.example"]
     sockets = [each["value"] for each in template["spec"]["containers"][0]["env"] if each["name"] == SOCKET_VARIABLE]
     assert sockets == ["unix:///spiffe-workload-api/workload.sock"]
-    assert "labels" not in namespace.manifest()["metadata"]
+    assert namespace.manifest()["metadata"]["labels"] == LABELS
 
 
 def test_the_namespace_takes_the_labels_that_a_namespace_selector_asks_for() -> None:
     namespace = of(layout(identity("marked", namespaceSelector={"matchLabels": MARKED})))
-    assert namespace.manifest()["metadata"] == {"name": "demo", "labels": MARKED}
+    assert namespace.manifest()["metadata"] == {"name": "demo", "labels": {**LABELS, **MARKED}}
     (job,) = load_manifests("client.yaml")
     assert namespace.place(job)["spec"]["template"]["metadata"]["labels"] == {"app": "client"}
 
 
 def test_where_no_entry_would_federate_nothing_is_added_and_the_diagnosis_is_left_to_say_why() -> None:
     namespace = of(layout(identity("other", class_name="another", podSelector={"matchLabels": MARKED})))
-    assert namespace.manifest()["metadata"] == {"name": "demo"}
+    assert namespace.manifest()["metadata"] == {"name": "demo", "labels": LABELS}
 
 
 def test_an_id_that_only_an_entry_has_is_taken_from_it() -> None:

@@ -115,7 +115,7 @@ def check(monkeypatch: pytest.MonkeyPatch, recorded: Read) -> Callable[..., Serv
         served = Served({"openid-configuration": configuration, "keys": keys}, spiffe_id)
         server = Server(recorded("oidc-bundle.json"), dataclasses.replace(LAYOUT, oidc_provider=provider))
         client = SimpleNamespace(trust_domain="client.example")
-        federation = SimpleNamespace(pairs=[(client, server)], address="10.89.0.1", folder=Path())
+        federation = SimpleNamespace(pairs=[(client, server)], connectivity=None, folder=Path())
         demo = SimpleNamespace(probes={"client.example": served})
         checks.oidc_discovery_is_its_servers(cast(Federation, federation), cast(Demo, demo), timeout=0.05)
         return served

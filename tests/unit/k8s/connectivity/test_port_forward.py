@@ -17,7 +17,7 @@ import pytest
 
 from fixtures.core.waiting import Condition, Look, WaitError, wait_for
 from fixtures.k8s.cluster import Cluster
-from fixtures.k8s.port_forward import PortForward, free_port, port_is_free
+from fixtures.k8s.connectivity.port_forward import PortForward, free_port, port_is_free
 
 SOON = 10.0
 LISTENS = """#!/bin/sh
@@ -40,9 +40,8 @@ def forward(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[PortForw
     kubectl.write_text(getattr(request, "param", LISTENS).format(folder=tmp_path))
     kubectl.chmod(0o755)
     cluster: Any = SimpleNamespace(label="server", kubectl_path=kubectl, environment=dict(os.environ))
-    made = PortForward(
-        cast(Cluster, cluster), "spire-server", "svc/spire-server", "127.0.0.1", 8440, 8443, tmp_path / "log"
-    )
+    place = (cast(Cluster, cluster), "spire-server", "svc/spire-server")
+    made = PortForward(*place, 8443, tmp_path / "log", address="127.0.0.1", port=8440)
     yield made
     made.close()
 

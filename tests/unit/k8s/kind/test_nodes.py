@@ -1,0 +1,109 @@
+"""Nodes of a Kind cluster that is not the suite's own: known by their machine ID, given images and relieved of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from fixtures.k8s.cluster import Cluster
+from fixtures.k8s.kind.nodes import NodeImages, kind_name, missing_images
+from supply.host import Engine
+from tests.unit.kubernetes_objects import model
+
+# Two containers of the Kind cluster `theirs`; `images` has what is in both, a file that `kind load` (below) adds to.
+ENGINE = """#!/bin/sh
+echo "$@" >> {folder}/asked
+case "$1 $*" in
+"inspect "*theirs-control-plane|"inspect "*theirs-worker) echo theirs ;;
+"inspect "*) echo "Error: no such container" >&2; exit 1 ;;
+"exec "*"cat /etc/machine-id") echo "id-of-$2" ;;
+"exec "*"images list --quiet") cat {folder}/images ;;
+"exec "*"images rm "*) test ! -f {folder}/refusing || {{ echo busy >&2; exit 1; }} ;;
+esac
+"""
+
+
+def node(name: str, machine: str = "", *images: str) -> Any:
+    info = dict.fromkeys(
+        (
+            *("architecture", "bootID", "containerRuntimeVersion", "kernelVersion", "kubeProxyVersion"),
+            *("kubeletVersion", "operatingSystem", "osImage", "systemUUID"),
+        ),
+        "",
+    )
+    status: dict[str, Any] = {"nodeInfo": {**info, "machineID": machine or f"id-of-{name}"}}
+    status |= {"images": [{"names": [image]} for image in images]} if images else {}
+    return model("Node", {"metadata": {"name": name}, "status": status})
+
+
+class Nodes:
+    """A cluster of these nodes, for which `kind load` puts an image into them."""
+
+    label = "server"
+    kind_name = "theirs"
+
+    def __init__(self, folder: Path, *nodes: Any) -> None:
+        self.core = SimpleNamespace(list_node=lambda: SimpleNamespace(items=list(nodes)))
+        self.folder = folder
+        self.loaded: list[tuple[str, ...]] = []
+
+    def run(self, _program: Path, *arguments: str, timeout: float) -> str:
+        assert timeout > 0
+        self.loaded.append(arguments)
+        with (self.folder / "images").open("a") as images:
+            images.write("localhost/demo:v0\nimport-2026@sha256:1\n")
+        return ""
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    (tmp_path / "engine").write_text(ENGINE.format(folder=tmp_path))
+    (tmp_path / "engine").chmod(0o755)
+    (tmp_path / "images").write_text("registry.example/theirs:1\n")
+    return Engine(str(tmp_path / "engine"))
+
+
+def cluster(folder: Path, *nodes: Any) -> Cluster:
+    return cast(Cluster, Nodes(folder, *nodes))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "name"),
+    [
+        ([node("theirs-control-plane"), node("theirs-worker")], "theirs"),
+        ([node("theirs-control-plane"), node("elsewhere")], ""),
+        ([node("theirs-control-plane", "of-another-machine")], ""),
+        ([node("ip-10-0-0-1.ec2.internal")], ""),
+    ],
+)
+def test_a_kind_cluster_is_known_by_nodes_that_are_containers_of_this_engine(
+    tmp_path: Path, engine: Engine, nodes: list[Any], name: str
+) -> None:
+    assert kind_name(engine, cluster(tmp_path, *nodes)) == name
+
+
+def test_an_image_that_was_built_here_is_missing_unless_every_node_has_it(tmp_path: Path) -> None:
+    ours, theirs = "localhost/demo:v0", "registry.example/demo:v0"
+    assert missing_images(cluster(tmp_path, node("a", "", ours), node("b", "", ours)), [ours, theirs]) == []
+    assert missing_images(cluster(tmp_path, node("a", "", ours), node("b")), [ours, theirs]) == [ours]
+
+
+def test_images_that_were_loaded_are_removed_and_those_that_were_there_stay(tmp_path: Path, engine: Engine) -> None:
+    theirs = Nodes(tmp_path, node("theirs-control-plane"))
+    images = NodeImages(engine, cast(Cluster, theirs), tmp_path / "kind")
+    images.load([tmp_path / "demo.tar"])
+    assert theirs.loaded == [("load", "image-archive", f"{tmp_path}/demo.tar", "--name", "theirs")]
+    assert images.remove() == []
+    *_, removed = (tmp_path / "asked").read_text().splitlines()
+    assert removed.endswith("images rm --sync import-2026@sha256:1 localhost/demo:v0")
+
+
+def test_images_that_cannot_be_removed_are_named_with_their_node(tmp_path: Path, engine: Engine) -> None:
+    images = NodeImages(engine, cluster(tmp_path, node("theirs-control-plane")), tmp_path / "kind")
+    images.load([tmp_path / "demo.tar"])
+    (tmp_path / "refusing").touch()
+    (left,) = images.remove()
+    assert left.startswith("server: images loaded into node theirs-control-plane: ")

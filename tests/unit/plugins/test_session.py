@@ -1,0 +1,75 @@
+"""What ends a run once its clusters are there, before SPIRE is installed on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from fixtures.core.project import PROJECT
+from fixtures.k8s.cluster import ClusterError
+from fixtures.k8s.connectivity.connectivity import Connectivity
+from fixtures.plugins import session
+
+ELSEWHERE = Connectivity("", "192.0.2.1, the gateway of Kind's network, is no address of this machine")
+HERE = Connectivity("10.89.0.1", "it is here")
+
+
+class RefusedError(Exception):
+    """The run is ended with this sentence."""
+
+
+class Report:
+    """Notes what is printed."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+    def refuse(self, why: str) -> None:
+        raise RefusedError(why)
+
+
+@pytest.fixture
+def decide(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Connectivity, list[str]]]:
+    """The fixture `connectivity`, as it is with tests of these suites, and what it prints."""
+
+    def decided(chosen: Connectivity | ClusterError, *suites: str) -> tuple[Connectivity, list[str]]:
+        def choose(wanted: str, engine: object) -> Connectivity:
+            assert (wanted, engine) == ("auto", "engine")
+            if isinstance(chosen, ClusterError):
+                raise chosen
+            return chosen
+
+        monkeypatch.setattr(session, "choose_connectivity", choose)
+        items = [SimpleNamespace(path=PROJECT / "tests" / suite / "test_1.py") for suite in suites]
+        request = SimpleNamespace(session=SimpleNamespace(items=items))
+        report = Report()
+        fixture = cast(Any, session.connectivity)._get_wrapped_function()
+        return fixture(SimpleNamespace(connectivity="auto"), {}, "engine", report, request), report.said
+
+    return decided
+
+
+@pytest.mark.parametrize(("chosen", "suites"), [(ELSEWHERE, ["federation", "upgrade"]), (HERE, ["selftest"])])
+def test_how_clusters_are_reached_is_said_in_one_line(
+    decide: Callable[..., tuple[Connectivity, list[str]]], chosen: Connectivity, suites: list[str]
+) -> None:
+    assert decide(chosen, *suites) == (chosen, [str(chosen)])
+
+
+@pytest.mark.parametrize("suite", ["resilience", "selftest"])
+def test_what_breaks_forwards_is_refused_where_there_are_none(
+    decide: Callable[..., tuple[Connectivity, list[str]]], suite: str
+) -> None:
+    with pytest.raises(RefusedError, match=r"^192\.0\.2\.1, .*, and -m resilience .* need port-forward$"):
+        decide(ELSEWHERE, "federation", suite)
+
+
+def test_a_way_that_cannot_work_is_refused(decide: Callable[..., tuple[Connectivity, list[str]]]) -> None:
+    with pytest.raises(RefusedError, match="no address of this machine"):
+        decide(ClusterError("10.89.0.1 is no address of this machine"), "federation")
