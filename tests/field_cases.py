@@ -86,6 +86,27 @@ FIELD_CASES = (
         cluster="server",
     ),
     _green("path-of-the-identities", _identities(default={"spiffeIDTemplate": OTHER_PATH})),
+    # Those of the chart's own example, whose endpoints have names that nothing here resolves.
+    _green(
+        "federation-objects-in-the-values",
+        _server(
+            controllerManager={
+                "identities": {
+                    "clusterFederatedTrustDomains": {
+                        "peer": {
+                            "trustDomain": "client.example",
+                            "bundleEndpointURL": "https://spire-server-federation.client.example",
+                            "bundleEndpointProfile": {
+                                "type": "https_spiffe",
+                                "endpointSPIFFEID": "spiffe://client.example/spire/server",
+                            },
+                        }
+                    }
+                }
+            }
+        ),
+        cluster="server",
+    ),
     # Other values that must not matter.
     _green("server-as-a-deployment", _server(kind="deployment", persistence={"type": "emptyDir"})),
     _green("port-of-the-server", _server(service={"port": 8081}) | {"spire-agent": {"server": {"port": 8081}}}),

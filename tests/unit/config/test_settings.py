@@ -16,11 +16,12 @@ import pytest
 import yaml
 
 from fixtures.config import cluster_values, command_line
-from fixtures.config.cluster_values import FEDERATES_WITH, UMBRELLA, ClusterValues
+from fixtures.config.cluster_values import FEDERATES_WITH, FEDERATION_OBJECTS, UMBRELLA, ClusterValues
 from fixtures.config.command_line import BUNDLE_PORT, DEMO_PORT
 from fixtures.core import redaction
 from fixtures.core.project import PROJECT
 from fixtures.core.redaction import redact
+from fixtures.helm.values import at
 from fixtures.plugins import options
 from supply.host import Engine
 from tests.federation import test_1_deployment
@@ -127,6 +128,15 @@ def test_a_third_party_beside_the_runs_own_is_no_cluster_of_the_run(write: Write
     server, client = cluster_values.read_clusters([f"server={path}"])
     assert (server.federates_with, client.federates_with) == (("client.example",), ("server.example",))
     assert "third.example" in str(server.values), "it is installed with what the user gave"
+
+
+def test_federation_objects_of_the_values_are_left_out_where_the_run_makes_its_own(write: Write) -> None:
+    objects = {name: {"trustDomain": f"{name}.example"} for name in ("client", "third")}
+    path = write(nested(FEDERATION_OBJECTS, objects))
+    server, client = cluster_values.read_clusters([f"server={path}"])
+    assert (server.left_out, client.left_out) == (("client",), ())
+    assert at(server.values, FEDERATION_OBJECTS) == {"third": objects["third"]}
+    assert at(server.values, FEDERATES_WITH) == ["client.example"], "what stands beside it is as it was"
 
 
 def test_a_trust_domain_that_federates_with_itself_is_refused(write: Write) -> None:
