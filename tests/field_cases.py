@@ -108,7 +108,6 @@ FIELD_CASES = (
         cluster="server",
     ),
     # Other values that must not matter.
-    _green("server-as-a-deployment", _server(kind="deployment", persistence={"type": "emptyDir"})),
     _green("port-of-the-server", _server(service={"port": 8081}) | {"spire-agent": {"server": {"port": 8081}}}),
     _green(
         "name-of-the-socket",
@@ -144,6 +143,12 @@ FIELD_CASES = (
         "component ready",
         "(?i)datastore|connection refused",
         values=_server(dataStore={"sql": {"databaseType": "postgres", "host": "127.0.0.1", "port": 1}}),
+    ),
+    ChartFault(
+        "server-as-a-deployment-without-a-datastore-of-its-own",
+        REFUSED_AT_START,
+        "sqlite3 can't be used",  # in the chart's own words
+        values=_server(kind="deployment"),
     ),
     ChartFault(
         "values-of-an-umbrella-chart",
