@@ -135,7 +135,7 @@ FIELD_CASES = (
     ChartFault(
         "agent-outside-the-hosts-network",
         "component ready|X.509 SVID",
-        r"workloadattestor\(k8s\)[\s\S]*kubelet",
+        r"(?i)workload ?attestor[\s\S]*kubelet",
         values={"spire-agent": {"hostNetwork": False}},
     ),
     ChartFault(

@@ -181,6 +181,17 @@ def test_a_revision_that_failed_is_given_its_remedy(description: str, cause: str
     assert cause in causes.why_release_failed(description)
 
 
+def test_an_agent_that_reaches_no_kubelet_is_named_for_its_workload_attestor() -> None:
+    # Logged by SPIRE 1.15.2 on chart 0.30.0 with `spire-agent.hostNetwork=false`.
+    sentence = (
+        "DaemonSet spire-system/spire-agent has 0 of 1 ready: container spire-agent of pod spire-agent-nzl26 runs and is "
+        "not ready; it logs: Unable to get pod list; will retry after backoff: unable to perform request: Get "
+        '"https://127.0.0.1:10250/pods": dial tcp 127.0.0.1:10250: connect: connection refused'
+    )
+    assert causes.why_unready(sentence) == causes.WHY_UNATTESTED
+    assert causes.is_of_configuration(sentence, causes.WHY_UNATTESTED)
+
+
 def test_what_answers_an_agent_and_is_no_server_is_named() -> None:
     handshake = 'connection error: desc = "transport: authentication handshake failed: '
     webhook = handshake + 'x509svid: could not get leaf SPIFFE ID: certificate contains no URI SAN"'
