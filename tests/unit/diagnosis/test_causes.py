@@ -184,8 +184,8 @@ def test_a_revision_that_failed_is_given_its_remedy(description: str, cause: str
 def test_an_agent_that_reaches_no_kubelet_is_named_for_its_workload_attestor() -> None:
     # Logged by SPIRE 1.15.2 on chart 0.30.0 with `spire-agent.hostNetwork=false`.
     sentence = (
-        "DaemonSet spire-system/spire-agent has 0 of 1 ready: container spire-agent of pod spire-agent-nzl26 runs and is "
-        "not ready; it logs: Unable to get pod list; will retry after backoff: unable to perform request: Get "
+        "DaemonSet spire-system/spire-agent has 0 of 1 ready: container spire-agent of pod spire-agent-nzl26 runs and "
+        "is not ready; it logs: Unable to get pod list; will retry after backoff: unable to perform request: Get "
         '"https://127.0.0.1:10250/pods": dial tcp 127.0.0.1:10250: connect: connection refused'
     )
     assert causes.why_unready(sentence) == causes.WHY_UNATTESTED
