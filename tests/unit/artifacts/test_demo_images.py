@@ -11,7 +11,7 @@ from fixtures.artifacts.supply import SupplyError
 from fixtures.core.project import PROJECT
 from supply.host import Engine
 
-# Writes down its arguments, its environment's word on attestations, and what it reads; fails where it is told to.
+# Writes down its arguments, its environment's word on attestations, and what it reads; fails where a test asks for it.
 DOCKER = """#!/bin/sh
 folder={folder}
 echo "$@" >> $folder/calls
