@@ -415,6 +415,12 @@ def test_a_forward_that_is_being_opened_for_long_is_broken(objects: Objects, sec
     assert found.link == "server reachable"
 
 
+def test_a_forward_to_a_port_that_its_service_does_not_have_is_broken_at_once(objects: Objects) -> None:
+    words = "error: Service spire-server does not have a service port 8443"
+    (found,) = found_of(objects, forward(is_opening=True, opening_for=0.1, words=words))
+    assert not found.on_its_way
+
+
 def test_a_forward_to_another_clusters_server_is_that_clusters(objects: Objects) -> None:
     opening = forward(is_opening=True)
     demo = cast(Demo, SimpleNamespace(forward=opening, server=SimpleNamespace()))
@@ -458,6 +464,21 @@ def test_a_new_pods_entry_is_not_on_its_way_where_what_makes_it_is_of_another_cl
     objects.add("ClusterSPIFFEID", "default", spec={"className": "other", "federatesWith": ["client.example"]})
     (found,) = spire_links.check_entries(spire, cast(Demo, SimpleNamespace(namespace="demo")), federation())
     assert (found.on_its_way, "default (class other)" in found.cause) == (False, True)
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_third_party_without_a_bundle_is_named_where_it_keeps_an_entry_from_being_made(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch, stored: bool
+) -> None:
+    spire = objects.spire
+    monkeypatch.setattr(spire, "entries", list, raising=False)
+    monkeypatch.setattr(spire, "stores_bundle", lambda name: stored or name != "third.example", raising=False)
+    pod(objects, container(running=running()), name="server-1-x", namespace="demo")
+    named = ["client.example", "third.example"]
+    objects.add("ClusterSPIFFEID", "default", spec={"className": CLASS_NAME, "federatesWith": named})
+    (found,) = spire_links.check_entries(spire, cast(Demo, SimpleNamespace(namespace="demo")), federation())
+    words = ": a ClusterSPIFFEID names third.example, whose bundle the server does not store"
+    assert found.sentence == "pod demo/server-1-x has no entry" + ("" if stored else words)
 
 
 def test_a_pod_that_is_being_deleted_or_has_ended_needs_no_entry(

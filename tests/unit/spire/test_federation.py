@@ -216,3 +216,26 @@ def test_every_endpoint_is_opened_and_closed_before_it_is_opened_anew(tmp_path: 
     assert made.endpoint_url("client.example") == "https://10.89.0.1:8441"
     made.open_endpoints()
     assert [each.done for each in first] == [["opened", "closed"], ["opened", "closed"]]
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_third_party_is_reported_with_what_is_known_of_its_bundle(tmp_path: Path, stored: bool) -> None:
+    listed = [Relationship(name, URL, "https_web", "") for name in ("two.example", "third.example")]
+    failed = (
+        'time="2026-11-24T03:59:07Z" level=error msg="Error updating bundle" error="connection refused" '
+        "trust_domain=third.example"
+    )
+    spire: Any = SimpleNamespace(
+        cluster=SimpleNamespace(label="server"),
+        trust_domain="one.example",
+        federates_with=("two.example",),
+        relationships=lambda: listed,
+        stores_bundle=lambda _: stored,
+        server_log=lambda: failed,
+    )
+    (sentence,) = Federation([spire], Connectivity(""), (0,), tmp_path).third_parties(spire)
+    state = "it has a bundle" if stored else "its bundle was never fetched, and no entry that names it is made"
+    assert sentence == (
+        f"server also federates with third.example ({URL}, https_web): {state}; "
+        "the last attempt failed: connection refused"
+    )

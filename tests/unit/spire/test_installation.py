@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -44,3 +45,14 @@ def test_agents_are_evicted_and_end_before_others_start(recorded: Any, tmp_path:
     assert [command[:2] for command in cluster.commands] == [("agent", "list"), ("agent", "evict")]
     # An agent removes the socket when it ends: what is deleted at once may end only after the next one has made it.
     assert cluster.deleted == [(f"{AGENT}-x7k2p", {})]
+
+
+def test_only_a_namespace_without_agents_is_to_have_restricted_pods(tmp_path: Path) -> None:
+    patched: list[str] = []
+    core = SimpleNamespace(patch_namespace=lambda name, _: patched.append(name))
+    cluster: Any = SimpleNamespace(label="server", core=core)
+    spire = Spire(cluster, tmp_path / "helm", "server.example", (), tmp_path, read_layout)
+    for namespace in (LAYOUT.server.namespace, SYSTEM_NAMESPACE):
+        spire.layout = replace(LAYOUT, server=replace(LAYOUT.server, namespace=namespace))
+        spire._enforce_pod_security()
+    assert patched == [LAYOUT.server.namespace]

@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 from kubernetes import client as k8s
 
+from fixtures.core import waiting
 from fixtures.core.waiting import Condition, Look
 from fixtures.k8s.cluster import ClusterError
 from fixtures.spire.api_types import bundle
@@ -191,6 +192,7 @@ class RolledBack:
 
     def wait_ready(self, _: Any, *, keep_agents: bool) -> None:
         assert keep_agents
+        assert waiting._asked_when_stalled == [], "the revision that was refused would end this wait"
 
 
 def test_a_rollback_goes_to_the_revision_before_the_upgrade_whatever_was_made_since(
@@ -201,7 +203,8 @@ def test_a_rollback_goes_to_the_revision_before_the_upgrade_whatever_was_made_si
     found.spires = {"server": cast(Spire, spire)}
     found.releases = {"server": cast(Any, None)}
     found.upgrade("server", "after")
-    found.rollback("server")
+    with waiting.ask_when_stalled(lambda: "Helm's release spire has failed"):
+        found.rollback("server")
     assert spire.asked == [4, 4]
     assert found.refused == {"server": "the webhook does not answer"}
 
