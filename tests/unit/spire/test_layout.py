@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -493,6 +494,43 @@ def test_a_service_that_lacks_the_endpoints_port_or_selects_nothing_is_for_the_r
     assert layout(manifests).bundle_endpoint.service == Service("identity", "trust", 9443)
 
 
+@pytest.mark.parametrize("name", ["trust", "nodes-agent", "trust-manager"])
+@pytest.mark.parametrize("wrong", ["volume", "key", "folder"])
+def test_a_configuration_that_a_pod_does_not_get_is_for_the_run_to_find(name: str, wrong: str) -> None:
+    manifests = copy.deepcopy(release())
+    for each in manifests:
+        if each["kind"] in ("StatefulSet", "DaemonSet"):
+            pod = each["spec"]["template"]["spec"]
+            for volume in pod["volumes"]:
+                source = volume.get("configMap") or {}
+                if source.get("name") == name and wrong == "volume":
+                    source["name"] = f"{name}-config"
+                elif source.get("name") == name and wrong == "key":
+                    source["items"] = [{"key": "nowhere.conf", "path": "nowhere.conf"}]
+                elif source.get("name") == name:
+                    for container in pod["containers"]:
+                        for mount in container["volumeMounts"]:
+                            if mount["name"] == volume["name"]:
+                                mount["mountPath"] = "/elsewhere"
+    found, right = layout(manifests), layout(release())
+    assert found.trust_domain == right.trust_domain
+    assert found.controller_manager.class_name == right.controller_manager.class_name
+    assert [each.socket_folder for each in found.agents] == [each.socket_folder for each in right.agents]
+
+
+def test_a_configuration_that_is_nowhere_is_refused_with_its_place() -> None:
+    manifests = [each for each in release() if each["metadata"]["name"] != "trust" or each["kind"] != "ConfigMap"]
+    for each in manifests:
+        if each["kind"] == "StatefulSet":
+            each["spec"]["template"]["spec"]["containers"][1]["name"] = "spire-server"
+    with pytest.raises(LayoutError) as error:
+        layout(manifests)
+    assert str(error.value) == (
+        "StatefulSet identity/trust runs spire-server, and the release does not have its configuration "
+        "in ConfigMap identity/trust, key server.conf"
+    )
+
+
 @pytest.mark.parametrize(
     ("manifests", "key"),
     [
@@ -562,10 +600,9 @@ def test_a_file_may_be_of_a_volume_with_a_sub_path_in_a_working_directory() -> N
     ]
     volumes = manifests[0]["spec"]["template"]["spec"]["volumes"]
     volumes[0] |= from_config_map("trust", items=[{"key": "server.conf", "path": "deep/server.conf"}])
-    assert layout(manifests).server.name == "trust"
+    assert layout(manifests).server.configuration == ConfigMapKey("identity", "trust", "server.conf")
     volumes[0] |= from_config_map("trust", items=[{"key": "server.conf", "path": "server.conf"}])
-    with pytest.raises(LayoutError, match=r"spire-server\.enabled"):
-        layout(manifests)
+    assert layout(manifests).server.configuration is None
 
 
 def test_the_folder_of_a_longer_mount_goes_before_that_of_a_shorter_one() -> None:
