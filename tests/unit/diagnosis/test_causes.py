@@ -359,6 +359,8 @@ UNREADY = "DaemonSet spire-system/spire-agent has 0 of 1 ready: "
 OF_CONFIGURATION = (
     f"{UNREADY}pod x waits for a volume: {SETUP}configmap references non-existent config key: bundle.crt",
     f"{UNREADY}pod x waits for a volume: {SETUP}hostPath type check failed: /run/spire/x is not a directory",
+    f'{UNREADY}pod x waits for a volume: {SETUP}kubernetes.io/csi: mounter.SetupAt failed to check volume lifecycle '
+    'mode: volume mode "Ephemeral" not supported by driver csi.spiffe.io (only supports ["Persistent"])',
     f"x-1 does not start: {SETUP}kubernetes.io/csi: mounter.SetUpAt failed to get CSI client: "
     "driver name csi.spiffe.io not found in the list of registered CSI drivers",
     "it logs: Failed to fetch JWKS: dial unix /spiffe-workload-api/agent.sock: connect: no such file or directory",
@@ -408,6 +410,13 @@ def test_an_object_that_is_not_reconciled_yet_is_not_of_the_configuration() -> N
     assert not causes.is_of_configuration(*causes.no_relationship("client.example", made, MANAGER)[:2])
     ids = [{"metadata": {"name": "default"}, "spec": {"className": CLASS_NAME, "federatesWith": ["client.example"]}}]
     assert not causes.is_of_configuration("no entry", causes.why_no_entry(ids, ["client.example"], "demo", MANAGER))
+
+
+def test_a_container_that_crashes_for_want_of_the_workload_apis_socket_is_put_down_to_that() -> None:
+    crash = 'container x of a/b crashes (exit code 1, 1 restarts): Error starting spiffe-helper: desc = "transport: '
+    crash += 'Error while dialing: dial unix /spiffe-workload-api/spire-agent.sock: connect: no such file or directory"'
+    assert causes.why_unready(crash) == causes.CSI_CAUSE
+    assert "its last lines say which" in causes.why_unready("container x crashes (exit code 1): unknown flag")
 
 
 def test_an_agent_that_cannot_ask_the_kubelet_is_why_a_workload_has_no_identity() -> None:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from fixtures.diagnosis import spire_links
-from fixtures.diagnosis.causes import WHY_REFUSED, WHY_UNATTESTED, is_of_configuration
+from fixtures.diagnosis.causes import CSI_CAUSE, WHY_REFUSED, WHY_UNATTESTED, WHY_UNKNOWN_CALLER, is_of_configuration
 from fixtures.diagnosis.finding import Finding
 from fixtures.diagnosis.spire_links import NEW_POD, RECENT, REOPENING
 from fixtures.k8s import failures
@@ -590,3 +590,45 @@ def test_a_workload_of_spires_own_whose_agent_cannot_ask_the_kubelet_is_put_down
     assert (found.cause == WHY_UNATTESTED) is is_named
     assert is_of_configuration(found.sentence, "") is is_named
     assert not found.on_its_way
+
+
+RESET = (
+    'level=error msg="Error starting spiffe-helper" error="rpc error: code = Unavailable desc = connection error: '
+    "desc = "
+    '\\"error reading server preface: read unix @->/tmp/spire-agent/public/spire-agent.sock: read: connection reset by '
+    'peer\\""'
+)
+NO_CALLER = (
+    'level=warning msg="Connection failed during accept" error="could not resolve caller information" '
+    "subsystem_name=endpoints"
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "words", "cause"),
+    [
+        (NO_CALLER, "could not resolve caller information", WHY_UNKNOWN_CALLER),
+        ('level=error msg="Something else"', "Something else", CSI_CAUSE),
+        ("", "", CSI_CAUSE),
+    ],
+)
+def test_a_workload_that_its_agent_hangs_up_on_is_named_with_the_agents_words(
+    objects: Objects, line: str, words: str, cause: str
+) -> None:
+    objects.with_spire()
+    controller(objects, "Deployment", "oidc")
+    pod(
+        objects,
+        {**container("oidc", running=running(NOW - 60)), "ready": False},
+        name="oidc-1-x",
+        owner=("ReplicaSet", "oidc-1"),
+    )
+    for seconds in (30, 10):
+        objects.log("oidc-1-x/oidc", RESET, at=NOW - seconds)
+    objects.of_agent(container(AGENT, running=running()))
+    if line:
+        objects.log(f"{AGENT_POD}/{AGENT}", line, at=NOW - 5)
+    (found,) = spire_links.check_components(objects.spire)
+    assert ("an agent logs" in found.sentence, words in found.sentence) == (bool(line), True)
+    assert found.cause == cause
+    assert is_of_configuration(found.sentence, "") is (cause == WHY_UNKNOWN_CALLER)

@@ -336,6 +336,20 @@ def test_a_volume_of_a_csi_driver_comes_once_that_is_registered(
 
 
 @pytest.mark.parametrize(
+    "message",
+    [
+        f'{SETUP}kubernetes.io/csi: mounter.SetupAt failed to check volume lifecycle mode: volume mode "Ephemeral" not '
+        'supported by driver csi.spiffe.io (only supports ["Persistent"])',
+        f"{SETUP}hostPath type check failed: /run/spire/x is not a directory",
+    ],
+)
+def test_a_volume_that_the_kubelet_cannot_mount_as_it_is_asked_to_is_not_on_its_way(
+    objects: KubernetesObjects, message: str
+) -> None:
+    assert not why(objects, held(objects, message)).on_its_way
+
+
+@pytest.mark.parametrize(
     ("reason", "message"),
     [
         # What is slow or away is asked again.
