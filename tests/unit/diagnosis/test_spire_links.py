@@ -98,6 +98,7 @@ class Objects(KubernetesObjects):
 
         found = SimpleNamespace(
             cluster=self,
+            entries=list,
             was_installed_by_run=self.installed_by_run,
             agents=agents,
             failed_revision=lambda: self.failed,
@@ -464,6 +465,57 @@ def test_a_new_pods_entry_is_not_on_its_way_where_what_makes_it_is_of_another_cl
     objects.add("ClusterSPIFFEID", "default", spec={"className": "other", "federatesWith": ["client.example"]})
     (found,) = spire_links.check_entries(spire, cast(Demo, SimpleNamespace(namespace="demo")), federation())
     assert (found.on_its_way, "default (class other)" in found.cause) == (False, True)
+
+
+AGENT_ID, NODE_ALIAS = "spiffe://server.example/spire/agent/k8s_psat/server/uid", "spiffe://server.example/nodes"
+
+
+@pytest.mark.parametrize(
+    ("parent", "is_given"),
+    [
+        (AGENT_ID, True),
+        (NODE_ALIAS, True),
+        ("spiffe://server.example/spire/agent/k8s_psat/elsewhere/uid", False),
+    ],
+)
+def test_an_entry_whose_parent_is_no_agent_is_given_to_nobody(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch, parent: str, is_given: bool
+) -> None:
+    spire = objects.spire
+    made = pod(objects, container(running=running()), name="server-1-x", namespace="demo")
+    entries = [
+        api_types.Entry("1", NODE_ALIAS, "spiffe://server.example/spire/server", ("k8s_psat:cluster:server",), ()),
+        api_types.Entry(
+            "2", "spiffe://server.example/of/another", "spiffe://server.example/gone", ("k8s:pod-uid:another",), ()
+        ),
+        api_types.Entry("3", "spiffe://server.example/x", parent, (f"k8s:pod-uid:{made.metadata.uid}",), ()),
+    ]
+    monkeypatch.setattr(spire, "entries", lambda: entries, raising=False)
+    monkeypatch.setattr(spire, "agents", lambda: [replace(objects.attested, spiffe_id=AGENT_ID)])
+    found = spire_links.orphaned_entry(spire, "demo")
+    assert bool(found) is not is_given
+    if found:
+        assert found == (
+            f"the entry spiffe://server.example/x has the parent {parent}, which is the ID of no agent ({AGENT_ID})"
+        )
+        assert is_of_configuration(found, "")
+    monkeypatch.setattr(spire, "agents", list)
+    assert spire_links.orphaned_entry(spire, "demo") == ""
+
+
+@pytest.mark.parametrize("missed", ["", "/tmp/spire-server/private/other.sock"])  # noqa: S108
+def test_a_controller_manager_that_looks_for_another_socket_is_not_on_its_way(objects: Objects, missed: str) -> None:
+    spire = objects.with_spire(server=0)
+    manager = replace(spire.layout.controller_manager, missed_socket=missed)
+    spire.layout = replace(spire.layout, controller_manager=manager)
+    name = manager.container.name
+    unready = {**container(name, running=running(NOW - 5)), "ready": False}
+    pod(objects, container(SERVER, running=running(NOW - 5)), unready, owner=("StatefulSet", SERVER))
+    found = next(iter(spire_links.check_components(spire)))
+    assert f"container {name} of pod" in found.sentence
+    assert ("it dials /tmp/spire-server/private/other.sock" in found.sentence) is bool(missed)
+    assert found.on_its_way is not bool(missed)
+    assert is_of_configuration(found.sentence, "") is bool(missed)
 
 
 @pytest.mark.parametrize("stored", [True, False])

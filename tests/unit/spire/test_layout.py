@@ -518,6 +518,22 @@ def test_a_configuration_that_a_pod_does_not_get_is_for_the_run_to_find(name: st
     assert [each.socket_folder for each in found.agents] == [each.socket_folder for each in right.agents]
 
 
+def test_a_controller_manager_may_look_for_the_servers_socket_where_it_is_not() -> None:
+    def missed(path: str, *, volume: str = "private") -> str:
+        manifests = [*server(manager=changed(MANAGER, spireServerSocketPath=path)), *agent(), csi_driver()]
+        manager, program = manifests[0]["spec"]["template"]["spec"]["containers"]
+        program["volumeMounts"].append({"name": "private", "mountPath": "/tmp/spire-server/private"})  # noqa: S108
+        manager["volumeMounts"].append({"name": volume, "mountPath": "/spire-server"})
+        manifests[0]["spec"]["template"]["spec"]["volumes"] += [{"name": each} for each in ("private", "other")]
+        return layout(manifests).controller_manager.missed_socket
+
+    assert missed("/spire-server/api.sock") == ""
+    assert missed("") == ""
+    assert missed("/spire-server/other.sock") == "/spire-server/other.sock"
+    assert missed("/elsewhere/api.sock") == "/elsewhere/api.sock"
+    assert missed("/spire-server/api.sock", volume="other") == "/spire-server/api.sock"
+
+
 def test_a_configuration_that_is_nowhere_is_refused_with_its_place() -> None:
     manifests = [each for each in release() if each["metadata"]["name"] != "trust" or each["kind"] != "ConfigMap"]
     for each in manifests:
