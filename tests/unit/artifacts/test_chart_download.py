@@ -88,7 +88,7 @@ def test_charts_that_cannot_be_reached_are_refused_before_a_helm_is_made_for_the
 ) -> None:
     urls = []
 
-    def unreachable(url: str | Request, _ca: str) -> str:
+    def unreachable(url: str | Request, _ca: str, **_: bool) -> str:
         urls.append(url.full_url if isinstance(url, Request) else url)
         return "Name or service not known"
 
@@ -100,7 +100,7 @@ def test_charts_that_cannot_be_reached_are_refused_before_a_helm_is_made_for_the
 
 
 def test_a_folder_of_charts_is_reachable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(chart_download, "why_unreachable", lambda *asked: pytest.fail(str(asked)))
+    monkeypatch.setattr(chart_download, "why_unreachable", lambda *asked, **_: pytest.fail(str(asked)))
     check_reachable(Source(charts=tmp_path))
 
 
@@ -117,7 +117,7 @@ def test_a_pull_that_does_not_end_is_refused_in_a_sentence(
 def local_registry(monkeypatch: pytest.MonkeyPatch, https: str) -> None:
     """A registry that answers by HTTP, and to HTTPS as it says."""
 
-    def why(url: str | Request, _ca: str = "") -> str:
+    def why(url: str | Request, _ca: str = "", **_: bool) -> str:
         return https if str(url).startswith("https") else ""
 
     monkeypatch.setattr(chart_download, "why_unreachable", why)
@@ -152,9 +152,11 @@ def test_no_other_registry_is_asked_without_tls(monkeypatch: pytest.MonkeyPatch,
 def test_a_repositorys_password_is_in_no_argument(helm: Path, tmp_path: Path) -> None:
     """Arguments are seen in the list of processes."""
     repository = ChartRepository("https://charts.example/", "reader", "Tr4ffic-key")
-    helm.write_text(helm.read_text() + f"\nimport os, shutil; shutil.copy(os.environ[{'HELM_REPOSITORY_CONFIG'!r}], {str(tmp_path)!r})\n")
-    helm.write_text(helm.read_text().replace('if given[0] == "template"', 'if given[0] == "repo":\n    sys.exit()\nif given[0] == "template"'))
+    program = helm.read_text().replace("if given", "if given[0] == 'repo':\n    sys.exit()\nif given", 1)
+    into = "given[given.index('--untardir') + 1]"
+    helm.write_text(f"{program}\nimport os, shutil\nshutil.copy(os.environ['HELM_REPOSITORY_CONFIG'], {into})\n")
     prepare_charts(Source(chart_version=Version.parse("0.30.0"), repository=repository), helm, tmp_path)
-    assert calls(helm) == ["repo update", "pull charts/spire", "pull charts/spire-crds"]
-    (entry,) = yaml.safe_load((tmp_path / "repositories.yaml").read_text())["repositories"]
+    assert calls(helm) == ["repo update --fail-on-repo-update-fail", "pull charts/spire", "pull charts/spire-crds"]
+    kept_file, *_ = tmp_path.rglob("pulled-*/repositories.yaml")
+    (entry,) = yaml.safe_load(kept_file.read_text())["repositories"]
     assert (entry["url"], entry["username"], entry["password"]) == ("https://charts.example/", "reader", "Tr4ffic-key")

@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from semver import Version
 
+from fixtures.artifacts.chart_download import check_reachable
+from fixtures.artifacts.supply import SupplyError
 from fixtures.config import chart_source
 from fixtures.config.chart_repository import CHART_REPOSITORY, ChartRepository, parse_repository
 from fixtures.config.chart_source import Source
@@ -110,7 +112,8 @@ def test_where_there_is_no_release_before_or_none_that_is_known_the_run_is_refus
         chart_source.previous("--from", oldest)
     with pytest.raises(ValueError, match=r"index\.yaml has no release before 0\.16\.0$"):
         chart_source.previous("--from", Source(chart_version=Version.parse("0.16.0"), repository=place))
-    unknown = Source(chart_version=Version.parse("0.30.0"), repository=parse_repository("--chart-repository", repository))
+    untrusted = parse_repository("--chart-repository", repository)
+    unknown = Source(chart_version=Version.parse("0.30.0"), repository=untrusted)
     with pytest.raises(ValueError, match=r"^--from previous: it cannot be looked up at https://127.*VERIFY_FAILED"):
         chart_source.previous("--from", unknown)
     refused = Source(chart_version=Version.parse("0.30.0"), repository=ChartRepository(place.url, ca=place.ca))
@@ -119,6 +122,18 @@ def test_where_there_is_no_release_before_or_none_that_is_known_the_run_is_refus
     registry = chart_source.parse_oci_reference("--to", "oci://registry.example/charts/spire:0.30.0")
     with pytest.raises(ValueError, match=r"^--from previous: of chart 0\.30\.0 of oci://.*: a registry lists no rel"):
         chart_source.previous("--from", registry)
+
+
+def test_a_repository_that_refuses_its_index_is_refused_with_its_answer(repository: str, ca: Path) -> None:
+    wrong = parse_repository("--chart-repository", repository.replace("ffic", "xxxx"), ca.read_text())
+    with pytest.raises(
+        SupplyError, match=r"^chart \(the newest\) of https://\S+ is not .*\(HTTP Error 401: Unauthorized\)"
+    ):
+        check_reachable(Source(repository=wrong))
+    check_reachable(Source(repository=parse_repository("--chart-repository", repository, ca.read_text())))
+    elsewhere = parse_repository("--chart-repository", f"{repository}/stable", ca.read_text())
+    with pytest.raises(SupplyError, match=r"\(HTTP Error 404: Not Found\)"):
+        check_reachable(Source(repository=elsewhere))
 
 
 def test_of_the_local_supply_it_is_the_older_spire_that_can_be_built() -> None:
@@ -138,7 +153,9 @@ def test_without_one_it_is_the_hardened_charts_own() -> None:
     assert not Source(spire_version="1.15.3", repository=elsewhere.repository).is_published
 
 
-@pytest.mark.parametrize("given", ["charts.example", "ftp://charts.example", "https://", "https://a:b", "https://a/?q=1"])
+@pytest.mark.parametrize(
+    "given", ["charts.example", "ftp://charts.example", "https://", "https://a:b", "https://a/?q=1"]
+)
 def test_what_is_no_url_of_a_repository_is_refused(given: str) -> None:
     with pytest.raises(ValueError, match=r"^--chart-repository: not an http:// or https:// URL of a chart repository$"):
         parse_repository("--chart-repository", given)
@@ -156,7 +173,9 @@ def test_programs_that_trust_a_file_alone_get_this_machines_cas_too(ca: Path, tm
     assert "".join(ca.read_text().split()) in "".join(bundle.split())
 
 
-@pytest.mark.parametrize("text", ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+@pytest.mark.parametrize(
+    "text", ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
+)
 def test_a_file_without_a_certificate_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "ca").write_text(text)
     with pytest.raises(ValueError, match=rf"^--ca-file {tmp_path}/ca: it has no certificate in PEM$"):

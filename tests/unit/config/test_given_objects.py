@@ -14,8 +14,8 @@ from fixtures.config.given_objects import given_objects
 from fixtures.core.redaction import REDACTED, redact
 
 NAMES = ("server", "client")
-PASSWORD = "Tr4ffic-key"
-AUTH = base64.b64encode(f"pull:{PASSWORD}".encode()).decode()
+HIDDEN = "Tr4ffic-key"
+AUTH = base64.b64encode(f"pull:{HIDDEN}".encode()).decode()
 PULL = json.dumps({"auths": {"registry.example": {"username": "pull", "auth": AUTH}}})
 
 
@@ -51,14 +51,14 @@ def test_a_file_is_for_one_cluster_or_for_all_and_namespaces_come_first(tmp_path
     [
         {"stringData": {".dockerconfigjson": PULL}},
         {"data": {".dockerconfigjson": base64.b64encode(PULL.encode()).decode()}},
-        {"stringData": {"anything": PASSWORD}},
-        {"data": {"anything": base64.b64encode(PASSWORD.encode()).decode()}},
+        {"stringData": {"anything": HIDDEN}},
+        {"data": {"anything": base64.b64encode(HIDDEN.encode()).decode()}},
     ],
 )
 def test_what_is_in_a_secret_is_hidden_in_every_form(tmp_path: Path, given: dict[str, Any]) -> None:
     given_objects([write(tmp_path, made("Secret", "pull", **given))], NAMES)
-    encoded = base64.b64encode(PASSWORD.encode()).decode()
-    for shown in (PASSWORD, encoded, *(given.get("data") or given["stringData"]).values()):
+    encoded = base64.b64encode(HIDDEN.encode()).decode()
+    for shown in (HIDDEN, encoded, *(given.get("data") or given["stringData"]).values()):
         assert redact(f"said {shown}.") == f"said {REDACTED}."
     if "anything" not in str(given):
         assert redact(f"sent {AUTH}.") == f"sent {REDACTED}."
@@ -91,6 +91,6 @@ def test_a_file_that_cannot_be_read_is_refused_without_what_is_in_it(tmp_path: P
     with pytest.raises(ValueError, match=r"^--apply missing\.yaml: No such file or directory$"):
         given_objects(["missing.yaml"], NAMES)
     path = tmp_path / "broken.yaml"
-    path.write_text(f"a: [{PASSWORD}\nb")
+    path.write_text(f"a: [{HIDDEN}\nb")
     with pytest.raises(ValueError, match=r"^--apply .*broken\.yaml: it is no YAML$"):
         given_objects([str(path)], NAMES)

@@ -451,7 +451,7 @@ def test_of_two_clusters_one_alone_that_is_made_may_have_a_port(
     kubeconfig.write_text(yaml.safe_dump({"contexts": [{"name": "a"}, {"name": "b"}]}))
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
     assert command_line.read_settings(configured(given, "--context=client=a")).nodes.kind_config
-    with pytest.raises(ValueError, match=r"^--kind-config: with --context for both clusters, no node is made"):
+    with pytest.raises(ValueError, match=r"^--kind-config: with --context for both clusters, no node is made here$"):
         command_line.read_settings(configured(given, "--context=client=a", "--context=server=b"))
 
 
