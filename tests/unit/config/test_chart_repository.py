@@ -127,7 +127,7 @@ def test_where_there_is_no_release_before_or_none_that_is_known_the_run_is_refus
 def test_a_repository_that_refuses_its_index_is_refused_with_its_answer(repository: str, ca: Path) -> None:
     wrong = parse_repository("--chart-repository", repository.replace("ffic", "xxxx"), ca.read_text())
     with pytest.raises(
-        SupplyError, match=r"^chart \(the newest\) of https://\S+ is not .*\(HTTP Error 401: Unauthorized\)"
+        SupplyError, match=r"^chart \(the newest\) of https://\S+ is not .*\(HTTP Error 401: Unaut"
     ):
         check_reachable(Source(repository=wrong))
     check_reachable(Source(repository=parse_repository("--chart-repository", repository, ca.read_text())))

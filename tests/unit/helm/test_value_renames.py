@@ -62,6 +62,11 @@ def test_old_charts_hooks_get_the_kubectl_that_kubernetes_publishes(version: str
     assert at(found, f"{chart}.tools.kubectl.image") == (KUBECTL if added else None)
 
 
+def test_nothing_is_added_at_a_key_that_the_chart_lacks() -> None:
+    found = rename_values({}, Version.parse("0.17.0"), RULES, lambda key: key[0] == "spire-server")
+    assert found == having("spire-server.tools.kubectl.image", KUBECTL)
+
+
 def test_a_kubectl_that_is_given_stays_what_it_is() -> None:
     given = having("spire-server.tools.kubectl.image", {"repository": "mirror/kubectl", "tag": "v1.30.0"})
     found = rename_values(given, Version.parse("0.17.0"), RULES)
