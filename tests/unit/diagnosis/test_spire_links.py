@@ -60,7 +60,7 @@ class Objects(KubernetesObjects):
         super().__init__()
         (agent,) = api_types.agents(recorded("agent-list.json"))
         self.attested = replace(agent, expires=int(NOW) + 3600)
-        self.agents: list[api_types.Agent] | None = [self.attested]
+        self.agents: list[api_types.AttestedAgent] | None = [self.attested]
         self.status, self.failed, self.server_log = "deployed", "", ""
         self.installed_by_run, self.revision = True, 1
 
@@ -91,7 +91,7 @@ class Objects(KubernetesObjects):
 
     @property
     def spire(self) -> Spire:
-        def agents() -> list[api_types.Agent]:
+        def agents() -> list[api_types.AttestedAgent]:
             if self.agents is None:
                 raise ClusterError("server: no such pod")
             return self.agents

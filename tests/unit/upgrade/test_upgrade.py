@@ -22,7 +22,7 @@ from fixtures.spire.installation import Spire
 from fixtures.traffic.generator import CONNECTION_KINDS
 from fixtures.traffic.request_log import Request
 from fixtures.upgrade import upgrade
-from fixtures.upgrade.state import PreservedState, Workload
+from fixtures.upgrade.state import ControllerState, PreservedState
 from fixtures.upgrade.upgrade import (
     PHASE_MIN_DURATION,
     FederationUpgrade,
@@ -101,8 +101,8 @@ def state(recorded: Read, **agent: Any) -> PreservedState:
     """A state with the agents' workload as given: `template` (old or new) and `pods`."""
     pods = frozenset(agent.get("pods", ("a",)))
     workloads = {
-        SERVER_PLACE: Workload(TEMPLATES["old"], frozenset("s")),
-        agent.get("place", AGENT_PLACE): Workload(TEMPLATES[agent.get("template", "old")], pods),
+        SERVER_PLACE: ControllerState(TEMPLATES["old"], frozenset("s")),
+        agent.get("place", AGENT_PLACE): ControllerState(TEMPLATES[agent.get("template", "old")], pods),
     }
     return PreservedState(frozenset(), bundle(recorded("bundle-show.json")), {}, workloads, pods)
 
