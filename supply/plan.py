@@ -79,7 +79,8 @@ def _files(source: Path) -> Iterator[Path]:
         yield source
         return
     for path in sorted(source.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
+        # Tests are no part of what is built.
+        if path.is_file() and "__pycache__" not in path.parts and not path.name.endswith("_test.go"):
             yield path
 
 

@@ -7,6 +7,7 @@ healthy variants, which are only slow or unusual, are in the list too, and must 
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -121,6 +122,7 @@ OIDC, OIDC_CONFIG = "templates/oidc-discovery-provider.yaml", "templates/_oidc-c
 
 SERVER_POD_SPEC = "serviceAccountName: spire-server\n"
 AGENT_POD = "serviceAccountName: spire-agent\n"
+AGENT_VOLUMES = "      volumes:\n"
 PROBES = '{{- include "spire.probes" (dict "port" "health" "ready" "/ready" "live" "/live") | nindent 10 }}'
 REVIEWS = """\
   - apiGroups: [authentication.k8s.io]
@@ -143,6 +145,27 @@ CONFIG_VOLUME = """\
           configMap:
             name: spire-server
 """
+QUOTA = """\
+apiVersion: v1
+kind: ResourceQuota
+metadata:
+  name: pods
+  namespace: {{ include "spire.serverNamespace" . }}
+spec:
+  hard: {pods: "0"}
+"""
+POD_MONITOR = """\
+apiVersion: monitoring.coreos.com/v1
+kind: PodMonitor
+metadata:
+  name: spire-server
+  namespace: {{ include "spire.serverNamespace" . }}
+spec:
+  podMetricsEndpoints: [{port: prom}]
+"""
+SERVER_ARGUMENTS = "args: [-config, /etc/spire/server.conf]\n"
+PLUGINS_VOLUME = {"name": "plugins", "persistentVolumeClaim": {"claimName": "spire-plugins"}}
+TPM_VOLUME = {"name": "tpm", "hostPath": {"path": "/dev/tpmrm0", "type": "CharDevice"}}
 OTHER_IDENTITIES = """\
       clusterSPIFFEIDs:
 """
@@ -196,8 +219,8 @@ SERVER_FAULTS = (
         (
             Edit(
                 SERVER,
-                "args: [-config, /etc/spire/server.conf]\n",
-                'args: [-config, /etc/spire/server.conf]\n          resources: {requests: {cpu: "64"}}\n',
+                SERVER_ARGUMENTS,
+                SERVER_ARGUMENTS + '          resources: {requests: {cpu: "64"}}\n',
             ),
         ),
         other=own_values("resources", requests={"cpu": "64"}),
@@ -268,6 +291,42 @@ SERVER_FAULTS = (
         "component ready",
         r"(?i)forbidden",
         (Edit(SERVER_ACCESS, "verbs: [get, patch]", "verbs: [get]"),),
+    ),
+    # A quota of the platform team's.
+    ChartFault(
+        "quota-that-leaves-the-server-no-pod",
+        "component ready",
+        r"exceeded quota",
+        (Edit("templates/quota.yaml", "", QUOTA),),
+    ),
+    # A volume with plugins, whose claim is in another namespace.
+    ChartFault(
+        "server-with-a-claim-that-is-not-there",
+        "component ready",
+        r'(?i)persistentvolumeclaim "spire-plugins" not found',
+        (Edit(SERVER, CONFIG_VOLUME, f"{CONFIG_VOLUME}        - {json.dumps(PLUGINS_VOLUME)}\n"),),
+        other={"spire-server": {"extraVolumes": [PLUGINS_VOLUME]}},
+    ),
+    ChartFault(
+        "server-whose-environment-names-a-key-that-is-not-there",
+        "component ready",
+        r"couldn't find key database-host in ConfigMap spire-server/spire-server",
+        (
+            Edit(
+                SERVER,
+                SERVER_ARGUMENTS,
+                SERVER_ARGUMENTS + "          env: [{name: DATABASE_HOST, valueFrom: {configMapKeyRef: "
+                "{name: spire-server, key: database-host}}}]\n",
+            ),
+        ),
+    ),
+    # Prometheus' operator is not on this cluster.
+    ChartFault(
+        "pod-monitor-without-its-definition",
+        "component ready",
+        r'no matches for kind "PodMonitor"',
+        (Edit("templates/pod-monitor.yaml", "", POD_MONITOR),),
+        other={"spire-agent": {"telemetry": {"prometheus": {"podMonitor": {"enabled": True}}}}},
     ),
     # The controller manager shares the server's pod, and waits there for a socket.
     ChartFault(
@@ -340,6 +399,22 @@ AGENT_FAULTS = (
         "component ready|agent attested",
         r"(?i)Service|refused|unavailable|connect",
         (Edit(SERVER, "targetPort: grpc", "targetPort: 8099"),),
+    ),
+    # The Service has a second port, and the agents ask that one.
+    ChartFault(
+        "service-of-the-server-that-leads-to-another-program",
+        "component ready|agent attested",
+        r"no SPIRE server",
+        (Edit(SERVER, "targetPort: grpc", "targetPort: webhook"),),
+        other=own_values("service", port=8081),
+    ),
+    # Values of machines with a TPM.
+    ChartFault(
+        "agent-on-a-node-without-a-tpm",
+        "component ready",
+        r"hostPath type check failed: /dev/tpmrm0",
+        (Edit(AGENT, AGENT_VOLUMES, AGENT_VOLUMES + f"        - {json.dumps(TPM_VOLUME)}\n"),),
+        other={"spire-agent": {"extraVolumes": [TPM_VOLUME]}},
     ),
     # The bundle's ConfigMap was renamed for the server alone (values of a mesh integration): the agents wait for the
     # old one.

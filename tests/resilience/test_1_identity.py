@@ -19,7 +19,7 @@ from fixtures.spire.logs import agent_log_line
 from fixtures.workloads.demo import Demo
 from fixtures.workloads.go_spiffe import NO_IDENTITY_ISSUED, unexpected_id
 from fixtures.workloads.identity_conditions import PROBE_AUDIENCE, probe_identity
-from fixtures.workloads.jobs import log_lines
+from fixtures.workloads.jobs import newest_pod_log
 from fixtures.workloads.observed_call import REFUSED_IN_TLS, let_in, observe_call
 from fixtures.workloads.probe import Answer, ProbeError
 from tests.checks import RECHECK_TIMEOUT
@@ -200,7 +200,7 @@ def test_a_server_outside_the_mesh_never_serves(
         outsider.apply_server()
 
         def look() -> Look[str]:
-            lines = log_lines(server, NEW_PROBES_NAMESPACE, "app=server")
+            lines = newest_pod_log(server, NEW_PROBES_NAMESPACE, "app=server")
             return Look(next((line for line in lines if "no identity issued" in line.lower()), None), "\n".join(lines))
 
         # A pod of the same age has its identity by then, on the side where the namespace is selected.

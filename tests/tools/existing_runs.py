@@ -22,10 +22,11 @@ from fixtures.spire.federation import RESOURCE, federated_trust_domain
 from fixtures.spire.server_cli import SpireServer
 from supply import catalogue
 from supply.host import Engine
-from tests.tools.runs import RELIABILITY_PREFIX, Run
+from tests.tools.runs import Run
 
 # Nobody's objects: events, and what controllers renew every few seconds to say that they live.
 PASSING = ("events", "events.events.k8s.io", "leases.coordination.k8s.io", "componentstatuses")
+EXISTING_PREFIX = "existing-"
 DEMO_NAMESPACE = "demo"  # of the run that installs
 ENDPOINT = "bundle-endpoint-by-hand"  # the NodePort Service by which the other cluster reaches the endpoint
 
@@ -39,7 +40,7 @@ def existing(folder: Path, made: catalogue.Catalogue, engine: Engine, charts: Pa
     """
     (folder / "install").mkdir()
     options = [f"--charts={charts}"] if charts else []
-    if not Run(folder / "install", "--keep-clusters", *options).result().green:
+    if not Run(folder / "install", EXISTING_PREFIX, "--keep-clusters", *options).result().green:
         return [f"SPIRE was not installed: see {folder / 'install'}"]
     sites = map_concurrently(lambda name: _site(folder, made, engine, name), CLUSTERS)
     map_concurrently(lambda site: _forget(site, sites), sites)
@@ -64,7 +65,7 @@ def _site(folder: Path, made: catalogue.Catalogue, engine: Engine, name: str) ->
     place = folder / name
     place.mkdir()
     cluster = Cluster(name, kubectl=made.kubectl, path=place, log=place / "commands.log")
-    kind_name = f"{RELIABILITY_PREFIX}{name}"
+    kind_name = f"{EXISTING_PREFIX}{name}"
     cluster.run(made.kind, "export", "kubeconfig", "--name", kind_name, "--kubeconfig", str(cluster.kubeconfig_path))
     layout = installed_layout(installed_manifests(cluster))
     spire = SpireServer(cluster, layout.trust_domain, ())
@@ -120,7 +121,7 @@ def _look(folder: Path, sites: Sequence[Site], how: str) -> list[str]:
     os.environ["KUBECONFIG"] = os.pathsep.join(str(site.cluster.kubeconfig_path) for site in sites)
     map_concurrently(_settled, sites)
     before = map_concurrently(_objects, sites)
-    result = Run(place, "--no-install", *contexts).result()
+    result = Run(place, EXISTING_PREFIX, "--no-install", *contexts).result()
     after = map_concurrently(_objects, sites)
     print(f"{how:<8}: {result.seconds:6.1f} s  {result.verdict}", flush=True)
     wrong = [] if result.green else [f"{how}: {result.verdict}; see {place}"]

@@ -91,9 +91,13 @@ class Verdict:
 
 @dataclass
 class Bench:
-    """Where faults are put to the suite: the good charts, where copies and runs go, and what deletes the clusters."""
+    """Where faults are put to the suite: the good charts, where copies and runs go, and what deletes the clusters.
+
+    The clusters' names begin with `prefix`.
+    """
 
     folder: Path
+    prefix: str
     engine: Engine
     delete_clusters: Callable[[], None]
     good: Path
@@ -145,7 +149,7 @@ class Bench:
             slowed = Slowed()
             if fault and fault.cores:
                 slowed = undo.enter_context(cores_allowed(fault.cores, self.engine))
-            return Run(place, f"--charts={charts}", *chosen, slowed=slowed).result()
+            return Run(place, self.prefix, f"--charts={charts}", *chosen, slowed=slowed).result()
 
 
 def faults(bench: Bench, chosen: Sequence[ChartFault], *, kept: bool) -> list[str]:

@@ -27,11 +27,13 @@ from fixtures.config.cluster_values import CLUSTERS
 from fixtures.core.waiting import Condition, Look, WaitError, wait_for
 from supply import catalogue, host
 from tests import chart_faults
-from tests.tools.existing_runs import existing
+from tests.tools.existing_runs import EXISTING_PREFIX, existing
 from tests.tools.fault_runs import Bench, faults, good_charts
 from tests.tools.machine_load import LoadError, Slowed, busy_core, cores_allowed
-from tests.tools.runs import RELIABILITY_PREFIX, RUN_TIMEOUT, Result, Run, seconds_table
+from tests.tools.runs import RUN_TIMEOUT, Result, Run, seconds_table
 
+# How the names of each command's clusters begin: none takes those of another that is under way, or has kept its own.
+KILLS_PREFIX, REPEAT_PREFIX, FAULTS_PREFIX = "kills-", "repeat-", "faults-"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 # What a run has just printed when it is ended; a complete run takes some 70 s on two cores.
 POINTS = (
@@ -52,7 +54,7 @@ KILLED_RUN_TIMEOUT = 15.0  # seconds in which the programs of a run that was kil
 
 @dataclass(frozen=True)
 class Left:
-    """What of this tool's runs is on the machine: containers, volumes, networks, programs that talk to its clusters."""
+    """What of runs that were ended is on the machine: containers, volumes, networks, programs of theirs."""
 
     containers: frozenset[str]
     volumes: frozenset[str]
@@ -64,7 +66,7 @@ class Left:
         """Look. Raises `CalledProcessError`."""
         names = engine.run("ps", "-a", "--filter", "label=io.x-k8s.kind.cluster", "--format", "{{.Names}}").split()
         return cls(
-            frozenset(name for name in names if name.startswith(RELIABILITY_PREFIX)),
+            frozenset(name for name in names if name.startswith(KILLS_PREFIX)),
             frozenset(engine.run("volume", "ls", "-q").split()),
             frozenset(engine.run("network", "ls", "--format", "{{.Name}}").split()),
             frozenset(_programs()),
@@ -72,7 +74,7 @@ class Left:
 
 
 def _programs() -> Iterator[str]:
-    """Programs whose KUBECONFIG is one of this tool's clusters, and Kind's at work on them; the engine's stay."""
+    """Programs whose KUBECONFIG is that of a cluster of these runs, and Kind's at work on it; the engine's stay."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             environment = (process / "environ").read_bytes().split(b"\0")
@@ -80,7 +82,8 @@ def _programs() -> Iterator[str]:
         except OSError:
             continue
         kubeconfig = next((each for each in environment if each.startswith(b"KUBECONFIG=")), b"")
-        if f"/{RELIABILITY_PREFIX}".encode() in kubeconfig and command and not command.startswith(ENGINES_OWN):
+        is_of_these = any(f"/{KILLS_PREFIX}{name}/".encode() in kubeconfig for name in CLUSTERS)
+        if is_of_these and command and not command.startswith(ENGINES_OWN):
             yield f"{process.name} {command[:120]}"
 
 
@@ -90,7 +93,7 @@ def kills(engine: host.Engine, folder: Path) -> list[str]:
     for number, (point, sent) in enumerate(zip(POINTS, cycle(SIGNALS), strict=False)):
         place = folder / f"{number}-{point.replace(' ', '-')}-{sent.name}"
         place.mkdir()
-        run = Run(place)
+        run = Run(place, KILLS_PREFIX)
         wait_for(run.reached(point), RUN_TIMEOUT)
         by_itself = run.has_ended
         seconds = run.send(sent)
@@ -103,7 +106,7 @@ def kills(engine: host.Engine, folder: Path) -> list[str]:
         )
     place = folder / "afterwards"
     place.mkdir()
-    last = Run(place)
+    last = Run(place, KILLS_PREFIX)
     code = last.wait()
     print(f"a run after all that: {last.last_line if code else 'green'}", flush=True)
     wrong += [f"the run afterwards ended with {code}"] if code else []
@@ -149,7 +152,7 @@ def repeat(folder: Path, times: int, *, new: bool, slowed: Slowed, kind: str) ->
     def once(number: int, label: str, *options: str) -> Result:
         place = folder / f"run-{number}"
         place.mkdir()
-        result = Run(place, *options, slowed=slowed).result()
+        result = Run(place, REPEAT_PREFIX, *options, slowed=slowed).result()
         verdict = "green" if result.green else f"red: {result.verdict}"
         print(f"{label}: {result.seconds:6.1f} s  {verdict}", flush=True)
         wrong.extend([] if result.green else [f"{label}: {verdict}; see {result.folder}"])
@@ -214,18 +217,19 @@ def _run(
 ) -> list[str]:
     """Run a command; `undo` gets what ends the load on the machine, and deletes the clusters before that."""
     if given.command == "kills":
-        undo.callback(_delete_clusters, made)
+        undo.callback(_delete_clusters, made, KILLS_PREFIX)
         return kills(engine, folder)
     if given.command == "existing":
-        _delete_clusters(made)  # what another command has kept may be broken on purpose
-        undo.callback(_delete_clusters, made)
+        _delete_clusters(made, EXISTING_PREFIX)  # of a run that was ended before it could
+        undo.callback(_delete_clusters, made, EXISTING_PREFIX)
         return existing(folder, made, engine, given.charts)
     if given.command == "faults":
         chosen = tuple(chart_faults.chosen(given.expression, kept=not given.new, own_chart=given.charts is None))
         (folder / "charts").mkdir()
         good = good_charts(made.charts, given.charts, folder / "charts" / "good")
-        undo.callback(_delete_clusters, made)
-        return faults(Bench(folder, engine, partial(_delete_clusters, made), good), chosen, kept=not given.new)
+        delete = partial(_delete_clusters, made, FAULTS_PREFIX)
+        undo.callback(delete)
+        return faults(Bench(folder, FAULTS_PREFIX, engine, delete, good), chosen, kept=not given.new)
     kind = "new clusters" if given.new else "kept clusters"
     slowed = Slowed()
     if given.busy:
@@ -235,14 +239,14 @@ def _run(
         cores = len(os.sched_getaffinity(0)) / 2
         slowed = undo.enter_context(cores_allowed(cores, engine))
         kind += f", {cores:g} cores"
-    undo.callback(_delete_clusters, made)
+    undo.callback(_delete_clusters, made, REPEAT_PREFIX)
     return repeat(folder, given.times, new=given.new, slowed=slowed, kind=kind)
 
 
-def _delete_clusters(made: catalogue.Catalogue) -> None:
+def _delete_clusters(made: catalogue.Catalogue, prefix: str) -> None:
     for name in CLUSTERS:
         subprocess.run(
-            [made.kind, "delete", "cluster", "--name", f"{RELIABILITY_PREFIX}{name}"], check=False, capture_output=True
+            [made.kind, "delete", "cluster", "--name", f"{prefix}{name}"], check=False, capture_output=True
         )
 
 

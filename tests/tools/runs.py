@@ -20,7 +20,6 @@ from fixtures.core.tables import columns
 from fixtures.core.waiting import Condition, Look, WaitError, wait_for
 from tests.tools.machine_load import Slowed
 
-RELIABILITY_PREFIX = "reliability-"
 VERDICTS = ("RED:", "REFUSED:", "GREEN:")
 RUN_END_TIMEOUT = 120.0  # seconds that a run may take to end after a signal
 RUN_TIMEOUT = 1200.0
@@ -28,14 +27,17 @@ INTERRUPTED = 2  # pytest's exit code
 
 
 class Run:
-    """A run of `-m federation` in the background; `folder`, which exists, gets its output and all that it leaves."""
+    """A run of `-m federation` in the background, on clusters whose names begin with `prefix`.
 
-    def __init__(self, folder: Path, *options: str, slowed: Slowed | None = None) -> None:
+    `folder`, which exists, gets its output and all that it leaves.
+    """
+
+    def __init__(self, folder: Path, prefix: str, *options: str, slowed: Slowed | None = None) -> None:
         self.folder = folder
         self.log = folder / "output.log"
         slowed = slowed or Slowed()
         command = [sys.executable, "-m", "pytest", "-c", str(PROJECT / "pyproject.toml"), "-m", "federation"]
-        command += ["--supply=local", f"--cluster-prefix={RELIABILITY_PREFIX}", f"--run-folder={folder}", *options]
+        command += ["--supply=local", f"--cluster-prefix={prefix}", f"--run-folder={folder}", *options]
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
                 end_with_parent(slowed.command(command)),

@@ -123,7 +123,8 @@ def test_the_datastore_and_the_authorities_stay(
     # Nothing to wait for: a server has read its authorities before it is ready, and makes no others for hours.
     for name, state in after.items():
         before = client_upgrade.before[name]
-        assert state.volumes == before.volumes, name
+        claims = f"{sorted(before.volumes)} became {sorted(state.volumes)}"
+        assert state.volumes == before.volumes, f"{name}: the datastore is another one: the claims {claims}"
         assert state.bundle.same_keys(before.bundle), f"{name}: {before.bundle} became {state.bundle}"
 
 

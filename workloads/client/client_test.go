@@ -16,7 +16,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -26,6 +25,8 @@ import (
 	"github.com/spiffe/go-spiffe/v2/bundle/spiffebundle"
 	"github.com/spiffe/go-spiffe/v2/spiffetls/tlsconfig"
 	"github.com/spiffe/go-spiffe/v2/svid/jwtsvid"
+
+	"workloads/workloadapitest"
 )
 
 const (
@@ -45,22 +46,22 @@ func TestMain(m *testing.M) {
 
 // demo is an agent for the client and a server for it to call.
 type demo struct {
-	agent          *agent
-	client, server *authority
+	agent          *workloadapitest.Agent
+	client, server *workloadapitest.Authority
 	url            string
-	serverLog      *logText
+	serverLog      *workloadapitest.LogText
 	connections    *atomic.Int64
 }
 
 func startDemo(t *testing.T) *demo {
 	d := &demo{
-		agent:       startAgent(t),
-		client:      newAuthority(t, "client.example", "client-key"),
-		server:      newAuthority(t, "server.example", "server-key"),
-		serverLog:   &logText{},
+		agent:       workloadapitest.StartAgent(t),
+		client:      workloadapitest.NewAuthority(t, "client.example", "client-key"),
+		server:      workloadapitest.NewAuthority(t, "server.example", "server-key"),
+		serverLog:   &workloadapitest.LogText{},
 		connections: &atomic.Int64{},
 	}
-	bundles := jwtbundle.NewSet(d.client.jwtBundle())
+	bundles := jwtbundle.NewSet(d.client.JWTBundle())
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		if !found {
@@ -74,7 +75,7 @@ func startDemo(t *testing.T) *demo {
 	// Not httptest's server: it would present a certificate of its own.
 	server := &http.Server{
 		Handler:   handler,
-		TLSConfig: tlsconfig.TLSServerConfig(d.server.x509SVID(serverID, 20)),
+		TLSConfig: tlsconfig.TLSServerConfig(d.server.X509SVID(serverID, 20)),
 		ErrorLog:  log.New(d.serverLog, "", log.LstdFlags),
 		ConnState: func(_ net.Conn, state http.ConnState) {
 			if state == http.StateNew {
@@ -83,19 +84,19 @@ func startDemo(t *testing.T) *demo {
 		},
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
+	workloadapitest.Check(t, err)
 	go func() { _ = server.ServeTLS(listener, "", "") }()
 	t.Cleanup(func() { _ = server.Close() })
 	d.url = "https://" + listener.Addr().String()
 	return d
 }
 
-func (d *demo) issue() { d.agent.issue(d.client, clientID, 0xabc, d.server) }
+func (d *demo) issue() { d.agent.Issue(d.client, clientID, 0xabc, d.server) }
 
 func (d *demo) command(arguments []string, environment ...string) *exec.Cmd {
 	command := exec.Command(os.Args[0], arguments...)
 	command.Env = append([]string{
-		"RUN_CLIENT=1", "SPIFFE_ENDPOINT_SOCKET=" + d.agent.address, "SERVER_URL=" + d.url, "AUDIENCE=" + serverID,
+		"RUN_CLIENT=1", "SPIFFE_ENDPOINT_SOCKET=" + d.agent.Address, "SERVER_URL=" + d.url, "AUDIENCE=" + serverID,
 	}, environment...)
 	return command
 }
@@ -146,7 +147,7 @@ func TestJobIsRefused(t *testing.T) {
 	d.issue()
 	untilSource := strings.TrimSuffix(untilFetched, "fetched JWT SVID\n")
 	file := filepath.Join(t.TempDir(), "token")
-	check(t, os.WriteFile(file, []byte("abc\n"), 0o600))
+	workloadapitest.Check(t, os.WriteFile(file, []byte("abc\n"), 0o600))
 	for name, example := range map[string]struct {
 		environment []string
 		stdout      string
@@ -168,7 +169,7 @@ func TestJobSendsTheFilesToken(t *testing.T) {
 	d := startDemo(t)
 	d.issue()
 	file := filepath.Join(t.TempDir(), "token")
-	check(t, os.WriteFile(file, []byte(d.client.jwtSVID(clientID, serverID, time.Now().Add(time.Minute))+"\n"), 0o600))
+	workloadapitest.Check(t, os.WriteFile(file, []byte(d.client.JWTSVID(clientID, serverID, time.Now().Add(time.Minute))+"\n"), 0o600))
 	if stdout, stderr, code := d.run(t, nil, "BEARER=file:"+file); !strings.HasSuffix(stdout, "Success!!!\n") || code != 0 {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}
@@ -226,7 +227,7 @@ func TestArgumentsAreSettingsToo(t *testing.T) {
 
 func TestIdleUntilSIGTERM(t *testing.T) {
 	command := startDemo(t).command([]string{"idle"})
-	check(t, command.Start())
+	workloadapitest.Check(t, command.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- command.Wait() }()
 	select {
@@ -234,8 +235,8 @@ func TestIdleUntilSIGTERM(t *testing.T) {
 		t.Fatalf("it ended by itself: %v", err)
 	case <-time.After(300 * time.Millisecond):
 	}
-	check(t, command.Process.Signal(syscall.SIGTERM))
-	check(t, <-ended)
+	workloadapitest.Check(t, command.Process.Signal(syscall.SIGTERM))
+	workloadapitest.Check(t, <-ended)
 }
 
 func TestFetchDescribesTheIdentity(t *testing.T) {
@@ -252,7 +253,7 @@ func TestFetchDescribesTheIdentity(t *testing.T) {
 	if found.SPIFFEID != clientID || found.X509Serial != "abc" ||
 		!slices.Equal(found.TrustDomains, []string{"client.example", "server.example"}) ||
 		!slices.Equal(found.JWTAuthorities["server.example"], []string{"server-key"}) ||
-		found.JWTAuthority != "client-key" || found.X509Authority != hex.EncodeToString(d.client.cert.SubjectKeyId) ||
+		found.JWTAuthority != "client-key" || found.X509Authority != hex.EncodeToString(d.client.Cert.SubjectKeyId) ||
 		len(found.X509Authorities["server.example"]) != 1 || len(found.X509Authorities["server.example"][0]) != 64 ||
 		time.Until(found.X509NotAfter) < time.Minute || time.Until(found.JWTExpiry) > time.Minute {
 		t.Error(stdout)
@@ -261,28 +262,28 @@ func TestFetchDescribesTheIdentity(t *testing.T) {
 
 // A host that no name service knows, as an OIDC issuer's is: its server shows by which name it was asked.
 func TestEndpointIsAskedByANameAtAnotherAddress(t *testing.T) {
-	owner, stranger := newAuthority(t, "server.example", "a"), newAuthority(t, "server.example", "b")
+	owner, stranger := workloadapitest.NewAuthority(t, "server.example", "a"), workloadapitest.NewAuthority(t, "server.example", "b")
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, strconv.Quote(r.Host+r.URL.Path))
 	})
 	listen := func(serve func(*http.Server, net.Listener) error) string {
 		server := &http.Server{
-			Handler: handler, TLSConfig: tlsconfig.TLSServerConfig(owner.x509SVID(serverID, 20)),
+			Handler: handler, TLSConfig: tlsconfig.TLSServerConfig(owner.X509SVID(serverID, 20)),
 			ErrorLog: log.New(io.Discard, "", 0),
 		}
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		check(t, err)
+		workloadapitest.Check(t, err)
 		go func() { _ = serve(server, listener) }()
 		t.Cleanup(func() { _ = server.Close() })
 		return "CONNECT_TO=" + listener.Addr().String()
 	}
 	secure := listen(func(server *http.Server, l net.Listener) error { return server.ServeTLS(l, "", "") })
 	plain := listen(func(server *http.Server, l net.Listener) error { return server.Serve(l) })
-	bundle := func(of *authority) string {
-		document, err := spiffebundle.FromX509Bundle(of.x509Bundle()).Marshal()
-		check(t, err)
+	bundle := func(of *workloadapitest.Authority) string {
+		document, err := spiffebundle.FromX509Bundle(of.X509Bundle()).Marshal()
+		workloadapitest.Check(t, err)
 		path := filepath.Join(t.TempDir(), "bundle.json")
-		check(t, os.WriteFile(path, document, 0o600))
+		workloadapitest.Check(t, os.WriteFile(path, document, 0o600))
 		return "BUNDLE=file:" + path
 	}
 	d := startDemo(t)
@@ -321,13 +322,13 @@ func TestValidateSaysWhoseATokenIs(t *testing.T) {
 		token, said string
 		code        int
 	}{
-		"foreign":        {d.server.jwtSVID(serverID, clientID, later), serverID, 0},
-		"other audience": {d.server.jwtSVID(serverID, otherID, later), "expected audience in", 1},
-		"unknown key":    {newAuthority(t, "server.example", "rotated").jwtSVID(serverID, clientID, later), `no JWT authority "rotated"`, 1},
+		"foreign":        {d.server.JWTSVID(serverID, clientID, later), serverID, 0},
+		"other audience": {d.server.JWTSVID(serverID, otherID, later), "expected audience in", 1},
+		"unknown key":    {workloadapitest.NewAuthority(t, "server.example", "rotated").JWTSVID(serverID, clientID, later), `no JWT authority "rotated"`, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "token")
-			check(t, os.WriteFile(file, []byte(example.token+"\n"), 0o600))
+			workloadapitest.Check(t, os.WriteFile(file, []byte(example.token+"\n"), 0o600))
 			stdout, stderr, code := d.run(t, []string{"validate", "AUDIENCE=" + clientID, "BEARER=file:" + file})
 			if !strings.Contains(stdout+stderr, example.said) || code != example.code || strings.Contains(stdout+stderr, "eyJ") {
 				t.Errorf("exit %d\n%s%s", code, stdout, stderr)
@@ -345,14 +346,14 @@ func TestTrafficUntilSIGTERM(t *testing.T) {
 			d := startDemo(t)
 			d.issue()
 			command := d.command([]string{"traffic"}, "REQUEST_RATE=20", "CONNECTIONS="+connections, "REQUEST_TIMEOUT=10s")
-			out := &logText{}
+			out := &workloadapitest.LogText{}
 			command.Stdout, command.Stderr = out, out
-			check(t, command.Start())
+			workloadapitest.Check(t, command.Start())
 			for deadline := time.Now().Add(20 * time.Second); strings.Count(out.String(), "\n") < 20 && time.Now().Before(deadline); {
 				time.Sleep(10 * time.Millisecond)
 			}
-			check(t, command.Process.Signal(syscall.SIGTERM))
-			check(t, command.Wait())
+			workloadapitest.Check(t, command.Process.Signal(syscall.SIGTERM))
+			workloadapitest.Check(t, command.Wait())
 
 			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 			sequences := []int{}
@@ -381,22 +382,4 @@ func TestTrafficUntilSIGTERM(t *testing.T) {
 			}
 		})
 	}
-}
-
-// logText is a log that may be read while it is written.
-type logText struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logText) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(line)
-}
-
-func (l *logText) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"workloads/workloadapitest"
 )
 
 func TestScheduleDoesNotWaitForSlowAttempts(t *testing.T) {
@@ -78,11 +80,11 @@ func TestFailuresAreToldApart(t *testing.T) {
 	defer plain.Close()
 	// Accepts and says nothing, as a port-forward to a dead pod does.
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
+	workloadapitest.Check(t, err)
 	defer func() { _ = silent.Close() }()
 	unused, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	check(t, unused.Close())
+	workloadapitest.Check(t, err)
+	workloadapitest.Check(t, unused.Close())
 
 	token := func(context.Context) (string, error) { return "secret-token", nil }
 	for name, example := range map[string]struct {

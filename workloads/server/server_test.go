@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
 	"io"
@@ -10,13 +9,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/bundle/jwtbundle"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/spiffetls/tlsconfig"
+
+	"workloads/workloadapitest"
 )
 
 const (
@@ -24,38 +24,20 @@ const (
 	clientID = "spiffe://client.example/ns/demo/sa/default"
 )
 
-// logText is a log that may be read while it is written.
-type logText struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logText) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(line)
-}
-
-func (l *logText) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-func captureLog(t *testing.T) *logText {
-	captured, before := &logText{}, log.Writer()
+func captureLog(t *testing.T) *workloadapitest.LogText {
+	captured, before := &workloadapitest.LogText{}, log.Writer()
 	log.SetOutput(captured)
 	t.Cleanup(func() { log.SetOutput(before) })
 	return captured
 }
 
 func TestCallersAreAuthenticated(t *testing.T) {
-	own := newAuthority(t, "server.example", "own")
-	foreign := newAuthority(t, "client.example", "foreign")
-	rotated := newAuthority(t, "client.example", "rotated")
-	impostor := newAuthority(t, "client.example", "foreign")
-	stranger := newAuthority(t, "stranger.example", "stranger")
-	handler := authenticate(jwtbundle.NewSet(own.jwtBundle(), foreign.jwtBundle()),
+	own := workloadapitest.NewAuthority(t, "server.example", "own")
+	foreign := workloadapitest.NewAuthority(t, "client.example", "foreign")
+	rotated := workloadapitest.NewAuthority(t, "client.example", "rotated")
+	impostor := workloadapitest.NewAuthority(t, "client.example", "foreign")
+	stranger := workloadapitest.NewAuthority(t, "stranger.example", "stranger")
+	handler := authenticate(jwtbundle.NewSet(own.JWTBundle(), foreign.JWTBundle()),
 		[]string{serverID, "second"}, http.HandlerFunc(index))
 	later := time.Now().Add(time.Minute)
 
@@ -71,19 +53,19 @@ func TestCallersAreAuthenticated(t *testing.T) {
 		"no token":          {"Bearer ", 401, malformed, malformed},
 		"more than a token": {"Bearer a b", 401, malformed, malformed},
 		"no JWT":            {"Bearer abc", 401, "Invalid token", "Invalid token: jwtsvid: unable to parse JWT token"},
-		"wrong audience": {"Bearer " + foreign.jwtSVID(clientID, "other", later), 401, "Invalid token",
+		"wrong audience": {"Bearer " + foreign.JWTSVID(clientID, "other", later), 401, "Invalid token",
 			`Invalid token: jwtsvid: expected audience in ["` + serverID + `" "second"] (audience=["other"])`},
-		"expired": {"Bearer " + foreign.jwtSVID(clientID, serverID, time.Now().Add(-time.Hour)), 401, "Invalid token",
+		"expired": {"Bearer " + foreign.JWTSVID(clientID, serverID, time.Now().Add(-time.Hour)), 401, "Invalid token",
 			"Invalid token: jwtsvid: token has expired"},
-		"trust domain without a bundle": {"Bearer " + stranger.jwtSVID("spiffe://stranger.example/x", serverID, later), 401,
+		"trust domain without a bundle": {"Bearer " + stranger.JWTSVID("spiffe://stranger.example/x", serverID, later), 401,
 			"Invalid token", `Invalid token: jwtsvid: no bundle found for trust domain "stranger.example"`},
-		"key that is not in the bundle": {"Bearer " + rotated.jwtSVID(clientID, serverID, later), 401, "Invalid token",
+		"key that is not in the bundle": {"Bearer " + rotated.JWTSVID(clientID, serverID, later), 401, "Invalid token",
 			`Invalid token: jwtsvid: no JWT authority "rotated" found for trust domain "client.example"`},
-		"another key of the same name": {"Bearer " + impostor.jwtSVID(clientID, serverID, later), 401, "Invalid token",
+		"another key of the same name": {"Bearer " + impostor.JWTSVID(clientID, serverID, later), 401, "Invalid token",
 			"Invalid token: jwtsvid: unable to get claims from token: "},
-		"foreign caller":  {"Bearer " + foreign.jwtSVID(clientID, serverID, later), 200, "Success!!!", "Request received from " + clientID},
-		"own caller":      {"Bearer " + own.jwtSVID(serverID, serverID, later), 200, "Success!!!", "Request received from " + serverID},
-		"second audience": {"bearer " + foreign.jwtSVID(clientID, "second", later), 200, "Success!!!", "Request received from " + clientID},
+		"foreign caller":  {"Bearer " + foreign.JWTSVID(clientID, serverID, later), 200, "Success!!!", "Request received from " + clientID},
+		"own caller":      {"Bearer " + own.JWTSVID(serverID, serverID, later), 200, "Success!!!", "Request received from " + serverID},
+		"second audience": {"bearer " + foreign.JWTSVID(clientID, "second", later), 200, "Success!!!", "Request received from " + clientID},
 	} {
 		t.Run(name, func(t *testing.T) {
 			captured := captureLog(t)
@@ -109,10 +91,10 @@ func TestCallersAreAuthenticated(t *testing.T) {
 // TestServerLifetime goes through a server's life: no identity, an identity, others after rotation, SIGTERM.
 func TestServerLifetime(t *testing.T) {
 	captured := captureLog(t)
-	own := newAuthority(t, "server.example", "own")
-	foreign := newAuthority(t, "client.example", "foreign")
-	agent := startAgent(t)
-	t.Setenv("SPIFFE_ENDPOINT_SOCKET", agent.address)
+	own := workloadapitest.NewAuthority(t, "server.example", "own")
+	foreign := workloadapitest.NewAuthority(t, "client.example", "foreign")
+	agent := workloadapitest.StartAgent(t)
+	t.Setenv("SPIFFE_ENDPOINT_SOCKET", agent.Address)
 	set := settings{listenAddress: freeAddress(t), readyAddress: freeAddress(t)}
 	ctx, terminate := context.WithCancel(context.Background())
 	defer terminate()
@@ -127,11 +109,11 @@ func TestServerLifetime(t *testing.T) {
 		t.Fatal("listens without an SVID")
 	}
 
-	agent.issue(own, serverID, 10, foreign)
+	agent.Issue(own, serverID, 10, foreign)
 	eventually(t, "the server is ready", func() bool { return readyStatus(set) == 200 })
 	verifier := newCaller(own)
 	defer verifier.close()
-	if status, body := verifier.get(t, set, foreign.jwtSVID(clientID, serverID, time.Now().Add(time.Minute))); status != 200 || body != "Success!!!" {
+	if status, body := verifier.get(t, set, foreign.JWTSVID(clientID, serverID, time.Now().Add(time.Minute))); status != 200 || body != "Success!!!" {
 		t.Errorf("answered %d %q", status, body)
 	}
 	if verifier.serial != 10 {
@@ -139,15 +121,15 @@ func TestServerLifetime(t *testing.T) {
 	}
 
 	// Everything is replaced; a connection made before then still serves.
-	foreign = newAuthority(t, "client.example", "rotated")
-	agent.issue(own, serverID, 11, foreign)
+	foreign = workloadapitest.NewAuthority(t, "client.example", "rotated")
+	agent.Issue(own, serverID, 11, foreign)
 	eventually(t, "the new key and SVID are in use", func() bool {
 		fresh := newCaller(own)
 		defer fresh.close()
-		status, _ := fresh.get(t, set, foreign.jwtSVID(clientID, serverID, time.Now().Add(time.Minute)))
+		status, _ := fresh.get(t, set, foreign.JWTSVID(clientID, serverID, time.Now().Add(time.Minute)))
 		return status == 200 && fresh.serial == 11
 	})
-	if status, _ := verifier.get(t, set, foreign.jwtSVID(clientID, serverID, time.Now().Add(time.Minute))); status != 200 || verifier.handshakes != 1 {
+	if status, _ := verifier.get(t, set, foreign.JWTSVID(clientID, serverID, time.Now().Add(time.Minute))); status != 200 || verifier.handshakes != 1 {
 		t.Errorf("answered %d on the kept connection, after %d handshakes", status, verifier.handshakes)
 	}
 
@@ -182,10 +164,10 @@ type caller struct {
 	handshakes int
 }
 
-func newCaller(trusted *authority) *caller {
+func newCaller(trusted *workloadapitest.Authority) *caller {
 	c := &caller{}
 	c.client = &http.Client{Transport: &http.Transport{
-		TLSClientConfig: tlsconfig.TLSClientConfig(trusted.x509Bundle(), func(id spiffeid.ID, chains [][]*x509.Certificate) error {
+		TLSClientConfig: tlsconfig.TLSClientConfig(trusted.X509Bundle(), func(id spiffeid.ID, chains [][]*x509.Certificate) error {
 			c.serial = chains[0][0].SerialNumber.Int64()
 			c.handshakes++
 			return tlsconfig.AuthorizeID(spiffeid.RequireFromString(serverID))(id, chains)
@@ -199,13 +181,13 @@ func (c *caller) close() { c.client.CloseIdleConnections() }
 func (c *caller) get(t *testing.T, set settings, token string) (int, string) {
 	t.Helper()
 	request, err := http.NewRequest(http.MethodGet, "https://"+set.listenAddress, nil)
-	check(t, err)
+	workloadapitest.Check(t, err)
 	request.Header.Set("Authorization", "Bearer "+token)
 	response, err := c.client.Do(request)
-	check(t, err)
+	workloadapitest.Check(t, err)
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
-	check(t, err)
+	workloadapitest.Check(t, err)
 	return response.StatusCode, string(body)
 }
 
@@ -221,7 +203,7 @@ func readyStatus(set settings) int {
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
+	workloadapitest.Check(t, err)
 	defer func() { _ = listener.Close() }()
 	return listener.Addr().String()
 }

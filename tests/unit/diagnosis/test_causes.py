@@ -349,8 +349,8 @@ def test_an_agent_that_does_not_reach_its_server_is_not_refused(error: str) -> N
 def test_bundles_that_differ_are_described_by_what_is_lacking_and_what_is_left() -> None:
     old = Bundle(frozenset({"a" * 64}), frozenset({"key-1"}), 1, 60)
     new = Bundle(frozenset({"b" * 64}), frozenset({"key-1", "key-2"}), 2, 60)
-    assert causes.difference(old, new) == f"it lacks {'b' * 12}, key-2; it still has {'a' * 12}"
-    assert causes.difference(old, old) == ""
+    assert causes.bundle_difference(old, new) == f"it lacks {'b' * 12}, key-2; it still has {'a' * 12}"
+    assert causes.bundle_difference(old, old) == ""
 
 
 SETUP = 'MountVolume.SetUp failed for volume "v" : '

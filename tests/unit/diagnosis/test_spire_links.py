@@ -60,9 +60,9 @@ class Objects(KubernetesObjects):
         super().__init__()
         (agent,) = api_types.agents(recorded("agent-list.json"))
         self.attested = replace(agent, expires=int(NOW) + 3600)
-        self.agents: list[api_types.Agent] | None = [self.attested]
+        self.agents: list[api_types.AttestedAgent] | None = [self.attested]
         self.status, self.failed, self.server_log = "deployed", "", ""
-        self.installed_by_run = True
+        self.installed_by_run, self.revision = True, 1
 
     def with_spire(self, *, server: int = 1, agents: int = 1, drivers: int = 1, nodes: int = 1) -> Spire:
         for number in range(nodes):
@@ -91,7 +91,7 @@ class Objects(KubernetesObjects):
 
     @property
     def spire(self) -> Spire:
-        def agents() -> list[api_types.Agent]:
+        def agents() -> list[api_types.AttestedAgent]:
             if self.agents is None:
                 raise ClusterError("server: no such pod")
             return self.agents
@@ -100,6 +100,7 @@ class Objects(KubernetesObjects):
             cluster=self,
             entries=list,
             was_installed_by_run=self.installed_by_run,
+            revision=self.revision,
             agents=agents,
             failed_revision=lambda: self.failed,
             release_status=self.status,
@@ -278,6 +279,30 @@ def test_the_servers_own_words_are_given_where_its_bundle_is_missing(objects: Ob
     (found,) = spire_links.check_components(objects.with_spire(agents=0))
     assert found.sentence.endswith(f"{message}; the server logs: Notifier failed to handle event: forbidden")
     assert not found.on_its_way
+
+
+@pytest.mark.parametrize(
+    ("revision", "ready_for", "logged", "on_its_way"),
+    [
+        # As seen on chart 0.30.0: a server with its authorities in its datastore publishes them 30 s after its start.
+        (2, 20, "", True),
+        (2, 50, "", False),
+        (2, 20, 'level=error msg="Failed to publish bundle" BundlePublisher=k8s_configmap error="forbidden"', False),
+        (1, 20, "", False),
+    ],
+)
+def test_an_upgraded_servers_bundle_in_a_renamed_config_map_may_come_after_half_a_minute(
+    objects: Objects, revision: int, ready_for: float, logged: str, on_its_way: bool
+) -> None:
+    objects.revision, objects.server_log = revision, logged
+    objects.of_agent(container(AGENT, waiting=waits("ContainerCreating")))
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": stamp(NOW - ready_for)}
+    pod(objects, container(SERVER, running=running()), conditions=[ready])
+    message = 'MountVolume.SetUp failed for volume "spire-bundle" : configmap "spire-bundle" not found'
+    event(objects, "Pod", AGENT_POD, "FailedMount", message, namespace=SYSTEM_NAMESPACE)
+    (found,) = spire_links.check_components(objects.with_spire(agents=0))
+    assert found.on_its_way is on_its_way
+    assert ("the server logs: Failed to publish bundle: forbidden" in found.sentence) is bool(logged)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from fixtures.core.display import LONGEST_MESSAGE
 from fixtures.k8s import failures
-from fixtures.k8s.failures import ERROR_LINE, LONGEST, LoggedError
+from fixtures.k8s.failures import ERROR_LINE, LoggedError
 from tests.unit.kubernetes_objects import NOW, KubernetesObjects, container, pod, running
 
 Read = Callable[[str], str]
@@ -116,7 +117,7 @@ def test_a_long_line_is_cut_in_the_middle() -> None:
     found = failures.log_message(line)
     assert found.startswith("begin xxx")
     assert found.endswith("yyy end")
-    assert len(found) == LONGEST + len(" … ")
+    assert len(found) == LONGEST_MESSAGE + len(" … ")
 
 
 def test_errors_have_the_runtimes_times_and_those_of_before_are_passed_over() -> None:

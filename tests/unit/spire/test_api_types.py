@@ -15,14 +15,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from fixtures.spire import api_types, logs
-from fixtures.spire.api_types import Agent, Entry, Relationship
+from fixtures.spire.api_types import AttestedAgent, Entry, Relationship
 
 Read = Callable[[str], str]
 AGENT_ID = "spiffe://server.example/spire/agent/k8s_psat/server/b25cdbdd-71b4-4f35-b92a-dc7d9c803210"
 
 
 def test_an_attested_agent_is_read_with_its_id_attestor_and_expiry(recorded: Read) -> None:
-    assert api_types.agents(recorded("agent-list.json")) == [Agent(AGENT_ID, "k8s_psat", False, 1795496171)]
+    assert api_types.agents(recorded("agent-list.json")) == [AttestedAgent(AGENT_ID, "k8s_psat", False, 1795496171)]
 
 
 def test_a_banned_agent_is_distinguished_from_one_that_is_not(recorded: Read) -> None:

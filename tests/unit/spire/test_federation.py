@@ -239,3 +239,38 @@ def test_a_third_party_is_reported_with_what_is_known_of_its_bundle(tmp_path: Pa
         f"server also federates with third.example ({URL}, https_web): {state}; "
         "the last attempt failed: connection refused"
     )
+
+
+def test_what_an_upgrade_renames_is_followed_by_what_the_run_made(tmp_path: Path) -> None:
+    first, second = sides()
+    first.cluster.label, second.cluster.label = "one", "two"
+    made = Federation([first, second], Way("10.89.0.1"), (8440, 8441), tmp_path)
+    made.open_endpoints()
+    before: Any = made.forwards["one.example"]
+
+    # Nothing that others know by its name.
+    first.layout = replace(LAYOUT, cluster_name="other")
+    made.follow(first, LAYOUT)
+    assert before.done == ["opened"]
+    assert first.cluster.done == second.cluster.done == []
+
+    # The manager acts on another class: the objects of its own cluster are of that one.
+    first.layout = replace(LAYOUT, controller_manager=replace(LAYOUT.controller_manager, class_name="other"))
+    made.follow(first, LAYOUT)
+    assert first.cluster.done == [("record", "two-example"), ("apply", "two-example")]
+    assert second.cluster.done == []
+    assert "className: other" in (tmp_path / "federation-one-two-example.yaml").read_text()
+
+    # The endpoint's Service is another one, at the same address of this machine: peers need not know.
+    service = replace(LAYOUT.bundle_endpoint.service, namespace="spire", name="other-server")
+    first.layout = replace(LAYOUT, bundle_endpoint=replace(LAYOUT.bundle_endpoint, service=service))
+    made.follow(first, LAYOUT)
+    after: Any = made.forwards["one.example"]
+    assert before.done == ["opened", "closed"]
+    assert (after.done, after.to[1:3]) == (["opened"], ("spire", "other-server"))
+    assert second.cluster.done == []
+
+    # At another address they are told.
+    made.connectivity = Way("10.89.0.2")
+    made.follow(first, replace(LAYOUT, bundle_endpoint=LAYOUT.bundle_endpoint))
+    assert second.cluster.done == [("record", "one-example"), ("apply", "one-example")]

@@ -15,7 +15,7 @@ from fixtures.config.cluster_values import OVERLAYS, read_clusters
 from fixtures.config.command_line import BREAKING_OVERLAY
 from fixtures.helm import charts
 from fixtures.spire import lifetimes
-from fixtures.spire.lifetimes import RULES, Lifetimes, duration, lifetime_warnings, shown
+from fixtures.spire.lifetimes import RULES, Lifetimes, lifetime_warnings
 from supply.chart import CHART
 
 Change = dict[str, Any]
@@ -137,39 +137,6 @@ def changed(recorded: Callable[[str], str]) -> Changed:
 def broken(rule: str, manifests: list[dict[str, Any]]) -> list[str]:
     """The warnings of one rule."""
     return list(getattr(lifetimes, rule)(Lifetimes.of(manifests)))
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("24h", DAY),
-        ("1h30m", 5400.0),
-        ("500ms", 0.5),
-        ("1.5h", 5400.0),
-        (".5m", 30.0),
-        ("2.s", 2.0),
-        ("1h1m1s1ms1us1µs1μs1ns", 3661.001003001),
-        ("0", 0.0),
-        ("-5m", -300.0),
-        ("+5m", 300.0),
-    ],
-)
-def test_a_duration_is_read_as_go_reads_it(text: str, seconds: float) -> None:
-    assert duration(text) == pytest.approx(seconds, rel=1e-12)
-
-
-@pytest.mark.parametrize("text", ["", "24", "1d", "h", ".h", "1h 30m", " 1h", "1h\n", "5M", "1h30", "--1h", "٣h", "00"])
-def test_what_go_does_not_read_is_no_duration(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is not a duration of Go's, such as 24h or 1h30m$"):
-        duration(text)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(DAY, "24h"), (9600.0, "2h40m"), (3601.0, "1h1s"), (90.0, "1m30s"), (1.5, "1.5s"), (0.5, "500ms"), (0.0, "0s")],
-)
-def test_a_duration_is_shown_as_go_writes_it(seconds: float, text: str) -> None:
-    assert shown(seconds) == text
 
 
 def test_the_own_charts_lifetimes_are_read_from_its_manifests(changed: Changed) -> None:

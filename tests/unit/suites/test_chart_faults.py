@@ -65,6 +65,12 @@ CHANGES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "server-that-may-not-write-the-bundle": {
         "Role spire-system/spire-server": ["no longer patch on configmaps spire-bundle"]
     },
+    "quota-that-leaves-the-server-no-pod": {"ResourceQuota spire-server/pods added": []},
+    "server-with-a-claim-that-is-not-there": {SERVER_SET: [f"{POD}volumes[plugins].persistentVolumeClaim.claimName"]},
+    "server-whose-environment-names-a-key-that-is-not-there": {
+        SERVER_SET: ["container spire-server, environment DATABASE_HOST"]
+    },
+    "pod-monitor-without-its-definition": {"PodMonitor spire-server/spire-server added": []},
     "controller-manager-that-looks-for-another-socket": {
         MANAGER_CONF: ["controller-manager.yaml.spireServerSocketPath"]
     },
@@ -81,6 +87,8 @@ CHANGES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "agent-that-asks-for-a-server-of-another-name": {AGENT_CONF: ["agent.conf.agent.server_address"]},
     "service-of-the-server-that-selects-nothing": {SERVER_SERVICE: ["spec.selector.app.kubernetes.io/name"]},
     "service-of-the-server-with-another-port": {SERVER_SERVICE: ["spec.ports[grpc].targetPort"]},
+    "service-of-the-server-that-leads-to-another-program": {SERVER_SERVICE: ["spec.ports[grpc].targetPort"]},
+    "agent-on-a-node-without-a-tpm": {AGENTS: [f"{POD}volumes[tpm].hostPath.{field}" for field in ("path", "type")]},
     "bundle-in-another-config-map": {
         SERVER_CONF: ["server.conf.plugins.Notifier.k8sbundle.plugin_data.config_map:"],
         "ConfigMap spire-system/spire-bundle removed": [],

@@ -117,6 +117,16 @@ def test_what_python_compiled_beside_a_source_changes_no_key(shop: Workshop, tmp
     assert plan.keys(steps) == before
 
 
+def test_the_tests_of_go_sources_change_no_key(shop: Workshop, tmp_path: Path) -> None:
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    (folder / "main.go").write_text("package main")
+    steps = [shop.step("base", sources=[folder])]
+    before = plan.keys(steps)
+    (folder / "main_test.go").write_text("package main")
+    assert plan.keys(steps) == before
+
+
 def test_a_source_has_the_same_key_in_another_checkout(shop: Workshop, tmp_path: Path) -> None:
     keys = []
     for checkout in ("one", "two"):

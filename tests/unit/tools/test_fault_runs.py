@@ -127,7 +127,7 @@ class Runs:
         self.codes = codes
         self.asked: list[str] = []
 
-    def __call__(self, folder: Path, *options: str, **_: Any) -> Runs:
+    def __call__(self, folder: Path, _prefix: str, *options: str, **_: Any) -> Runs:
         self.folder = folder
         values = next(
             (f" {option.partition('=')[2].partition('=')[0]}" for option in options if "values" in option), ""
@@ -145,7 +145,7 @@ class Runs:
 def bench(tmp_path: Path) -> Bench:
     (tmp_path / "charts" / "good" / "spire").mkdir(parents=True)
     (tmp_path / "charts" / "good" / "spire" / "values.yaml").touch()
-    return Bench(tmp_path, Engine("podman"), lambda: None, tmp_path / "charts" / "good")
+    return Bench(tmp_path, "faults-", Engine("podman"), lambda: None, tmp_path / "charts" / "good")
 
 
 VALUES_FAULT = ChartFault(

@@ -22,7 +22,7 @@ class Runs:
         self._codes = list(codes)
         self.asked: list[tuple[str, ...]] = []
 
-    def __call__(self, folder: Path, *options: str, slowed: Slowed) -> Runs:
+    def __call__(self, folder: Path, _prefix: str, *options: str, slowed: Slowed) -> Runs:
         assert slowed == Slowed()
         self.asked.append((folder.name, *options))
         self._folder = folder

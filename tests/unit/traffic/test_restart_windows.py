@@ -158,7 +158,7 @@ AGENT = ("DaemonSet", "spire-agent")
 
 
 def watched(cluster: FakeCluster, name: str = "spire-agent") -> WatchedController:
-    return WatchedController(cast(Cluster, cluster), "spire-system", name)
+    return WatchedController(cast(Cluster, cluster), (("spire-system", name),))
 
 
 def test_a_pods_place_is_what_its_successor_takes_over() -> None:
@@ -170,6 +170,16 @@ def test_a_pods_place_is_what_its_successor_takes_over() -> None:
     ]
     assert watched(cluster).ready(found) == ready(("node-7", "1"))
     assert watched(cluster, "spire-server").ready(found) == ready(("spire-server-0", "2"), ("the Deployment", "3"))
+
+
+def test_what_an_upgrade_renames_takes_over_the_same_places() -> None:
+    places = (("spire-server", "spire-server"), ("spire", "root-server"))
+    server = WatchedController(cast(Cluster, FakeCluster()), places)
+    old = pod(("StatefulSet", "spire-server"), "1", name="spire-server-0")
+    new = pod(("StatefulSet", "root-server"), "2", name="root-server-0")
+    looks = [server.ready([old]), server.ready([]), server.ready([new])]
+    windows = find_windows([Sample(float(at), str(server), each) for at, each in enumerate(looks)])
+    assert windows == [RestartWindow(0, 2 + SETTLE_TIME, "client: spire-server (spire-server-0) was replaced")]
 
 
 def test_pods_of_others_are_not_taken_for_the_controllers() -> None:

@@ -22,7 +22,7 @@ from fixtures.spire.installation import Spire
 from fixtures.traffic.generator import CONNECTION_KINDS
 from fixtures.traffic.request_log import Request
 from fixtures.upgrade import upgrade
-from fixtures.upgrade.state import PreservedState, Workload
+from fixtures.upgrade.state import ControllerState, PreservedState
 from fixtures.upgrade.upgrade import (
     PHASE_MIN_DURATION,
     FederationUpgrade,
@@ -33,7 +33,7 @@ from fixtures.upgrade.upgrade import (
 )
 from fixtures.workloads.probe import Identity, parse_identity
 from tests import checks
-from tests.unit.own_chart import AGENT, LAYOUT, read_layout
+from tests.unit.own_chart import LAYOUT, read_layout
 from tests.unit.release_examples import text, workload
 
 BEGAN = 1000.0
@@ -93,6 +93,7 @@ def test_a_phase_that_has_not_ended_is_counted_up_to_now(tmp_path: Path, monkeyp
 
 
 Read = Callable[[str], str]
+SERVER_PLACE, AGENT_PLACE = ("spire-server", "spire-server"), ("spire-system", "spire-agent")
 TEMPLATES = {name: k8s.V1PodTemplateSpec(metadata=k8s.V1ObjectMeta(labels={"of": name})) for name in ("old", "new")}
 
 
@@ -100,8 +101,8 @@ def state(recorded: Read, **agent: Any) -> PreservedState:
     """A state with the agents' workload as given: `template` (old or new) and `pods`."""
     pods = frozenset(agent.get("pods", ("a",)))
     workloads = {
-        "spire-server": Workload(TEMPLATES["old"], frozenset("s")),
-        AGENT: Workload(TEMPLATES[agent.get("template", "old")], pods),
+        SERVER_PLACE: ControllerState(TEMPLATES["old"], frozenset("s")),
+        agent.get("place", AGENT_PLACE): ControllerState(TEMPLATES[agent.get("template", "old")], pods),
     }
     return PreservedState(frozenset(), bundle(recorded("bundle-show.json")), {}, workloads, pods)
 
@@ -113,16 +114,19 @@ def state(recorded: Read, **agent: Any) -> PreservedState:
         ((), {}, ""),
         ((), {"pods": ("b",)}, "spire-agent: its pod template did not change, and its pods did"),
         ((), {"template": "new", "pods": ("b",)}, "spire-agent: its pod template did not change, and its pods did"),
-        ((AGENT,), {"template": "new", "pods": ("b",)}, ""),
-        ((AGENT,), {"template": "new"}, "spire-agent: its pod template changed, and these pods are the old ones"),
-        ((AGENT,), {"template": "new", "pods": ("a", "b")}, "these pods are the old ones"),
+        ((AGENT_PLACE,), {"template": "new", "pods": ("b",)}, ""),
+        ((AGENT_PLACE,), {"template": "new"}, "spire-agent: its pod template changed, and these pods are the old ones"),
+        ((AGENT_PLACE,), {"template": "new", "pods": ("a", "b")}, "these pods are the old ones"),
         # A default is spelled out now: nothing changes for the API server.
-        ((AGENT,), {}, ""),
-        ((AGENT,), {"pods": ("b",)}, "spire-agent: its pod template did not change, and its pods did"),
+        ((AGENT_PLACE,), {}, ""),
+        ((AGENT_PLACE,), {"pods": ("b",)}, "spire-agent: its pod template did not change, and its pods did"),
+        # Renamed, or in another namespace: it is another one.
+        ((AGENT_PLACE,), {"place": ("spire", "spire-agent"), "pods": ("b",)}, ""),
+        ((), {"place": ("spire", "spire-agent"), "pods": ("b",)}, "spire-agent: it is not there any more"),
     ],
 )
 def test_pods_must_be_replaced_just_where_their_template_changes(
-    recorded: Read, changed: tuple[str, ...], after: dict[str, Any], said: str
+    recorded: Read, changed: tuple[tuple[str, str], ...], after: dict[str, Any], said: str
 ) -> None:
     if not said:
         checks.only_what_changed_was_replaced(state(recorded), state(recorded, **after), changed)
@@ -167,15 +171,19 @@ def test_what_an_upgrade_changed_is_read_from_helms_records(tmp_path: Path, monk
     found, _ = made(tmp_path, monkeypatch)
     found._manifests["server"] = text(workload("DaemonSet"), workload("StatefulSet"))
     now = text(workload("DaemonSet", container={"image": "example.com/main:2"}), workload("StatefulSet"))
-    for installed, changed in ((now, {"example"}), (found._manifests["server"], set())):
+    for installed, changed in ((now, {("", "example")}), (found._manifests["server"], set())):
         found.spires = {"server": cast(Spire, SimpleNamespace(installed_manifests=lambda text=installed: text))}
         assert found.changed("server") == changed
+
+
+RENAMED = replace(LAYOUT, controller_manager=replace(LAYOUT.controller_manager, class_name="other"))
 
 
 class RolledBack:
     """Stands in for SPIRE on a cluster whose Helm refuses the first rollback, which makes a revision all the same."""
 
     cluster = SimpleNamespace(label="server")
+    layout = LAYOUT
 
     def __init__(self) -> None:
         self.revision = 4
@@ -183,12 +191,14 @@ class RolledBack:
 
     def upgrade(self, *_: Any) -> None:
         self.revision += 1
+        self.layout = RENAMED
 
     def rollback(self, revision: int, _: Any) -> None:
         self.asked.append(revision)
         self.revision += 1
         if len(self.asked) == 1:
             raise SpireError("the webhook does not answer")
+        self.layout = LAYOUT
 
     def wait_ready(self, _: Any, *, keep_agents: bool) -> None:
         assert keep_agents
@@ -202,11 +212,15 @@ def test_a_rollback_goes_to_the_revision_before_the_upgrade_whatever_was_made_si
     spire = RolledBack()
     found.spires = {"server": cast(Spire, spire)}
     found.releases = {"server": cast(Any, None)}
+    followed: list[tuple[Any, Any]] = []
+    found.federated = cast(Any, SimpleNamespace(follow=lambda now, old: followed.append((now.layout, old))))
     found.upgrade("server", "after")
     with waiting.ask_when_stalled(lambda: "Helm's release spire has failed"):
         found.rollback("server")
     assert spire.asked == [4, 4]
     assert found.refused == {"server": "the webhook does not answer"}
+    # What the run made beside SPIRE has to have the new names, and then the old ones again.
+    assert followed == [(RENAMED, LAYOUT), (LAYOUT, RENAMED)]
 
 
 def on_a_cluster(**answers: Any) -> Spire:

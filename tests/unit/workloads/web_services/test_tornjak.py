@@ -74,7 +74,7 @@ class Server:
             raise found
         return Endpoint("", found)
 
-    def agents(self) -> list[api_types.Agent]:
+    def agents(self) -> list[api_types.AttestedAgent]:
         return api_types.agents(self.recorded("tornjak-server-agents.json"))
 
     def entries(self) -> list[api_types.Entry]:

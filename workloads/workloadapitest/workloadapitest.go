@@ -1,8 +1,10 @@
-package main
-
-// A Workload API and the authorities behind it, as far as these tests need them. The file is the same in both modules.
+// Package workloadapitest is a Workload API and the authorities behind it, as far as the tests of the demo's programs need
+// them. It is a module of its own: the images are built from the folders of the programs alone. The workspace beside it
+// (go.work) is where their tests find it.
+package workloadapitest
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -30,39 +32,41 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-func check(t *testing.T, err error) {
+// Check ends the test where there is an error.
+func Check(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// authority signs for one trust domain.
-type authority struct {
+// Authority signs for one trust domain.
+type Authority struct {
 	t      *testing.T
 	domain spiffeid.TrustDomain
-	cert   *x509.Certificate
+	Cert   *x509.Certificate
 	key    *ecdsa.PrivateKey // signs certificates and tokens alike
 	keyID  string
 }
 
-func newAuthority(t *testing.T, domain, keyID string) *authority {
+// NewAuthority makes one for a trust domain; keyID is the name of its JWT authority.
+func NewAuthority(t *testing.T, domain, keyID string) *Authority {
 	t.Helper()
-	a := &authority{t: t, domain: spiffeid.RequireTrustDomainFromString(domain), keyID: keyID}
-	a.key, a.cert = a.certificate(&x509.Certificate{
+	a := &Authority{t: t, domain: spiffeid.RequireTrustDomainFromString(domain), keyID: keyID}
+	a.key, a.Cert = a.certificate(&x509.Certificate{
 		SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 		URIs: []*url.URL{a.domain.ID().URL()},
 	})
 	return a
 }
 
-func (a *authority) certificate(template *x509.Certificate) (*ecdsa.PrivateKey, *x509.Certificate) {
+func (a *Authority) certificate(template *x509.Certificate) (*ecdsa.PrivateKey, *x509.Certificate) {
 	a.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	check(a.t, err)
+	Check(a.t, err)
 	template.Subject = pkix.Name{CommonName: a.domain.Name()}
 	template.NotBefore, template.NotAfter = time.Now().Add(-time.Minute), time.Now().Add(time.Hour)
-	parent, signer := a.cert, a.key
+	parent, signer := a.Cert, a.key
 	if parent == nil {
 		parent, signer = template, key
 	} else {
@@ -70,13 +74,14 @@ func (a *authority) certificate(template *x509.Certificate) (*ecdsa.PrivateKey, 
 		template.Subject.CommonName += " workload"
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
-	check(a.t, err)
+	Check(a.t, err)
 	cert, err := x509.ParseCertificate(der)
-	check(a.t, err)
+	Check(a.t, err)
 	return key, cert
 }
 
-func (a *authority) x509SVID(id string, serial int64) *x509svid.SVID {
+// X509SVID issues an X.509-SVID of this ID and serial number.
+func (a *Authority) X509SVID(id string, serial int64) *x509svid.SVID {
 	a.t.Helper()
 	spiffeID := spiffeid.RequireFromString(id)
 	key, cert := a.certificate(&x509.Certificate{
@@ -85,33 +90,36 @@ func (a *authority) x509SVID(id string, serial int64) *x509svid.SVID {
 	return &x509svid.SVID{ID: spiffeID, Certificates: []*x509.Certificate{cert}, PrivateKey: key}
 }
 
-func (a *authority) jwtSVID(id, audience string, expiry time.Time) string {
+// JWTSVID issues a JWT-SVID of this ID.
+func (a *Authority) JWTSVID(id, audience string, expiry time.Time) string {
 	a.t.Helper()
 	signer, err := jose.NewSigner(jose.SigningKey{
 		Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: a.key, KeyID: a.keyID},
 	}, new(jose.SignerOptions).WithType("JWT"))
-	check(a.t, err)
+	Check(a.t, err)
 	token, err := jwt.Signed(signer).Claims(jwt.Claims{
 		Subject: id, Audience: jwt.Audience{audience}, Expiry: jwt.NewNumericDate(expiry),
 	}).Serialize()
-	check(a.t, err)
+	Check(a.t, err)
 	return token
 }
 
-func (a *authority) x509Bundle() *x509bundle.Bundle {
-	return x509bundle.FromX509Authorities(a.domain, []*x509.Certificate{a.cert})
+// X509Bundle is the trust domain's X.509 authorities.
+func (a *Authority) X509Bundle() *x509bundle.Bundle {
+	return x509bundle.FromX509Authorities(a.domain, []*x509.Certificate{a.Cert})
 }
 
-func (a *authority) jwtBundle() *jwtbundle.Bundle {
+// JWTBundle is the trust domain's JWT authorities.
+func (a *Authority) JWTBundle() *jwtbundle.Bundle {
 	bundle := jwtbundle.New(a.domain)
-	check(a.t, bundle.AddJWTAuthority(a.keyID, a.key.Public()))
+	Check(a.t, bundle.AddJWTAuthority(a.keyID, a.key.Public()))
 	return bundle
 }
 
-// agent is a Workload API with one workload, which has no identity until it is given one.
-type agent struct {
+// Agent is a Workload API with one workload, which has no identity until it is given one.
+type Agent struct {
 	workload.UnimplementedSpiffeWorkloadAPIServer
-	address string // for SPIFFE_ENDPOINT_SOCKET
+	Address string // for SPIFFE_ENDPOINT_SOCKET
 
 	mu      sync.Mutex
 	changed chan struct{}
@@ -121,12 +129,13 @@ type agent struct {
 	known   *jwtbundle.Set // by which it validates tokens
 }
 
-func startAgent(t *testing.T) *agent {
+// StartAgent serves it until the test ends.
+func StartAgent(t *testing.T) *Agent {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "agent.sock")
 	listener, err := net.Listen("unix", path)
-	check(t, err)
-	a := &agent{address: "unix://" + path, changed: make(chan struct{})}
+	Check(t, err)
+	a := &Agent{Address: "unix://" + path, changed: make(chan struct{})}
 	server := grpc.NewServer()
 	workload.RegisterSpiffeWorkloadAPIServer(server, a)
 	go func() { _ = server.Serve(listener) }()
@@ -134,14 +143,14 @@ func startAgent(t *testing.T) *agent {
 	return a
 }
 
-// issue gives the workload an identity of own, and the bundles of own and of foreign.
-func (a *agent) issue(own *authority, id string, serial int64, foreign ...*authority) {
-	svid := own.x509SVID(id, serial)
+// Issue gives the workload an identity of own, and the bundles of own and of foreign.
+func (a *Agent) Issue(own *Authority, id string, serial int64, foreign ...*Authority) {
+	svid := own.X509SVID(id, serial)
 	key, err := x509.MarshalPKCS8PrivateKey(svid.PrivateKey)
-	check(own.t, err)
+	Check(own.t, err)
 	x509Response := &workload.X509SVIDResponse{
 		Svids: []*workload.X509SVID{{
-			SpiffeId: id, X509Svid: svid.Certificates[0].Raw, X509SvidKey: key, Bundle: own.cert.Raw,
+			SpiffeId: id, X509Svid: svid.Certificates[0].Raw, X509SvidKey: key, Bundle: own.Cert.Raw,
 		}},
 		FederatedBundles: map[string][]byte{},
 	}
@@ -149,25 +158,25 @@ func (a *agent) issue(own *authority, id string, serial int64, foreign ...*autho
 	known := jwtbundle.NewSet()
 	for _, authority := range append(foreign, own) {
 		if authority != own {
-			x509Response.FederatedBundles[authority.domain.IDString()] = authority.cert.Raw
+			x509Response.FederatedBundles[authority.domain.IDString()] = authority.Cert.Raw
 		}
-		known.Add(authority.jwtBundle())
-		jwtResponse.Bundles[authority.domain.IDString()], err = authority.jwtBundle().Marshal()
-		check(own.t, err)
+		known.Add(authority.JWTBundle())
+		jwtResponse.Bundles[authority.domain.IDString()], err = authority.JWTBundle().Marshal()
+		Check(own.t, err)
 	}
 
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.x509, a.bundles, a.known = x509Response, jwtResponse, known
 	a.token = func(audience string) *workload.JWTSVID {
-		return &workload.JWTSVID{SpiffeId: id, Svid: own.jwtSVID(id, audience, time.Now().Add(time.Minute))}
+		return &workload.JWTSVID{SpiffeId: id, Svid: own.JWTSVID(id, audience, time.Now().Add(time.Minute))}
 	}
 	close(a.changed)
 	a.changed = make(chan struct{})
 }
 
 // watch sends what latest gives, now and after every change.
-func watch[T any](a *agent, stream grpc.ServerStreamingServer[T], latest func() *T) error {
+func watch[T any](a *Agent, stream grpc.ServerStreamingServer[T], latest func() *T) error {
 	for {
 		a.mu.Lock()
 		response, changed := latest(), a.changed
@@ -186,15 +195,15 @@ func watch[T any](a *agent, stream grpc.ServerStreamingServer[T], latest func() 
 	}
 }
 
-func (a *agent) FetchX509SVID(_ *workload.X509SVIDRequest, stream workload.SpiffeWorkloadAPI_FetchX509SVIDServer) error {
+func (a *Agent) FetchX509SVID(_ *workload.X509SVIDRequest, stream workload.SpiffeWorkloadAPI_FetchX509SVIDServer) error {
 	return watch(a, stream, func() *workload.X509SVIDResponse { return a.x509 })
 }
 
-func (a *agent) FetchJWTBundles(_ *workload.JWTBundlesRequest, stream workload.SpiffeWorkloadAPI_FetchJWTBundlesServer) error {
+func (a *Agent) FetchJWTBundles(_ *workload.JWTBundlesRequest, stream workload.SpiffeWorkloadAPI_FetchJWTBundlesServer) error {
 	return watch(a, stream, func() *workload.JWTBundlesResponse { return a.bundles })
 }
 
-func (a *agent) FetchJWTSVID(_ context.Context, request *workload.JWTSVIDRequest) (*workload.JWTSVIDResponse, error) {
+func (a *Agent) FetchJWTSVID(_ context.Context, request *workload.JWTSVIDRequest) (*workload.JWTSVIDResponse, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.token == nil {
@@ -203,7 +212,7 @@ func (a *agent) FetchJWTSVID(_ context.Context, request *workload.JWTSVIDRequest
 	return &workload.JWTSVIDResponse{Svids: []*workload.JWTSVID{a.token(request.Audience[0])}}, nil
 }
 
-func (a *agent) ValidateJWTSVID(_ context.Context, request *workload.ValidateJWTSVIDRequest) (*workload.ValidateJWTSVIDResponse, error) {
+func (a *Agent) ValidateJWTSVID(_ context.Context, request *workload.ValidateJWTSVIDRequest) (*workload.ValidateJWTSVIDResponse, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	svid, err := jwtsvid.ParseAndValidate(request.Svid, a.known, []string{request.Audience})
@@ -211,4 +220,22 @@ func (a *agent) ValidateJWTSVID(_ context.Context, request *workload.ValidateJWT
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
 	return &workload.ValidateJWTSVIDResponse{SpiffeId: svid.ID.String()}, nil
+}
+
+// LogText is a log that may be read while it is written.
+type LogText struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *LogText) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *LogText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }

@@ -1,0 +1,38 @@
+"""What an upgrade renames, said in a phrase each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fixtures.spire.layout import renames
+from fixtures.spire.layout.renames import DATASTORE
+from tests.unit.own_chart import CLASS_NAME, LAYOUT
+
+
+def test_nothing_is_said_of_what_keeps_its_name() -> None:
+    assert renames(LAYOUT, replace(LAYOUT, cluster_name="other", jwt_issuer="https://other.example")) == []
+
+
+def test_what_others_know_by_its_name_is_said() -> None:
+    bundle = LAYOUT.bundle
+    assert bundle is not None
+    new = replace(
+        LAYOUT,
+        controller_manager=replace(LAYOUT.controller_manager, class_name="own-class"),
+        csi_driver=replace(LAYOUT.csi_driver, driver="other.csi.spiffe.io"),
+        bundle=replace(bundle, name="other-bundle"),
+    )
+    assert renames(LAYOUT, new) == [
+        "driver csi.spiffe.io becomes other.csi.spiffe.io",
+        f"class name {CLASS_NAME} becomes own-class",
+        f"bundle ConfigMap {bundle.namespace}/{bundle.name}, key {bundle.key} becomes "
+        f"ConfigMap {bundle.namespace}/other-bundle, key {bundle.key}",
+    ]
+
+
+def test_a_server_that_moves_leaves_its_volume_claims_behind() -> None:
+    moved = replace(LAYOUT, server=replace(LAYOUT.server, namespace="spire"))
+    assert renames(LAYOUT, moved) == [
+        f"server {LAYOUT.server} becomes StatefulSet spire/{LAYOUT.server.name}",
+        DATASTORE,
+    ]
