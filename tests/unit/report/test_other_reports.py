@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -97,5 +98,5 @@ def test_allure_shows_the_diagnosis_with_the_test_that_failed(project: pytest.Py
     assert (folder / attached["source"]).read_text().startswith("broken link: agent attested (server)")
 
 
-def _read(file: Path) -> dict[str, object]:
+def _read(file: Path) -> dict[str, Any]:
     return dict(json.loads(file.read_text()))
