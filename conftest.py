@@ -6,6 +6,7 @@ pytest_plugins = [
     "fixtures.plugins.prerequisites",
     "fixtures.plugins.session",
     "fixtures.plugins.diagnosis",
+    "fixtures.plugins.recording",
     "fixtures.plugins.upgrade",
     "fixtures.plugins.resilience",
 ]

@@ -42,7 +42,7 @@ OTHER_DEMO_PORT = 18443
 @pytest.fixture(scope="module")
 def figures(report: Report) -> Iterator[TrialStatistics]:
     """The run's figures, for its summary."""
-    made = TrialStatistics([])
+    made = report.facts.trials = TrialStatistics([])
     yield made
     lines = made.table()
     report.table("selftest", lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pygal  # noqa: F401 - its importlib_metadata takes over from Python's, half of which pytester's runs would undo
 import pytest
 
 from fixtures.core import redaction

@@ -327,7 +327,8 @@ def test_a_secret_stands_neither_in_junit_xml_nor_on_the_terminal_nor_in_any_oth
     (pytester.path / "secret").write_text(secret)
     pytester.makeconftest(CONFTEST)
     pytester.makeini(
-        "[pytest]\naddopts = -ra -p fixtures.plugins.options -p fixtures.plugins.reporting\njunit_logging = all\n"
+        "[pytest]\naddopts = -ra -p fixtures.plugins.options -p fixtures.plugins.reporting "
+        "-p fixtures.plugins.recording\njunit_logging = all\n"
     )
     pytester.makepyfile(TESTS)
     pytester.makepyfile(test_collected="import pathlib\nraise RuntimeError(pathlib.Path('secret').read_text())\n")
@@ -338,9 +339,10 @@ def test_a_secret_stands_neither_in_junit_xml_nor_on_the_terminal_nor_in_any_oth
         "terminal.txt": (pytester.path / "terminal.txt").read_text(),
         "output": done.stdout.str() + done.stderr.str(),
     }
-    assert {"junit.xml", "diagnosis.txt", "timings.txt", "terminal.txt", "output"} <= set(shown)
+    printed = {"terminal.txt", "output"}
+    assert {"junit.xml", "diagnosis.txt", "timings.txt", "run.json", "report.html", *printed} <= set(shown)
     for name, text in shown.items():
-        assert REDACTED.replace("<", "&lt;" if name == "junit.xml" else "<").rstrip(">") in text, name
+        assert REDACTED.replace("<", "&lt;" if name in ("junit.xml", "report.html") else "<").rstrip(">") in text, name
         # The end of it, where a representation was cut short
         for each in (
             secret,

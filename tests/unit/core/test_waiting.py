@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fixtures.core import waiting
+from fixtures.core.concurrency import map_concurrently
+from fixtures.core.progress import Observation, observing
 from fixtures.core.waiting import (
     STALL_AFTER,
     Condition,
@@ -287,3 +289,49 @@ def test_waits_in_other_threads_ask_too(clock: Clock) -> None:
         ended = pool.submit(wait_for, condition, 3600.0).exception()
     assert isinstance(ended, UnrecoverableError)
     assert sum(clock.slept) == pytest.approx(STALL_AFTER)
+
+
+@pytest.mark.parametrize(
+    ("look", "seen"),
+    [
+        (Look(True, "2 of 2 ready"), "2 of 2 ready"),
+        (Look(True, lambda: "asked for only where it fails"), ""),
+        (Look("spiffe://a", "listed: b"), "spiffe://a"),
+        (Look(3, ""), "3"),
+        (Look(["a", "b"], "listed"), "a; b"),
+        (Look(Look(None, "inner"), "outer"), "outer"),
+        (Look(object(), "of whatever"), "of whatever"),
+    ],
+)
+def test_what_a_condition_that_is_met_shows_is_observed(look: Look[object], seen: str) -> None:
+    observed: list[Observation] = []
+    with observing(observed.append):
+        wait_for(Condition("the bundle", lambda: look), 1)
+    assert [(each.what, each.seen, each.met) for each in observed] == [("the bundle", seen, True)]
+    wait_for(Condition("the bundle", lambda: look), 1)
+    assert len(observed) == 1, "observed outside the block"
+
+
+def test_what_was_seen_of_a_condition_that_is_not_met_is_observed_too(clock: Clock) -> None:
+    observed: list[Observation] = []
+    condition, _ = counting(Look(None, "no key"))
+    with observing(observed.append):
+        with pytest.raises(WaitError):
+            wait_for(condition, 2)
+        with pytest.raises(UnrecoverableError):
+            wait_for(condition, 2, fails_if=lambda: "it crashed")
+    assert [(each.seen, each.met) for each in observed] == [("no key", False), ("it crashed", False)]
+    assert observed[0].seconds >= 2
+    assert clock.slept
+
+
+def test_waits_side_by_side_are_observed_and_those_in_the_background_are_not() -> None:
+    observed: list[Observation] = []
+
+    def wait(name: str) -> None:
+        wait_for(Condition(name, lambda: Look(True, "")), 1)
+
+    with ThreadPoolExecutor(1) as background, observing(observed.append):
+        background.submit(wait, "another's").result()
+        map_concurrently(wait, ("server", "client"))
+    assert sorted(each.what for each in observed) == ["client", "server"]

@@ -18,6 +18,7 @@ from fixtures.diagnosis.testbed import Testbed
 from fixtures.plugins import diagnosis, session
 from fixtures.plugins.reporting import REPORT
 from fixtures.plugins.session import STALLS, TESTBED
+from fixtures.report.data.facts import Facts
 from fixtures.report.run import Report
 from supply.host import Engine
 from supply.plan import BuildError
@@ -32,6 +33,7 @@ class Reported:
         self.folder = folder
         self.events: list[str] = []
         self.lines: list[str] = []
+        self.facts = Facts()
 
     @contextmanager
     def phase(self, name: str, *_: str) -> Iterator[Any]:

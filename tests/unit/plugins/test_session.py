@@ -12,6 +12,7 @@ from fixtures.core.project import PROJECT
 from fixtures.k8s.cluster import ClusterError
 from fixtures.k8s.connectivity.connectivity import Connectivity
 from fixtures.plugins import session
+from fixtures.report.data.facts import Facts
 
 ELSEWHERE = Connectivity("", "192.0.2.1, the gateway of Kind's network, is no address of this machine")
 HERE = Connectivity("10.89.0.1", "it is here")
@@ -26,6 +27,7 @@ class Report:
 
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.facts = Facts()
 
     def say(self, line: str) -> None:
         self.said.append(line)

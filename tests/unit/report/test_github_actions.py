@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.core import redaction
+from fixtures.report.data.document import describe
 from fixtures.report.github_actions import error_annotations, write_summary
 from fixtures.report.run import Phase, Report
 
@@ -27,12 +28,12 @@ def red(tmp_path: Path) -> Report:
 
 
 def summary(report: Report, folder: Path) -> str:
-    write_summary(report, {"GITHUB_STEP_SUMMARY": str(folder / "summary")})
+    write_summary(describe(report), {"GITHUB_STEP_SUMMARY": str(folder / "summary")})
     return (folder / "summary").read_text()
 
 
 def test_the_broken_link_is_an_annotation_in_one_line(red: Report) -> None:
-    assert error_annotations(red, ON_GITHUB) == [
+    assert error_annotations(describe(red), ON_GITHUB) == [
         "::error title=SPIRE federation RED%3A 2 passed%2C 1 failed"
         "::broken link: agent attested (server): 50%25 of 2: refused%0A  usually: its token"
     ]
@@ -41,20 +42,22 @@ def test_the_broken_link_is_an_annotation_in_one_line(red: Report) -> None:
 def test_a_red_run_without_a_diagnosis_is_annotated_by_its_first_failure(tmp_path: Path) -> None:
     report = Report(tmp_path, failures=["test_a: one", "test_b: two"])
     report.end({"failed": 2}, succeeded=False)
-    assert error_annotations(report, ON_GITHUB) == ["::error title=SPIRE federation RED%3A 2 failed::test_a: one"]
+    run = describe(report)
+    assert error_annotations(run, ON_GITHUB) == ["::error title=SPIRE federation RED%3A 2 failed::test_a: one"]
 
 
 def test_a_run_that_was_refused_is_annotated_by_why(tmp_path: Path) -> None:
     report = Report(tmp_path, refused="no engine\nanswers")
-    assert error_annotations(report, ON_GITHUB) == ["::error title=SPIRE federation refused::no engine%0Aanswers"]
+    run = describe(report)
+    assert error_annotations(run, ON_GITHUB) == ["::error title=SPIRE federation refused::no engine%0Aanswers"]
     assert summary(report, tmp_path) == "### SPIRE federation: refused\n\n```text\nno engine\nanswers\n```\n"
 
 
 def test_elsewhere_and_of_a_green_run_there_is_no_annotation(red: Report, tmp_path: Path) -> None:
-    assert error_annotations(red, {}) == []
+    assert error_annotations(describe(red), {}) == []
     green = Report(tmp_path)
     green.end({"passed": 3}, succeeded=True)
-    assert error_annotations(green, ON_GITHUB) == []
+    assert error_annotations(describe(green), ON_GITHUB) == []
 
 
 def test_the_summary_has_verdict_reason_tables_and_timings_and_stays_below_what_was_there(
@@ -85,5 +88,5 @@ def test_a_summary_has_no_secrets(tmp_path: Path) -> None:
 
 def test_without_a_place_for_it_no_summary_is_written(red: Report, tmp_path: Path) -> None:
     before = sorted(tmp_path.iterdir())
-    write_summary(red, {})
+    write_summary(describe(red), {})
     assert sorted(tmp_path.iterdir()) == before

@@ -35,14 +35,14 @@ def test_times_are_measured_from_the_moment() -> None:
     moment = MeasuredFrom(measured, "recovery", time.time() - 5)
     assert moment.record("a") == pytest.approx(5, abs=1)
     assert moment.wait("b", at_once(7), 1, "15 s") == 7
-    assert [(kind, what, bound) for kind, what, _, bound in measured.rows] == [
-        ("recovery", "a", ""),
-        ("recovery", "b", "15 s"),
+    assert [(each.kind, each.what, each.bound, each.limit) for each in measured.rows] == [
+        ("recovery", "a", "", None),
+        ("recovery", "b", "15 s", 1),
     ]
-    assert [seconds for _, _, seconds, _ in measured.rows] == pytest.approx([5, 5], abs=1)
+    assert [each.seconds for each in measured.rows] == pytest.approx([5, 5], abs=1)
 
 
 def test_a_condition_that_measures_by_itself_gets_the_moment_and_its_value_is_kept() -> None:
     measured = RecoveryTimes()
     MeasuredFrom(measured, "recovery", 100.0).wait_seconds("traffic", lambda since: at_once(since + 1), 1)
-    assert measured.rows == [("recovery", "traffic", 101.0, "")]
+    assert measured.rows == [("recovery", "traffic", 101.0, "", 1)]

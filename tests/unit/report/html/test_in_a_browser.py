@@ -1,0 +1,69 @@
+"""The page in Chromium, where it is installed: nothing is wider than the window, in any width and scheme."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fixtures.report.data.document import read_document
+from fixtures.report.html.page import render
+from tests.unit.report.recorded_runs import RECORDED
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+OPTIONS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+)
+# What of the page reaches beyond the window, but what scrolls by itself; and texts of drawings that leave them.
+MEASURE = """
+<script>
+const wide = document.documentElement.clientWidth, beyond = [];
+for (const each of document.querySelectorAll("body *")) {
+  if (each.closest(".scroll, .skip") || each.closest("svg svg")) continue;
+  const box = each.getBoundingClientRect();
+  const name = each.tagName + "." + (each.getAttribute("class") || "");
+  if (box.width && box.right > wide + 1) beyond.push(name + " " + box.right);
+}
+for (const text of document.querySelectorAll("svg.drawing text, svg.pygal-chart .axis text")) {
+  const own = text.getBoundingClientRect(), all = text.closest("svg").getBoundingClientRect();
+  if (own.width && (own.left < all.left - 1 || own.right > all.right + 1)) beyond.push("text " + text.textContent);
+}
+parent.postMessage("beyond: " + beyond.join("; ") + " of " + wide, "*");
+</script>
+"""
+# A window of Chromium is 500 pixels wide at the least; a frame may be narrower.
+FRAME = """<!doctype html><title>nothing</title><body style="margin: 0">
+<script>addEventListener("message", each => document.title = each.data)</script>
+<iframe src="page.html" width="{width}" height="2000" style="border: 0"></iframe>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("file", RECORDED, ids=lambda file: file.stem)
+def test_nothing_is_wider_than_the_window(tmp_path: Path, file: Path, width: int) -> None:
+    frame = tmp_path / "frame.html"
+    frame.write_text(FRAME.format(width=width))
+    text = render(read_document(file)).replace("</body>", f"{MEASURE}</body>")
+    (tmp_path / "page.html").write_text(re.sub(r"<details\b(?! open)", "<details open", text))
+    command = [str(CHROMIUM), *OPTIONS, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1300,2000"]
+    done = subprocess.run(
+        [*command, "--virtual-time-budget=5000", "--dump-dom", frame.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=True,
+    )
+    found = re.search(r"<title>beyond: (.*) of (\d+)</title>", done.stdout)
+    assert found
+    assert (found[1], found[2]) == ("", str(width))
