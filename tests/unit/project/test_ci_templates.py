@@ -124,7 +124,7 @@ def test_the_actions_outputs_say_what_became_of_the_run(code: int, verdict: str,
 
 def test_the_actions_line_starts_the_suite_itself(tmp_path: Path) -> None:
     job = Job(tmp_path, {"marker": "resilience", "options": "--collect-only\n-q"})
-    program(job.command, f"#!/bin/sh\nexec {sys.executable} -m fixtures.config.console \"$@\"\n")
+    program(job.command, f'#!/bin/sh\nexec {sys.executable} -m fixtures.config.console "$@"\n')
     done = job.run()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "tests/resilience/test_4_outage.py::" in done.stdout

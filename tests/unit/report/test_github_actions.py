@@ -59,9 +59,13 @@ def test_elsewhere_and_of_a_green_run_there_is_no_annotation(red: Report, tmp_pa
 
 def test_what_a_group_has_is_between_its_lines_also_where_it_fails() -> None:
     lines: list[str] = []
-    with pytest.raises(OSError, match="no terminal"), log_group("100% of it\nall", lines.append, ON_GITHUB):
+
+    def fail() -> None:
         lines.append("inside")
         raise OSError("no terminal")
+
+    with pytest.raises(OSError, match="no terminal"), log_group("100% of it\nall", lines.append, ON_GITHUB):
+        fail()
     assert lines == ["::group::100%25 of it%0Aall", "inside", "::endgroup::"]
 
 
