@@ -84,16 +84,17 @@ class Job:
         return [each for each in found if not each.startswith("--run-folder=")]
 
 
-def recorded(folder: Path, code: int = 0, **inputs: str) -> Job:
+def recorded(folder: Path, inputs: Mapping[str, str] | None = None, code: int = 0) -> Job:
     """A job whose suite only records its arguments, and ends with the code."""
-    job = Job(folder, {name.replace("_", "-"): value for name, value in inputs.items()}, code)
+    job = Job(folder, inputs or {}, code)
     program(job.command, RECORDER)
     return job
 
 
 def test_the_action_gives_the_suite_what_its_inputs_say(tmp_path: Path) -> None:
     options = "--strict\n\n--set=a=two words\n--set=b=$(touch injected)\n"
-    job = recorded(tmp_path, marker="upgrade", charts="charts dir", to="0.30.0", options=options, **{"from": "0.29.0"})
+    given = {"marker": "upgrade", "charts": "charts dir", "from": "0.29.0", "to": "0.30.0", "options": options}
+    job = recorded(tmp_path, given)
     done = job.run()
     assert done.returncode == 0, done.stderr
     assert job.arguments == [
@@ -111,7 +112,7 @@ def test_by_default_the_action_runs_the_federation_of_the_newest_published_chart
 
 @pytest.mark.parametrize(("code", "verdict"), [(0, "green"), (1, "red"), (2, "red"), (4, "refused"), (5, "red")])
 def test_the_actions_outputs_say_what_became_of_the_run(code: int, verdict: str, tmp_path: Path) -> None:
-    job = recorded(tmp_path, code)
+    job = recorded(tmp_path, code=code)
     assert job.run().returncode == code
     folder = Path(job.outputs["run-folder"])
     assert folder.is_dir()
