@@ -81,16 +81,19 @@ def test_what_both_have_is_stored_once(tmp_path: Path) -> None:
     assert len({manifest["layers"][0]["digest"] for manifest in manifests(path).values()}) == 1
 
 
-def test_the_client_compiled_for_both_is_one_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", ["server", "client"])
+def test_a_program_of_the_demo_compiled_for_both_is_one_image(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     archives = []
     for machine in MACHINES:
-        program = tmp_path / f"client-{machine}"
+        program = tmp_path / f"{name}-{machine}"
         environment = {**os.environ, "CGO_ENABLED": "0", "GOOS": "linux", "GOARCH": machine, "GOWORK": "off"}
         build = [go(), "build", "-buildvcs=false", "-ldflags=-s -w", "-o", str(program), "."]
-        subprocess.run(build, cwd=PROJECT / "workloads" / "client", env=environment, check=True)
-        layer = write_layer(tmp_path / "layer.tar", [Entry("client", source=program)])
+        subprocess.run(build, cwd=PROJECT / "workloads" / name, env=environment, check=True)
+        layer = write_layer(tmp_path / "layer.tar", [Entry(name, source=program)])
         archives.append(tmp_path / f"{machine}.tar")
-        write_archive(archives[-1], [NAME], [layer], architecture=machine, entrypoint=["/client"])
+        write_archive(archives[-1], [NAME], [layer], architecture=machine, entrypoint=[f"/{name}"])
     path = tmp_path / "image.tar"
     assert command.main(["index", str(path), *map(str, archives)]) == 0
     assert capsys.readouterr().out == f"{NAME}\n"
@@ -98,7 +101,7 @@ def test_the_client_compiled_for_both_is_one_image(tmp_path: Path, capsys: pytes
     for machine, manifest in manifests(path).items():
         (tmp_path / "read.tar").write_bytes(referred(found, manifest["layers"][0]))
         with tarfile.open(tmp_path / "read.tar") as tar:
-            program_file = tar.extractfile("client")
+            program_file = tar.extractfile(name)
             assert program_file
             header = program_file.read(20)
         assert header[:4] == b"\x7fELF"
