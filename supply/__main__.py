@@ -1,12 +1,13 @@
-"""`python -m supply build | pin | prune`."""
+"""`python -m supply build | index | pin | prune`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
+from pathlib import Path
 
-from supply import catalogue, host, plan, programs, prune, versions
+from supply import catalogue, host, image_index, plan, programs, prune, versions
 from supply.images import PREFIX
 
 
@@ -22,6 +23,9 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="VERSION",
         help="a further SPIRE version of versions.toml (repeatable)",
     )
+    index = commands.add_parser("index", help="make one image of several architectures out of an archive for each")
+    index.add_argument("output", type=Path, help="the OCI archive to write, for `skopeo copy --all oci-archive:…`")
+    index.add_argument("archives", nargs="+", type=Path, help="archives of one image, as `docker save` writes them")
     commands.add_parser("pin", help="renew go.mod and go.sum of supply/modules/ for versions.toml")
     pruned = commands.add_parser(
         "prune", help="remove what was built from other pins or sources than those of this checkout"
@@ -29,7 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     pruned.add_argument("--dry-run", action="store_true", help="only list it")
     given = parser.parse_args(arguments)
     try:
-        if given.command == "pin":
+        if given.command == "index":
+            print(image_index.write_index(given.output, given.archives))
+        elif given.command == "pin":
             programs.pin(versions.load())
         elif given.command == "prune":
             prune.prune(plan.cache_folder(), host.engine(), print, dry_run=given.dry_run)

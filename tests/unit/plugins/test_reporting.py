@@ -144,3 +144,25 @@ def test_a_run_without_clusters_has_no_folder_no_verdict_and_no_timings(pytester
     assert done.ret == pytest.ExitCode.OK
     done.stdout.no_fnmatch_line("*GREEN*")
     assert not [path for path in pytester.path.iterdir() if path.is_dir() and path.name in ("run", "runs")]
+
+
+def test_on_github_long_parts_are_groups_and_the_verdict_stands_outside(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    project.makepyfile("def test_red(): assert False, 'broken'")
+    done = project.runpytest_inprocess()
+    done.stdout.fnmatch_lines(
+        [
+            "::group::pytest's own report",
+            "*= FAILURES =*",
+            "FAILED *",
+            "::endgroup::",
+            "*= federation =*",
+            "::group::timings, warnings and tables",
+            "phase*",
+            "::endgroup::",
+            "RED: 1 failed",
+            "::error title=*",
+        ]
+    )

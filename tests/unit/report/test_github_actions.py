@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.core import redaction
 from fixtures.report.data.document import describe
-from fixtures.report.github_actions import error_annotations, write_summary
+from fixtures.report.github_actions import error_annotations, log_group, write_summary
 from fixtures.report.run import Phase, Report
 
 ON_GITHUB = {"GITHUB_ACTIONS": "true"}
@@ -58,6 +58,25 @@ def test_elsewhere_and_of_a_green_run_there_is_no_annotation(red: Report, tmp_pa
     green = Report(tmp_path)
     green.end({"passed": 3}, succeeded=True)
     assert error_annotations(describe(green), ON_GITHUB) == []
+
+
+def test_what_a_group_has_is_between_its_lines_also_where_it_fails() -> None:
+    lines: list[str] = []
+
+    def fail() -> None:
+        lines.append("inside")
+        raise OSError("no terminal")
+
+    with pytest.raises(OSError, match="no terminal"), log_group("100% of it\nall", lines.append, ON_GITHUB):
+        fail()
+    assert lines == ["::group::100%25 of it%0Aall", "inside", "::endgroup::"]
+
+
+def test_elsewhere_there_are_no_groups() -> None:
+    lines: list[str] = []
+    with log_group("all of it", lines.append, {}):
+        lines.append("inside")
+    assert lines == ["inside"]
 
 
 def test_the_summary_has_verdict_reason_tables_and_timings_and_stays_below_what_was_there(
