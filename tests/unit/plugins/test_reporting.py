@@ -53,13 +53,20 @@ def test_a_red_run_ends_with_its_verdict_and_what_broke_first_and_then_its_folde
     done = project.runpytest_inprocess()
     done.stdout.fnmatch_lines(
         [
-            "*= federation =*",
-            "phase*",
-            "all*",
+            "*= failed checks =*",
+            "✗ *test_ready (setup)",
+            "    RuntimeError: client: helm upgrade of spire ended with 1",
+            "    and the rest of it [[]*.py:8[]]",
+            "✗ *test_later",
+            "    something else",
+            "1 skipped: not here",
+            "tracebacks: failures.txt in the run's folder, or -v",
+            "",
             "RED: 1 passed, 1 failed, 1 error, 1 skipped",
-            "test_ready: client: helm upgrade of spire ended with 1",
-        ]
+        ],
+        consecutive=False,
     )
+    assert "def spires(): raise" not in done.stdout.str()
     assert (project.path / "terminal.txt").read_text().splitlines()[-1] == str(project.path / "run")
     assert (project.path / "run" / "timings.txt").read_text().startswith("phase")
 
