@@ -338,9 +338,9 @@ def test_a_runs_header_says_which_pace_it_is(
     configured: Callable[..., pytest.Config], arguments: list[str], line: str
 ) -> None:
     config = configured(*arguments)
-    assert options.pytest_report_header(config) is None
+    assert options.pytest_report_header(config) == []
     config.stash[options.SETTINGS] = command_line.read_settings(config)
-    assert options.pytest_report_header(config) == line
+    assert options.pytest_report_header(config)[:1] == [line]
 
 
 def test_each_side_of_an_upgrade_has_its_own_values_on_top_of_those_of_both(
@@ -796,7 +796,7 @@ def test_with_spire_that_is_there_nothing_is_installed(
     assert command_line.read_settings(resilience).no_install
     config = configured(*given)
     config.stash[options.SETTINGS] = found
-    assert options.pytest_report_header(config) == "SPIRE's pace: that of what is installed"
+    assert options.pytest_report_header(config)[:1] == ["SPIRE's pace: that of what is installed"]
 
 
 def test_a_run_on_a_machine_without_an_engine_is_refused(run: Run) -> None:

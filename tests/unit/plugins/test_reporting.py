@@ -7,6 +7,9 @@ import time
 
 import pytest
 
+from fixtures.report.red_run import SCREEN_LINES
+from tests.unit.conftest import RECORDED
+
 pytest_plugins = ["pytester"]
 
 PROJECTS_CONFTEST = """
@@ -33,7 +36,9 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
-def test_a_red_run_ends_with_its_verdict_and_what_broke_first_and_then_its_folder(project: pytest.Pytester) -> None:
+def test_a_red_run_ends_with_each_sentence_and_its_verdict_and_then_its_folder(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project.makepyfile(
         """
         import pytest
@@ -50,6 +55,7 @@ def test_a_red_run_ends_with_its_verdict_and_what_broke_first_and_then_its_folde
         def test_later(): assert False, "something else"
         """
     )
+    monkeypatch.setenv("COLUMNS", "200")
     done = project.runpytest_inprocess()
     done.stdout.fnmatch_lines(
         [
@@ -60,15 +66,110 @@ def test_a_red_run_ends_with_its_verdict_and_what_broke_first_and_then_its_folde
             "✗ *test_later",
             "    something else",
             "1 skipped: not here",
-            "tracebacks: failures.txt in the run's folder, or -v",
+            "tracebacks: failures.txt, or -v",
             "",
             "RED: 1 passed, 1 failed, 1 error, 1 skipped",
-        ],
-        consecutive=False,
+        ]
     )
     assert "def spires(): raise" not in done.stdout.str()
     assert (project.path / "terminal.txt").read_text().splitlines()[-1] == str(project.path / "run")
     assert (project.path / "run" / "timings.txt").read_text().startswith("phase")
+
+
+# A set-up that fails as a real one did, with what depends on it.
+RED_SUITE = """
+import pytest
+
+from fixtures.core.waiting import UnrecoverableError
+from fixtures.plugins.reporting import REPORT
+
+SEEN = (
+    "server: StatefulSet spire-server/spire-server cannot come after 3.5 s: server: pod spire-server-0 waits for its "
+    'claim spire-data-spire-server-0: storageclass.storage.k8s.io "nowhere" not found'
+)
+
+@pytest.fixture(scope="session")
+def spires(pytestconfig):
+    a_local_variable = 1
+    raise UnrecoverableError(SEEN)
+
+@pytest.mark.dependency(name="spire ready")
+def test_ready(spires, pytestconfig): pass
+
+def test_restricted(spires): pass
+
+@pytest.mark.dependency(name="agents", depends=["spire ready"])
+def test_agents(spires): pass
+
+@pytest.mark.dependency(depends=["agents"])
+def test_entries(spires): pass
+
+def test_counts(): assert [1, 2] == [1, 3]
+
+def test_breaks(): {}["server"]
+
+@pytest.fixture(autouse=True, scope="session")
+def diagnosed(pytestconfig):
+    lines = open(DIAGNOSIS).read().splitlines()
+    pytestconfig.stash[REPORT].set_diagnosis(lines)
+"""
+
+
+@pytest.fixture
+def red_project(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A project whose run is red, on a terminal of 100 columns."""
+    monkeypatch.setenv("COLUMNS", "100")
+    diagnosis = RECORDED / "diagnosis-storage-class.txt"
+    project.makepyfile(test_1_deployment=RED_SUITE.replace("DIAGNOSIS", repr(str(diagnosis))))
+    return project
+
+
+def test_a_red_run_is_one_screen_and_has_its_tracebacks_in_a_file(red_project: pytest.Pytester) -> None:
+    done = red_project.runpytest_inprocess("--junitxml=junit.xml")
+    shown = done.stdout.str()
+    end = shown[shown.index("= diagnosis =") :].splitlines()
+    assert len(end) <= SCREEN_LINES
+    assert shown.count("cannot come after 3.5 s") == 1
+    done.stdout.fnmatch_lines(
+        [
+            "broken link: component ready (server): *",
+            "✗ test_1_deployment.py::test_ready (setup) and 1 more",
+            "    server: StatefulSet spire-server/spire-server cannot come after 3.5 s: server: pod",
+            "✗ test_1_deployment.py::test_counts",
+            "    assert [[]1, 2[]] == [[]1, 3[]]",
+            "✗ test_1_deployment.py::test_breaks",
+            "    KeyError: 'server' [[]test_1_deployment.py:*[]]",
+            "2 skipped: a prerequisite did not pass",
+            "RED: 2 failed, 2 error, 2 skipped",
+        ]
+    )
+    kept = (red_project.path / "run" / "failures.txt").read_text()
+    assert kept.count("a_local_variable = 1") == 2
+    assert "=== test_1_deployment.py::test_counts (call)" in kept
+    junit = (red_project.path / "junit.xml").read_text()
+    assert "a_local_variable" not in junit
+    assert "cannot come after 3.5 s" in junit
+
+
+@pytest.mark.parametrize("argument", ["-v", "--tb=long"])
+def test_with_v_or_a_style_of_tb_pytest_shows_its_tracebacks_too(red_project: pytest.Pytester, argument: str) -> None:
+    done = red_project.runpytest_inprocess(argument, "--junitxml=junit.xml")
+    done.stdout.fnmatch_lines(["*= ERRORS =*", "*a_local_variable = 1", "*= FAILURES =*", "*= federation =*", "phase*"])
+    assert "a_local_variable" not in (red_project.path / "junit.xml").read_text()
+
+
+def test_a_file_that_cannot_be_imported_is_described_by_pytest(project: pytest.Pytester) -> None:
+    project.makepyfile(test_broken="import nothing_of_this_name")
+    project.runpytest_inprocess().stdout.fnmatch_lines(["*ERROR collecting*", "*nothing_of_this_name*", "RED: *"])
+
+
+def test_secrets_are_in_neither_the_screen_nor_the_files_of_a_red_run(project: pytest.Pytester) -> None:
+    secret = "glpat-" + "q1w2e3r4" * 3
+    project.makepyfile(f"def test_a():\n    given = '{secret}'\n    raise RuntimeError('it was ' + given)")
+    done = project.runpytest_inprocess("--junitxml=junit.xml")
+    files = [project.path / "junit.xml", project.path / "run" / "failures.txt"]
+    assert all(secret not in text for text in [done.stdout.str(), *(path.read_text() for path in files)])
+    assert "RuntimeError: it was <redacted>" in done.stdout.str()
 
 
 def test_a_run_keeps_when_its_phases_began_and_when_its_first_failure_was_shown(project: pytest.Pytester) -> None:
