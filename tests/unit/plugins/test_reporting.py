@@ -240,7 +240,7 @@ def test_a_warning_is_shown_at_once_and_again_at_the_end_and_stays_in_the_folder
     )
     done = project.runpytest_inprocess()
     done.stdout.fnmatch_lines(["warnings", "server: too long", "client: too short", "GREEN: 1 passed"])
-    shown = [line.split("s  ", 1)[1] for line in (project.path / "terminal.txt").read_text().splitlines()[:-1]]
+    shown = [line.split("s  ", 1)[1] for line in (project.path / "terminal.txt").read_text().splitlines()[:-1] if line]
     assert shown == ["warning: server: too long", "warning: client: too short"]
     assert (project.path / "run" / "warnings.txt").read_text() == "server: too long\nclient: too short\n"
 
