@@ -265,7 +265,7 @@ def test_the_command_line_is_read_as_it_stands(
             *("--kind-bin", str(kind), "--kind-image", "node:v1", "--run-folder", str(tmp_path / "run")),
         )
     )
-    assert (found.supply, found.prefix, found.keep_clusters) == ("local", "ci-1.", True)
+    assert (found.supply, found.prefix, found.keep_clusters) == ("local", "ci-1.", "always")
     assert (found.bundle_ports, found.demo_port) == ((free, free + 1), DEMO_PORT)
     assert (found.kind, found.kubectl, found.node_image) == (kind, None, "node:v1")
     assert found.run_folder == tmp_path / "run"
@@ -393,13 +393,13 @@ def test_an_upgrade_to_the_same_charts_is_one_where_its_values_are_others(
 
 def test_an_empty_command_line_has_the_defaults(configured: Callable[..., pytest.Config]) -> None:
     found = command_line.read_settings(configured())
-    assert (found.supply, found.prefix, found.keep_clusters, found.demo_images) == ("auto", "", False, "built")
+    assert (found.supply, found.prefix, found.keep_clusters, found.demo_images) == ("auto", "", "", "built")
     assert (found.bundle_ports, found.demo_port) == ((BUNDLE_PORT, BUNDLE_PORT + 1), DEMO_PORT)
     assert (found.run_folder, found.kind, found.kubectl, found.node_image, found.upgrade_to) == (None,) * 5
 
 
 def test_pytest_kinds_own_option_keeps_the_clusters_too(configured: Callable[..., pytest.Config]) -> None:
-    assert command_line.read_settings(configured("--keep-cluster")).keep_clusters
+    assert command_line.read_settings(configured("--keep-cluster")).keep_clusters == "always"
 
 
 @pytest.mark.parametrize("prefix", ["-ci", ".ci", "CI-", "ci_", "ci ", "../"])
