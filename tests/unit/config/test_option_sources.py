@@ -120,9 +120,9 @@ def test_options_of_an_upgrade_mean_nothing_in_other_suites_runs_but_on_the_comm
 def test_the_header_has_no_helm_value_no_default_and_a_variable_that_is_no_options(
     read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    secret = "correct-horse-battery"
-    monkeypatch.setenv("SPIRE_FEDERATION_SET", f"global.password={secret}")
-    monkeypatch.setenv("SPIRE_FEDERATION_SET_JSON", f'{{"a": "{secret}"}}')
+    hidden = "correct-horse-battery"
+    monkeypatch.setenv("SPIRE_FEDERATION_SET", f"global.password={hidden}")
+    monkeypatch.setenv("SPIRE_FEDERATION_SET_JSON", f'{{"a": "{hidden}"}}')
     monkeypatch.setenv("SPIRE_FEDERATION_PAICE", "fast")
     monkeypatch.setenv("SPIRE_FEDERATION_CACHE", "/somewhere")
     config = read("--pace=fast", "--allow-disruption")

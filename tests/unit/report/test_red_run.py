@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from fixtures.report.failure import Failure
-from fixtures.report.red_run import SCREEN_LINES, shown_diagnosis, shown_failures, shown_skips
+from fixtures.report.red_run import SCREEN_LINES, STATE, shown_diagnosis, shown_failures, shown_skips
 
 TOLD = (
-    'server: StatefulSet spire-server/spire-server cannot come after 3.5 s: server: pod spire-server-0 waits for its claim '
-    'spire-data-spire-server-0: storageclass.storage.k8s.io "nowhere" not found'
+    "server: StatefulSet spire-server/spire-server cannot come after 3.5 s: server: pod spire-server-0 waits for its "
+    'claim spire-data-spire-server-0: storageclass.storage.k8s.io "nowhere" not found'
 )
 
 
@@ -29,18 +29,18 @@ def test_a_diagnosis_is_the_broken_link_its_cause_and_a_line_for_a_consequence(d
         '  "nowhere" not found',
         "  usually: no provisioner serves the claim: the StorageClass is unknown, or what provisions for it",
         "    does not run",
-        '  in consequence: component ready (server): Helm\'s release spire has failed: revision 1: Release " …',
+        "  in consequence: component ready (server): Helm's release spire has failed: revision 1: Release \" …",
         "  in consequence: component ready (client): StatefulSet spire-server/spire-server has 0 of 1 ready …",
-        '  in consequence: component ready (client): Helm\'s release spire has failed: revision 1: Release " …',
+        "  in consequence: component ready (client): Helm's release spire has failed: revision 1: Release \" …",
         "  and 4 more, see diagnosis.txt",
     ]
 
 
 def test_the_last_lines_of_the_evidence_are_shown_and_where_no_link_is_broken_the_suites_own_state() -> None:
     evidence = [f"    line {number}" for number in range(12)]
-    broken = ["broken link: TLS (client): refused", "  usually: a wrong ID", *evidence, "the suite's own state:", "  none"]
+    broken = ["broken link: TLS (client): refused", "  usually: a wrong ID", *evidence, STATE, "  none"]
     assert shown_diagnosis(broken, 100) == [*broken[:2], *evidence[4:]]
-    holds = ["no broken link: every one that can be looked at holds", "the suite's own state:", "  SPIRE is there"]
+    holds = ["no broken link: every one that can be looked at holds", STATE, "  SPIRE is there"]
     assert shown_diagnosis(holds, 100) == holds
 
 
@@ -71,7 +71,8 @@ def test_a_wait_that_ended_for_the_broken_link_refers_to_it(diagnosis: list[str]
 
 @pytest.mark.parametrize("columns", [100, 60, 40])
 def test_however_much_has_failed_it_is_one_screen_and_no_line_is_wider(diagnosis: list[str], columns: int) -> None:
-    failures = [Failure(f"tests/federation/test_{n}.py::test_{'x' * n}", "call", f"{n} {TOLD} {n}" * 9) for n in range(60)]
+    names = [f"tests/federation/test_{n}.py::test_{'x' * n}" for n in range(60)]
+    failures = [Failure(name, "call", f"{name} {TOLD} {n}" * 9) for n, name in enumerate(names)]
     shown = [
         *shown_diagnosis([*diagnosis[:2], *[f"    {TOLD}"] * 20, *diagnosis[2:]], columns),
         *shown_failures(failures, diagnosis, columns),

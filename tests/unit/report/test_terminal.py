@@ -6,6 +6,7 @@ import io
 import re
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,7 @@ def test_on_a_narrow_terminal_phases_stand_under_each_other_and_no_line_is_wider
         live.shows(*unfinished, *below)
         live.report.say("a line")
         live.shows("# s a line", *unfinished, *below)
+    live.shows("# s ✓ server SPIRE # s", *unfinished)
     live.terminal.stop()
 
 
@@ -185,9 +187,10 @@ def test_at_the_bottom_of_a_terminal_the_view_scrolls_and_is_cut_to_what_there_i
 ) -> None:
     live = Live(tmp_path, monkeypatch, 40, 5)
     live.pytest.write("".join(f"{n}\n" for n in range(9)) + "x")
-    with live.report.phase("A", "server"), live.report.phase("B", "server"), live.report.phase("C", "server"):
-        with live.report.phase("D", "server"):
-            live.shows("8", "x", "⠋ server: A # s", "⠋ server: B # s", "⠋ server: C # s")
+    with ExitStack() as phases:
+        for name in "ABCD":
+            phases.enter_context(live.report.phase(name, "server"))
+        live.shows("8", "x", "⠋ server: A # s", "⠋ server: B # s", "⠋ server: C # s")
     live.terminal.stop()
     assert live.screen.text[-1] == "x"
     assert live.screen.text[:9] == [str(n) for n in range(9)]
