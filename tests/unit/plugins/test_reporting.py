@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import re
+import struct
+import sys
+import termios
 import time
+from contextlib import suppress
 
 import pytest
 
+from fixtures.core.project import PROJECT
 from fixtures.report.red_run import SCREEN_LINES
 from tests.unit.conftest import RECORDED
+from tests.unit.report.screen import Screen
 
 pytest_plugins = ["pytester"]
 
@@ -252,3 +262,85 @@ def test_a_run_without_clusters_has_no_folder_no_verdict_and_no_timings(pytester
     assert done.ret == pytest.ExitCode.OK
     done.stdout.no_fnmatch_line("*GREEN*")
     assert not [path for path in pytester.path.iterdir() if path.is_dir() and path.name in ("run", "runs")]
+
+
+LIVE_CONFTEST = """
+import os
+import pathlib
+import sys
+import time
+
+import pytest
+
+from fixtures.plugins.reporting import REPORT, TERMINAL, drawing_for, start_report
+from fixtures.report.terminal import Terminal
+
+
+def pytest_configure(config):
+    pathlib.Path("run").mkdir()
+    stream = os.fdopen(os.dup(sys.__stdout__.fileno()), "w")
+    start_report(config, pathlib.Path("run").resolve(), Terminal(stream, drawing_for(config, stream)))
+    config.stash[TERMINAL].watch(config.stash[REPORT].running)
+
+
+@pytest.fixture(scope="session")
+def spires(pytestconfig):
+    with pytestconfig.stash[REPORT].phase("SPIRE", "server") as phase:
+        phase.progress("helm: spire")
+        print("captured")
+        time.sleep(1.2)
+"""
+
+
+def run_on_a_terminal(project: pytest.Pytester, environment: dict[str, str], *arguments: str) -> tuple[str, list[str]]:
+    """Run pytest on a terminal of 60 columns; returns what it wrote, and what stands on the screen at the end."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ.pop("NO_COLOR", None)
+        os.environ.update({"PYTHONPATH": str(PROJECT), "COLUMNS": "60", **environment})
+        os.execv(sys.executable, [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments])  # noqa: S606
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 60, 0, 0))
+    written = b""
+    with suppress(OSError):  # the end of a terminal
+        while part := os.read(terminal, 4096):
+            written += part
+    os.waitpid(process, 0)
+    screen = Screen(60, 30)
+    screen.write(written.decode())
+    return written.decode(), screen.text
+
+
+def test_on_a_terminal_the_view_and_pytests_own_lines_do_not_mix(project: pytest.Pytester) -> None:
+    project.makeconftest(LIVE_CONFTEST)
+    project.makepyfile(test_a="def test_a(): pass\ndef test_b(spires): pass\ndef test_c(): pass")
+    written, screen = run_on_a_terminal(project, {"TERM": "xterm"})
+    assert "helm: spire" in written
+    assert "\x1b[36m" in written
+    assert not [line for line in screen if "helm: spire" in line or "captured" in line]
+    ended = next(number for number, line in enumerate(screen) if "✓ server   SPIRE" in line)
+    assert re.fullmatch(r"test_a.py \.\.\. +\[100%\]", screen[ended + 1])
+    assert "GREEN: 3 passed" in screen
+
+
+@pytest.mark.parametrize(
+    ("environment", "arguments", "has_view"),
+    [
+        ({"TERM": "xterm", "NO_COLOR": "1"}, (), True),
+        ({"TERM": "xterm"}, ("-v",), True),
+        ({"TERM": "xterm"}, ("--tb=short", "--capture=sys"), True),
+        ({"TERM": "dumb"}, (), False),
+        ({"TERM": "xterm"}, ("-s",), False),
+        ({"TERM": "xterm"}, ("-q",), False),
+        ({"TERM": "xterm"}, ("--pdb",), False),
+    ],
+)
+def test_where_a_view_would_be_in_the_way_there_is_none(
+    project: pytest.Pytester, environment: dict[str, str], arguments: tuple[str, ...], has_view: bool
+) -> None:
+    project.makeconftest(LIVE_CONFTEST)
+    project.makepyfile(test_a="def test_b(spires): pass")
+    written, screen = run_on_a_terminal(project, environment, *arguments)
+    assert ("helm: spire" in written) is has_view
+    assert "GREEN: 1 passed" in screen
+    if "NO_COLOR" in environment:
+        assert "\x1b[3" not in written
