@@ -16,7 +16,7 @@ from contextlib import suppress
 import pytest
 
 from fixtures.core.project import PROJECT
-from fixtures.report.red_run import SCREEN_LINES
+from fixtures.report.red_run.one_screen import SCREEN_LINES
 from tests.unit.conftest import RECORDED
 from tests.unit.report.screen import Screen
 
@@ -296,6 +296,7 @@ def run_on_a_terminal(project: pytest.Pytester, environment: dict[str, str], *ar
     """Run pytest on a terminal of 60 columns; returns what it wrote, and what stands on the screen at the end."""
     process, terminal = pty.fork()
     if process == 0:
+        os.chdir(project.path)
         os.environ.pop("NO_COLOR", None)
         os.environ.update({"PYTHONPATH": str(PROJECT), "COLUMNS": "60", **environment})
         os.execv(sys.executable, [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments])  # noqa: S606

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -233,3 +234,13 @@ def test_what_is_drawn_has_no_secrets() -> None:
     phase = Phase("SPIRE", "server", time.monotonic(), waiting_for="glpat-" + "q1w2e3r4" * 3)
     for columns in (100, 40):
         assert "<redacted>" in "\n".join(LiveView()([phase], {}, columns, 30))
+
+
+def test_a_reader_that_has_gone_does_not_end_the_run(tmp_path: Path) -> None:
+    read, written = os.pipe()
+    os.close(read)
+    terminal = Terminal(os.fdopen(written, "w"))
+    report = Report(tmp_path, terminal.line, [terminal.phase_end])
+    with report.phase("supply"):
+        report.say("local supply: as asked for")
+    terminal.close(str(tmp_path))

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures.report.failure import Failure
-from fixtures.report.red_run import SCREEN_LINES, STATE, shown_diagnosis, shown_failures, shown_skips
+from fixtures.report.red_run.failure import Failure
+from fixtures.report.red_run.one_screen import SCREEN_LINES, STATE, shown_diagnosis, shown_failures, shown_skips
 
 TOLD = (
     "server: StatefulSet spire-server/spire-server cannot come after 3.5 s: server: pod spire-server-0 waits for its "
