@@ -29,9 +29,9 @@ def test_a_diagnosis_is_the_broken_link_its_cause_and_a_line_for_a_consequence(d
         '  "nowhere" not found',
         "  usually: no provisioner serves the claim: the StorageClass is unknown, or what provisions for it",
         "    does not run",
-        "  in consequence: component ready (server): Helm's release spire has failed: revision 1: Release \" …",
+        "  in consequence: component ready (server): Helm's release spire has failed: revision 1: Release …",
         "  in consequence: component ready (client): StatefulSet spire-server/spire-server has 0 of 1 ready …",
-        "  in consequence: component ready (client): Helm's release spire has failed: revision 1: Release \" …",
+        "  in consequence: component ready (client): Helm's release spire has failed: revision 1: Release …",
         "  and 4 more, see diagnosis.txt",
     ]
 
