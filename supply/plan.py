@@ -12,6 +12,7 @@ import inspect
 import os
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -21,6 +22,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from supply.locking import locked
+from supply.time_left import in_words, keep_seconds, seconds_before, seconds_left
 
 TAIL = 20
 
@@ -141,21 +143,69 @@ def lock(cache: Path, say: Callable[[str], None] | None = None) -> Iterator[None
 
 
 class Progress:
-    """A line when a step starts and one when it ends, with seconds."""
+    """A line when a step starts and one when it ends, with seconds; and, at any time, how far the build is.
 
-    def __init__(self, total: int, say: Callable[[str], None]) -> None:
-        self._total = total
-        self._done = 0
+    `missing` are the steps to make, with those that each needs of them.
+    """
+
+    def __init__(
+        self, missing: Mapping[str, Sequence[str]], cache: Path, workers: int, say: Callable[[str], None]
+    ) -> None:
+        self._waiting = {name: set(needs) for name, needs in missing.items()}
+        self._total = len(missing)
+        self._cache = cache
+        self._before = seconds_before(cache)
+        self._workers = workers
         self._say = say
+        self._running: dict[str, float] = {}  # since when, by the monotonic clock
+        self._lock = threading.Lock()
 
     def started(self, name: str) -> None:
         """A step has been started."""
-        self._say(f"supply: {name} …")
+        with self._lock:
+            self._waiting.pop(name, None)
+            self._running[name] = time.monotonic()
+        usual = self._before.get(name)
+        self._say(f"supply: {name} …" + (f" (about {in_words(usual)})" if usual else ""))
 
     def done(self, name: str, seconds: float) -> None:
         """A step has been made."""
-        self._done += 1
-        self._say(f"supply: [{self._done}/{self._total}] {name} made in {seconds:.0f} s")
+        with self._lock:
+            self._running.pop(name, None)
+            for needs in self._waiting.values():
+                needs.discard(name)
+            keep_seconds(self._cache, name, seconds)
+        self._say(f"supply: [{self._done}/{self._total}] {name} made in {seconds:.0f} s{self._left()}")
+
+    def __str__(self) -> str:
+        with self._lock:
+            taken = {name: time.monotonic() - began for name, began in self._running.items()}
+        steps = [
+            f"{name} {seconds:.0f}" + (f" of {in_words(self._before[name])}" if name in self._before else " s")
+            for name, seconds in taken.items()
+        ]
+        return f"[{self._done}/{self._total}]{self._left()}  {', '.join(steps)}".rstrip()
+
+    @property
+    def _done(self) -> int:
+        return self._total - len(self._waiting) - len(self._running)
+
+    def _left(self) -> str:
+        with self._lock:
+            taken = {name: time.monotonic() - began for name, began in self._running.items()}
+            left = seconds_left(taken, self._waiting, self._before, self._workers)
+        return f", about {in_words(left)} left" if left else ""
+
+
+_under_way: list[Progress] = []
+
+
+def under_way() -> str:
+    """How far the build of this process is, in a line: steps, time left by earlier builds, and what is being made.
+
+    Empty where none is under way.
+    """
+    return str(_under_way[-1]) if _under_way else ""
 
 
 def build(steps: Sequence[Step], cache: Path, say: Callable[[str], None], workers: int = 2) -> dict[str, Path]:
@@ -177,13 +227,12 @@ def _make_missing(
 ) -> None:
     missing = {step.name: step for step in steps if not places[step.name].is_dir()}
     say(f"supply: {len(missing)} of {len(steps)} steps to make, in {cache}")
-    progress = Progress(len(missing), say)
-    sorter = TopologicalSorter(
-        {name: [need for need in step.needs if need in missing] for name, step in missing.items()}
-    )
+    needs = {name: [need for need in step.needs if need in missing] for name, step in missing.items()}
+    progress = Progress(needs, cache, workers, say)
+    sorter = TopologicalSorter(needs)
     sorter.prepare()
     running: dict[Future[float], str] = {}
-    with ThreadPoolExecutor(workers) as pool:
+    with _shown(progress), ThreadPoolExecutor(workers) as pool:
         while sorter.is_active():
             for name in sorter.get_ready():
                 running[pool.submit(_make, missing[name], places, cache, progress)] = name
@@ -197,6 +246,15 @@ def _make_missing(
                         other.cancel()
                     raise BuildError(f"step {name}: {error}") from error
                 sorter.done(name)
+
+
+@contextmanager
+def _shown(progress: Progress) -> Iterator[None]:
+    _under_way.append(progress)
+    try:
+        yield
+    finally:
+        _under_way.remove(progress)
 
 
 def _make(step: Step, places: Mapping[str, Path], cache: Path, progress: Progress) -> float:

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from fixtures.core.tables import columns
-from fixtures.plugins.reporting import BROKEN_LINK
+from fixtures.report.red_run.one_screen import BROKEN_LINK
 from supply.host import Engine
 from tests.chart_faults import REFUSED_AT_START, ChartFault, broken, copy_of_own_chart
 from tests.tools.machine_load import Slowed, cores_allowed

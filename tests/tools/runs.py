@@ -20,6 +20,7 @@ from fixtures.core.tables import columns
 from fixtures.core.waiting import Condition, Look, WaitError, wait_for
 from tests.tools.machine_load import Slowed
 
+FAILED_CHECK = "✗ "  # at a line's beginning, where the end of a red run lists them
 VERDICTS = ("RED:", "REFUSED:", "GREEN:")
 RUN_END_TIMEOUT = 120.0  # seconds that a run may take to end after a signal
 RUN_TIMEOUT = 1200.0
@@ -115,12 +116,15 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        """The verdict line, and what follows it in the summary of a red run: the first failure and the broken link."""
+        """The verdict line with what follows it; of a red run the first failed check and the broken link too."""
         lines = (self.folder / "output.log").read_text(errors="replace").splitlines()
         starts = [number for number, line in enumerate(lines) if line.startswith(VERDICTS)]
         if not starts:
             return f"no verdict; last line: {next((line for line in reversed(lines) if line.strip()), '')}"
         last = lines[starts[-1] :]
+        failed = [number for number, line in enumerate(lines) if line.startswith(FAILED_CHECK)]
+        last += [line for number in failed[:1] for line in lines[number : number + 2]]
+        last += [line for line in self.diagnosis[:1] if line not in last]
         return " | ".join(line.strip() for line in last if line.strip() and line.strip() != str(self.folder))
 
     @property

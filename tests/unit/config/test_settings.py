@@ -267,7 +267,7 @@ def test_the_command_line_is_read_as_it_stands(
             *("--kind-bin", str(kind), "--kind-image", "node:v1", "--run-folder", str(tmp_path / "run")),
         )
     )
-    assert (found.supply, found.prefix, found.keep_clusters) == ("local", "ci-1.", True)
+    assert (found.supply, found.prefix, found.keep_clusters) == ("local", "ci-1.", "always")
     assert (found.bundle_ports, found.demo_port) == ((free, free + 1), DEMO_PORT)
     assert (found.kind, found.kubectl, found.node_image) == (kind, None, "node:v1")
     assert found.run_folder == tmp_path / "run"
@@ -340,9 +340,9 @@ def test_a_runs_header_says_which_pace_it_is(
     configured: Callable[..., pytest.Config], arguments: list[str], line: str
 ) -> None:
     config = configured(*arguments)
-    assert options.pytest_report_header(config) is None
+    assert options.pytest_report_header(config) == []
     config.stash[options.SETTINGS] = command_line.read_settings(config)
-    assert options.pytest_report_header(config) == line
+    assert options.pytest_report_header(config)[:1] == [line]
 
 
 def test_each_side_of_an_upgrade_has_its_own_values_on_top_of_those_of_both(
@@ -469,13 +469,13 @@ def test_the_release_before_is_looked_up_for_the_side_that_is_upgraded_to(
 
 def test_an_empty_command_line_has_the_defaults(configured: Callable[..., pytest.Config]) -> None:
     found = command_line.read_settings(configured())
-    assert (found.supply, found.prefix, found.keep_clusters, found.demo_images) == ("auto", "", False, "built")
+    assert (found.supply, found.prefix, found.keep_clusters, found.demo_images) == ("auto", "", "", "built")
     assert (found.bundle_ports, found.demo_port) == ((BUNDLE_PORT, BUNDLE_PORT + 1), DEMO_PORT)
     assert (found.run_folder, found.kind, found.kubectl, found.node_image, found.upgrade_to) == (None,) * 5
 
 
 def test_pytest_kinds_own_option_keeps_the_clusters_too(configured: Callable[..., pytest.Config]) -> None:
-    assert command_line.read_settings(configured("--keep-cluster")).keep_clusters
+    assert command_line.read_settings(configured("--keep-cluster")).keep_clusters == "always"
 
 
 @pytest.mark.parametrize("prefix", ["-ci", ".ci", "CI-", "ci_", "ci ", "../"])
@@ -872,7 +872,7 @@ def test_with_spire_that_is_there_nothing_is_installed(
     assert command_line.read_settings(resilience).no_install
     config = configured(*given)
     config.stash[options.SETTINGS] = found
-    assert options.pytest_report_header(config) == "SPIRE's pace: that of what is installed"
+    assert options.pytest_report_header(config)[:1] == ["SPIRE's pace: that of what is installed"]
 
 
 def test_a_run_on_a_machine_without_an_engine_is_refused(run: Run) -> None:

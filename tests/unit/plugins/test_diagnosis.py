@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import select
+import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
 import pytest
 
+from fixtures.core.project import PROJECT
 from fixtures.diagnosis import evidence
 from fixtures.diagnosis.chain import Diagnosis
 from fixtures.diagnosis.finding import Finding
 from fixtures.diagnosis.stalls import BROKEN_FOR, StallWatch
 from fixtures.diagnosis.testbed import Testbed
-from fixtures.plugins import diagnosis, session
+from fixtures.plugins import diagnosis, options, session
 from fixtures.plugins.reporting import REPORT
 from fixtures.plugins.session import STALLS, TESTBED
 from fixtures.report.data.facts import Facts
 from fixtures.report.run import Report
 from supply.host import Engine
 from supply.plan import BuildError
+
+pytest_plugins = ["pytester"]
 
 BROKEN = Diagnosis(Finding("component ready", "server", "0 of 1 ready", "usually so"))
 
@@ -168,7 +175,7 @@ SETTINGS = SimpleNamespace(
     clusters=[SimpleNamespace(name="server")],
     prefix="",
     contexts={},
-    keep_clusters=False,
+    keep_clusters="",
     bundle_ports=[8440],
     federate="",
 )
@@ -259,3 +266,93 @@ def test_a_federation_that_fails_is_closed_only_after_the_failure_is_reported(
     for each in later:
         each()
     assert taken == ["federation"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "failed", "is_kept"),
+    [("", 1, False), ("always", 0, True), ("on-failure", 0, False), ("on-failure", 2, True)],
+)
+def test_clusters_are_kept_always_or_where_something_failed_and_the_summary_says_how_to_reach_them(
+    run: Run,
+    taken: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    chosen: str,
+    failed: int,
+    is_kept: bool,
+) -> None:
+    kubeconfig = tmp_path / "its kubeconfig"
+    kubeconfig.touch()
+    monkeypatch.setattr(Taken, "kubeconfig_path", kubeconfig, raising=False)
+    for name, answer in (("create", None), ("load_archives", None), ("kubernetes_version", "1.36.3")):
+        monkeypatch.setattr(Taken, name, lambda *_, answer=answer: answer, raising=False)
+    later: list[Callable[[], None]] = []
+    request = SimpleNamespace(addfinalizer=later.append, session=SimpleNamespace(testsfailed=failed))
+    settings = SimpleNamespace(**{**vars(SETTINGS), "keep_clusters": chosen})
+    report = Report(tmp_path)
+    arguments: tuple[Any, ...] = (settings, SUPPLIED, [], Engine("docker"), report, tmp_path, run.config, request)
+    fixture_function(session.clusters)(*arguments)
+    later[0]()
+    assert taken == ([] if is_kept else ["cluster"])
+    shown = {"clusters that are kept": [f"export KUBECONFIG='{kubeconfig}'", "kubectl config get-contexts"]}
+    assert report.tables == (shown if is_kept else {})
+
+
+PAUSING = """
+import pathlib
+
+import pytest
+
+from fixtures.diagnosis import evidence
+from fixtures.diagnosis.chain import Diagnosis
+from fixtures.plugins import diagnosis
+from fixtures.plugins.options import SETTINGS
+from fixtures.plugins.reporting import start_report
+from fixtures.plugins.session import STALLS, TESTBED
+from fixtures.report.terminal import Terminal, has_keyboard
+from types import SimpleNamespace
+
+class Cluster:
+    kubeconfig_path = pathlib.Path("kubeconfig").resolve()
+
+def pytest_configure(config):
+    assert has_keyboard()
+    Cluster.kubeconfig_path.touch()
+    diagnosis.diagnose_settled = lambda _: Diagnosis(None)
+    evidence.gather = lambda *_: None
+    pathlib.Path("run").mkdir()
+    start_report(config, pathlib.Path("run").resolve(), Terminal(open("/dev/tty", "w")))
+    config.stash[SETTINGS] = SimpleNamespace(pause_on_fail=True, no_install=False, pace="fast")
+    config.stash[TESTBED] = SimpleNamespace(clusters=[Cluster], lines=lambda: [])
+    config.stash[STALLS] = SimpleNamespace(ending=None)
+"""
+
+
+def test_a_run_that_is_to_pause_waits_for_enter_at_its_first_failure_alone(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(PAUSING)
+    plugins = ("options", "reporting", "diagnosis")
+    pytester.makeini(f"[pytest]\naddopts = {' '.join(f'-p fixtures.plugins.{name}' for name in plugins)}\n")
+    pytester.makepyfile("def test_a(): assert False, 'first'\ndef test_b(): assert False, 'second'")
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ["PYTHONPATH"] = str(PROJECT)
+        os.execv(sys.executable, [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"])  # noqa: S606
+    said = b""
+    while b"Enter goes on" not in said:
+        said += os.read(terminal, 4096)
+    assert f"export KUBECONFIG={pytester.path / 'kubeconfig'}".encode() in said
+    assert not select.select([terminal], [], [], 1.0)[0] or b"second" not in os.read(terminal, 4096)
+    os.write(terminal, b"\n")
+    with suppress(OSError):  # the end of a terminal
+        while part := os.read(terminal, 4096):
+            said += part
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == pytest.ExitCode.TESTS_FAILED
+    assert said.count(b"Enter goes on") == 1
+    assert b"second" in said
+
+
+def test_without_a_terminal_a_pause_is_refused(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fixtures.config.command_line.host.engine", lambda: Engine("docker"))
+    arguments = ("-p", "fixtures.plugins.options", "-m", "federation", "--pause-on-fail")
+    with pytest.raises(pytest.UsageError, match=r"^--pause-on-fail waits for Enter, and there is no terminal$"):
+        options.pytest_configure(pytester.parseconfig(*arguments))

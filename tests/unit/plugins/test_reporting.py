@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import re
+import struct
+import sys
+import termios
 import time
+from contextlib import suppress
 
 import pytest
+
+from fixtures.core.project import PROJECT
+from fixtures.report.red_run.one_screen import SCREEN_LINES
+from tests.unit.conftest import RECORDED
+from tests.unit.report.screen import Screen
 
 pytest_plugins = ["pytester"]
 
@@ -33,7 +46,9 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
-def test_a_red_run_ends_with_its_verdict_and_what_broke_first_and_then_its_folder(project: pytest.Pytester) -> None:
+def test_a_red_run_ends_with_each_sentence_and_its_verdict_and_then_its_folder(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project.makepyfile(
         """
         import pytest
@@ -50,18 +65,121 @@ def test_a_red_run_ends_with_its_verdict_and_what_broke_first_and_then_its_folde
         def test_later(): assert False, "something else"
         """
     )
+    monkeypatch.setenv("COLUMNS", "200")
     done = project.runpytest_inprocess()
     done.stdout.fnmatch_lines(
         [
-            "*= federation =*",
-            "phase*",
-            "all*",
+            "*= failed checks =*",
+            "✗ *test_ready (setup)",
+            "    RuntimeError: client: helm upgrade of spire ended with 1",
+            "    and the rest of it [[]*.py:8[]]",
+            "✗ *test_later",
+            "    something else",
+            "1 skipped: not here",
+            "tracebacks: failures.txt, or -v",
+            "",
             "RED: 1 passed, 1 failed, 1 error, 1 skipped",
-            "test_ready: client: helm upgrade of spire ended with 1",
         ]
     )
+    assert "def spires(): raise" not in done.stdout.str()
     assert (project.path / "terminal.txt").read_text().splitlines()[-1] == str(project.path / "run")
     assert (project.path / "run" / "timings.txt").read_text().startswith("phase")
+
+
+# A set-up that fails as a real one did, with what depends on it.
+RED_SUITE = """
+import pytest
+
+from fixtures.core.waiting import UnrecoverableError
+from fixtures.plugins.reporting import REPORT
+
+SEEN = (
+    "server: StatefulSet spire-server/spire-server cannot come after 3.5 s: server: pod spire-server-0 waits for its "
+    'claim spire-data-spire-server-0: storageclass.storage.k8s.io "nowhere" not found'
+)
+
+@pytest.fixture(scope="session")
+def spires(pytestconfig):
+    a_local_variable = 1
+    raise UnrecoverableError(SEEN)
+
+@pytest.mark.dependency(name="spire ready")
+def test_ready(spires, pytestconfig): pass
+
+def test_restricted(spires): pass
+
+@pytest.mark.dependency(name="agents", depends=["spire ready"])
+def test_agents(spires): pass
+
+@pytest.mark.dependency(depends=["agents"])
+def test_entries(spires): pass
+
+def test_counts(): assert [1, 2] == [1, 3]
+
+def test_breaks(): {}["server"]
+
+@pytest.fixture(autouse=True, scope="session")
+def diagnosed(pytestconfig):
+    lines = open(DIAGNOSIS).read().splitlines()
+    pytestconfig.stash[REPORT].set_diagnosis(lines)
+"""
+
+
+@pytest.fixture
+def red_project(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A project whose run is red, on a terminal of 100 columns."""
+    monkeypatch.setenv("COLUMNS", "100")
+    diagnosis = RECORDED / "diagnosis-storage-class.txt"
+    project.makepyfile(test_1_deployment=RED_SUITE.replace("DIAGNOSIS", repr(str(diagnosis))))
+    return project
+
+
+def test_a_red_run_is_one_screen_and_has_its_tracebacks_in_a_file(red_project: pytest.Pytester) -> None:
+    done = red_project.runpytest_inprocess("--junitxml=junit.xml")
+    shown = done.stdout.str()
+    end = shown[shown.index("= diagnosis =") :].splitlines()
+    assert len(end) <= SCREEN_LINES
+    assert shown.count("cannot come after 3.5 s") == 1
+    done.stdout.fnmatch_lines(
+        [
+            "broken link: component ready (server): *",
+            "✗ test_1_deployment.py::test_ready (setup) and 1 more",
+            "    server: StatefulSet spire-server/spire-server cannot come after 3.5 s: server: pod",
+            "✗ test_1_deployment.py::test_counts",
+            "    assert [[]1, 2[]] == [[]1, 3[]]",
+            "✗ test_1_deployment.py::test_breaks",
+            "    KeyError: 'server' [[]test_1_deployment.py:*[]]",
+            "2 skipped: a prerequisite did not pass",
+            "RED: 2 failed, 2 error, 2 skipped",
+        ]
+    )
+    kept = (red_project.path / "run" / "failures.txt").read_text()
+    assert kept.count("a_local_variable = 1") == 2
+    assert "=== test_1_deployment.py::test_counts (call)" in kept
+    junit = (red_project.path / "junit.xml").read_text()
+    assert "a_local_variable" not in junit
+    assert "cannot come after 3.5 s" in junit
+
+
+@pytest.mark.parametrize("argument", ["-v", "--tb=long"])
+def test_with_v_or_a_style_of_tb_pytest_shows_its_tracebacks_too(red_project: pytest.Pytester, argument: str) -> None:
+    done = red_project.runpytest_inprocess(argument, "--junitxml=junit.xml")
+    done.stdout.fnmatch_lines(["*= ERRORS =*", "*a_local_variable = 1", "*= FAILURES =*", "*= federation =*", "phase*"])
+    assert "a_local_variable" not in (red_project.path / "junit.xml").read_text()
+
+
+def test_a_file_that_cannot_be_imported_is_described_by_pytest(project: pytest.Pytester) -> None:
+    project.makepyfile(test_broken="import nothing_of_this_name")
+    project.runpytest_inprocess().stdout.fnmatch_lines(["*ERROR collecting*", "*nothing_of_this_name*", "RED: *"])
+
+
+def test_secrets_are_in_neither_the_screen_nor_the_files_of_a_red_run(project: pytest.Pytester) -> None:
+    secret = "glpat-" + "q1w2e3r4" * 3
+    project.makepyfile(f"def test_a():\n    given = '{secret}'\n    raise RuntimeError('it was ' + given)")
+    done = project.runpytest_inprocess("--junitxml=junit.xml")
+    files = [project.path / "junit.xml", project.path / "run" / "failures.txt"]
+    assert all(secret not in text for text in [done.stdout.str(), *(path.read_text() for path in files)])
+    assert "RuntimeError: it was <redacted>" in done.stdout.str()
 
 
 def test_a_run_keeps_when_its_phases_began_and_when_its_first_failure_was_shown(project: pytest.Pytester) -> None:
@@ -132,7 +250,7 @@ def test_a_warning_is_shown_at_once_and_again_at_the_end_and_stays_in_the_folder
     )
     done = project.runpytest_inprocess()
     done.stdout.fnmatch_lines(["warnings", "server: too long", "client: too short", "GREEN: 1 passed"])
-    shown = [line.split("s  ", 1)[1] for line in (project.path / "terminal.txt").read_text().splitlines()[:-1]]
+    shown = [line.split("s  ", 1)[1] for line in (project.path / "terminal.txt").read_text().splitlines()[:-1] if line]
     assert shown == ["warning: server: too long", "warning: client: too short"]
     assert (project.path / "run" / "warnings.txt").read_text() == "server: too long\nclient: too short\n"
 
@@ -151,7 +269,7 @@ def test_on_github_long_parts_are_groups_and_the_verdict_stands_outside(
 ) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     project.makepyfile("def test_red(): assert False, 'broken'")
-    done = project.runpytest_inprocess()
+    done = project.runpytest_inprocess("-v")
     done.stdout.fnmatch_lines(
         [
             "::group::pytest's own report",
@@ -166,3 +284,84 @@ def test_on_github_long_parts_are_groups_and_the_verdict_stands_outside(
             "::error title=*",
         ]
     )
+LIVE_CONFTEST = """
+import os
+import pathlib
+import sys
+import time
+
+import pytest
+
+from fixtures.plugins.reporting import REPORT, TERMINAL, drawing_for, start_report
+from fixtures.report.terminal import Terminal
+
+
+def pytest_configure(config):
+    pathlib.Path("run").mkdir()
+    stream = os.fdopen(os.dup(sys.__stdout__.fileno()), "w")
+    start_report(config, pathlib.Path("run").resolve(), Terminal(stream, drawing_for(config, stream)))
+    config.stash[TERMINAL].watch(config.stash[REPORT].running)
+
+
+@pytest.fixture(scope="session")
+def spires(pytestconfig):
+    with pytestconfig.stash[REPORT].phase("SPIRE", "server") as phase:
+        phase.progress("helm: spire")
+        print("captured")
+        time.sleep(1.2)
+"""
+
+
+def run_on_a_terminal(project: pytest.Pytester, environment: dict[str, str], *arguments: str) -> tuple[str, list[str]]:
+    """Run pytest on a terminal of 60 columns; returns what it wrote, and what stands on the screen at the end."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(project.path)
+        os.environ.pop("NO_COLOR", None)
+        os.environ.update({"PYTHONPATH": str(PROJECT), "COLUMNS": "60", **environment})
+        os.execv(sys.executable, [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments])  # noqa: S606
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 60, 0, 0))
+    written = b""
+    with suppress(OSError):  # the end of a terminal
+        while part := os.read(terminal, 4096):
+            written += part
+    os.waitpid(process, 0)
+    screen = Screen(60, 30)
+    screen.write(written.decode())
+    return written.decode(), screen.text
+
+
+def test_on_a_terminal_the_view_and_pytests_own_lines_do_not_mix(project: pytest.Pytester) -> None:
+    project.makeconftest(LIVE_CONFTEST)
+    project.makepyfile(test_a="def test_a(): pass\ndef test_b(spires): pass\ndef test_c(): pass")
+    written, screen = run_on_a_terminal(project, {"TERM": "xterm"})
+    assert "helm: spire" in written
+    assert "\x1b[36m" in written
+    assert not [line for line in screen if "helm: spire" in line or "captured" in line]
+    ended = next(number for number, line in enumerate(screen) if "✓ server   SPIRE" in line)
+    assert re.fullmatch(r"test_a.py \.\.\. +\[100%\]", screen[ended + 1])
+    assert "GREEN: 3 passed" in screen
+
+
+@pytest.mark.parametrize(
+    ("environment", "arguments", "has_view"),
+    [
+        ({"TERM": "xterm", "NO_COLOR": "1"}, (), True),
+        ({"TERM": "xterm"}, ("-v",), True),
+        ({"TERM": "xterm"}, ("--tb=short", "--capture=sys"), True),
+        ({"TERM": "dumb"}, (), False),
+        ({"TERM": "xterm"}, ("-s",), False),
+        ({"TERM": "xterm"}, ("-q",), False),
+        ({"TERM": "xterm"}, ("--pdb",), False),
+    ],
+)
+def test_where_a_view_would_be_in_the_way_there_is_none(
+    project: pytest.Pytester, environment: dict[str, str], arguments: tuple[str, ...], has_view: bool
+) -> None:
+    project.makeconftest(LIVE_CONFTEST)
+    project.makepyfile(test_a="def test_b(spires): pass")
+    written, screen = run_on_a_terminal(project, environment, *arguments)
+    assert ("helm: spire" in written) is has_view
+    assert "GREEN: 1 passed" in screen
+    if "NO_COLOR" in environment:
+        assert "\x1b[3" not in written

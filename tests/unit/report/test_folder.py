@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from fixtures.report.folder import discard_folder, new_folder
+from fixtures.report.folder import discard_folder, new_folder, prune_folders
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 
@@ -63,3 +64,37 @@ def test_latest_is_a_relative_link_so_that_the_runs_may_be_moved(tmp_path: Path)
     made = new_folder(None, tmp_path / "runs")
     (tmp_path / "runs").rename(tmp_path / "moved")
     assert (tmp_path / "moved" / "latest").resolve() == tmp_path / "moved" / made.name
+
+
+def test_of_the_folders_of_runs_the_newest_are_kept_and_nothing_else_is_touched(tmp_path: Path) -> None:
+    names = ["2026-11-20T120000Z", "2026-11-21T120000Z", "2026-11-21T120000Z-2", "2026-11-21T120000Z-10"]
+    others = ["mine", "2026-11-01", "2026-11-19T120000Z-kept"]
+    long_ago = NOON.timestamp() - 10**8
+    for name in [*names, *others]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "junit.xml").touch()
+        os.utime(tmp_path / name / "junit.xml", (long_ago, long_ago))
+        os.utime(tmp_path / name, (long_ago, long_ago))
+    (tmp_path / "2026-11-18T120000Z").symlink_to("mine")
+    (tmp_path / "2026-11-17T120000Z").touch()
+    untouched = {*others, "2026-11-18T120000Z", "2026-11-17T120000Z", "latest"}
+    folder = new_folder(None, tmp_path)
+    prune_folders(folder, 3)
+    assert {path.name for path in tmp_path.iterdir()} == {*names[2:], folder.name, *untouched}
+    prune_folders(folder, 1)
+    assert {path.name for path in tmp_path.iterdir()} == {folder.name, *untouched}
+
+
+def test_neither_a_run_that_may_be_under_way_nor_what_latest_points_to_is_removed(tmp_path: Path) -> None:
+    under_way, latest, old = (tmp_path / f"2026-11-{day}T120000Z" for day in (19, 20, 21))
+    long_ago = NOON.timestamp() - 10**8
+    for path in (under_way, latest, old):
+        path.mkdir()
+        os.utime(path, (long_ago, long_ago))
+    (under_way / "forward.log").touch()
+    os.utime(under_way, (long_ago, long_ago))
+    (tmp_path / "latest").symlink_to(latest.name)
+    folder = tmp_path / "2026-11-24T120000Z"
+    folder.mkdir()
+    prune_folders(folder, 1)
+    assert {path.name for path in tmp_path.iterdir()} == {under_way.name, latest.name, folder.name, "latest"}

@@ -294,3 +294,29 @@ def test_the_cache_is_where_the_environment_says(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert plan.cache_folder() == Path(expected)
+
+
+def test_a_build_says_how_far_it_is_and_what_is_left_by_the_one_before(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far: list[str] = []
+    steps = (
+        shop.step("below", make=lambda _: far.append(plan.under_way())),
+        shop.step("top", "below", make=lambda _: far.append(plan.under_way())),
+    )
+    shop.build(*steps)
+    assert far == ["[0/2]  below 0 s", "[1/2]  top 0 s"]
+    assert plan.under_way() == ""
+    for folder in plan.folders(steps, shop.cache).values():
+        shutil.rmtree(folder)
+    monkeypatch.setattr(plan, "seconds_before", lambda _: {"below": 40.0, "top": 300.0})
+    far.clear()
+    shop.said.clear()
+    shop.build(*steps)
+    assert far == ["[0/2], about 6 min left  below 0 of 40 s", "[1/2], about 5 min left  top 0 of 5 min"]
+    assert shop.said[1:] == [
+        "supply: below … (about 40 s)",
+        "supply: [1/2] below made in 0 s, about 5 min left",
+        "supply: top … (about 5 min)",
+        "supply: [2/2] top made in 0 s",
+    ]

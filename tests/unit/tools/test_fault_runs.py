@@ -22,10 +22,13 @@ broken link: component ready (client): DaemonSet spire-system/spire-agent has 0 
 """
 RED = """\
    41.0s  ✗ client   SPIRE                           20.1 s
-ERROR tests/federation/test_1_deployment.py::test_agents
+broken link: component ready (client): DaemonSet spire-system/spire-agent has 0 of 1
+  ready (running, not ready)
+✗ test_1_deployment.py::test_agents (setup)
+    client: DaemonSet spire-system/spire-agent did not come
+20 skipped: a prerequisite did not pass
+
 RED: 1 passed, 1 error, 20 skipped
-test_agents: client: DaemonSet spire-system/spire-agent did not come
-broken link: component ready (client): DaemonSet spire-system/spire-agent has 0 of 1 ready
 {folder}
 """
 FAULT = ChartFault("agent-of-another-cluster", "component ready|agent attested", "not configured for cluster")
@@ -95,8 +98,13 @@ def test_a_healthy_variant_must_be_green(tmp_path: Path) -> None:
     assert alarm.why.startswith("slow: expected green; the run ended with 1: broken link: component ready")
 
 
-def test_the_verdict_of_a_run_is_its_last_lines_without_the_folder(tmp_path: Path) -> None:
-    assert result(tmp_path).verdict.split(" | ") == RED.splitlines()[2:5]
+def test_the_verdict_of_a_red_run_has_its_first_failed_check_and_the_broken_link(tmp_path: Path) -> None:
+    assert result(tmp_path).verdict.split(" | ") == [
+        "RED: 1 passed, 1 error, 20 skipped",
+        "✗ test_1_deployment.py::test_agents (setup)",
+        "client: DaemonSet spire-system/spire-agent did not come",
+        DIAGNOSIS.splitlines()[0],
+    ]
     cut = result(tmp_path, output="    1.0s  ✓ run      supply\n")
     assert cut.verdict == "no verdict; last line:     1.0s  ✓ run      supply"
 

@@ -1,0 +1,173 @@
+"""Options that come from the ini-file and from the environment, and what is said of where they come from."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+
+import pytest
+
+from fixtures.config.option_sources import OptionTable, option_table
+from fixtures.plugins import options
+from supply.host import Engine
+
+pytest_plugins = ["pytester"]
+
+Read = Callable[..., pytest.Config]
+
+
+@pytest.fixture
+def read(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Read:
+    """Configures a run as pytest does, with an ini-file; the machine has an engine."""
+    monkeypatch.setattr("fixtures.config.command_line.host.engine", lambda: Engine("docker"))
+
+    def configured(*arguments: str, ini: str = "", suite: str = "federation") -> pytest.Config:
+        pytester.makeini(f"[pytest]\nmarkers =\n    federation\n    upgrade\n{ini}")
+        config = pytester.parseconfig("-p", "fixtures.plugins.options", "-m", suite, *arguments)
+        options.pytest_configure(config)
+        return config
+
+    return configured
+
+
+def test_the_command_line_wins_over_the_environment_and_that_over_the_ini_file(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ini = "spire_federation_cluster_prefix = ini-\nspire_federation_pace = chart\nspire_federation_demo_port = 10101\n"
+    monkeypatch.setenv("SPIRE_FEDERATION_PACE", "fast")
+    monkeypatch.setenv("SPIRE_FEDERATION_CLUSTER_PREFIX", "environment-")
+    config = read("--cluster-prefix=line-", ini=ini)
+    settings = config.stash[options.SETTINGS]
+    assert (settings.prefix, settings.pace, settings.demo_port) == ("line-", "fast", 10101)
+    assert option_table(config).header(config) == [
+        "options: --cluster-prefix=line- (command line); --demo-port=10101 (ini key spire_federation_demo_port)"
+    ]
+
+
+def test_what_pytest_adds_to_the_command_line_is_on_it(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--demo-port=10102")
+    monkeypatch.setenv("SPIRE_FEDERATION_DEMO_PORT", "10103")
+    monkeypatch.setenv("SPIRE_FEDERATION_PACE", "fast")
+    settings = read(ini="addopts = --pace=chart\n").stash[options.SETTINGS]
+    assert (settings.demo_port, settings.pace) == (10102, "chart")
+
+
+def test_a_repeatable_option_has_a_line_for_each_value_and_a_flag_is_true_or_false(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ini = (
+        "spire_federation_set =\n    a.b=c, d\n    e=f\nspire_federation_keep_clusters = true\n"
+        "spire_federation_allow_disruption = yes\n"
+    )
+    monkeypatch.setenv("SPIRE_FEDERATION_SET_STRING", "\n  x=1\ny=2\n")
+    monkeypatch.setenv("SPIRE_FEDERATION_ALLOW_DISRUPTION", "false")
+    config = read(ini=ini)
+    assert config.option.sets == ["a.b=c, d", "e=f"]
+    assert config.option.sets_string == ["x=1", "y=2"]
+    assert (config.option.keep_clusters, config.option.allow_disruption) == ("always", False)
+    monkeypatch.setenv("SPIRE_FEDERATION_KEEP_CLUSTERS", "on-failure")
+    assert read(ini=ini).stash[options.SETTINGS].keep_clusters == "on-failure"
+
+
+def test_an_empty_variable_is_none(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPIRE_FEDERATION_PACE", "")
+    assert read(ini="spire_federation_pace = chart").stash[options.SETTINGS].pace == "chart"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "refusal"),
+    [
+        ("PACE", "quick", "argument --pace: invalid choice: 'quick' (choose from "),
+        ("DEMO_PORT", "many", "argument --demo-port: invalid int value: 'many'"),
+        ("NO_INSTALL", "perhaps", "--no-install: 'perhaps' is neither true nor false"),
+        ("CLUSTER_PREFIX", "A_", "--cluster-prefix 'A_': Kind's names begin with a letter or digit and have only"),
+        ("KEEP_RUNS", "-1", "--keep-runs -1: not a number of folders"),
+        ("KEEP_CLUSTERS", "sometimes", "argument --keep-clusters: invalid choice: 'sometimes'"),
+    ],
+)
+@pytest.mark.parametrize("place", ["environment", "ini"])
+def test_a_bad_value_is_refused_as_on_the_command_line_with_where_it_is_from(
+    read: Read, monkeypatch: pytest.MonkeyPatch, name: str, value: str, refusal: str, place: str
+) -> None:
+    key = f"spire_federation_{name.lower()}"
+    if place == "environment":
+        monkeypatch.setenv(key.upper(), value)
+    with pytest.raises(pytest.UsageError) as refused:
+        read(ini=f"{key} = {value}" if place == "ini" else "")
+    said = str(refused.value)
+    assert said.startswith(refusal)
+    assert f"from {f'${key.upper()}' if place == 'environment' else f'ini key {key}'})" in said
+
+
+def test_a_refusal_of_what_is_on_the_command_line_names_no_other_place(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPIRE_FEDERATION_PACE", "chart")
+    with pytest.raises(pytest.UsageError, match=r"a-z, 0-9, '.' and '-'$"):
+        read("--cluster-prefix=A_")
+
+
+def test_options_of_an_upgrade_mean_nothing_in_other_suites_runs_but_on_the_command_line(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPIRE_FEDERATION_MAX_FAILED", "3")
+    assert read().stash[options.SETTINGS].max_failed == 0
+    assert read(suite="upgrade").stash[options.SETTINGS].max_failed == 3
+    with pytest.raises(pytest.UsageError, match="are for -m upgrade"):
+        read("--max-failed=3")
+
+
+def test_the_header_has_no_helm_value_no_default_and_a_variable_that_is_no_options(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden = "correct-horse-battery"
+    monkeypatch.setenv("SPIRE_FEDERATION_SET", f"global.password={hidden}")
+    monkeypatch.setenv("SPIRE_FEDERATION_SET_JSON", f'{{"a": "{hidden}"}}')
+    monkeypatch.setenv("SPIRE_FEDERATION_PAICE", "fast")
+    monkeypatch.setenv("SPIRE_FEDERATION_CACHE", "/somewhere")
+    config = read("--pace=fast", "--allow-disruption")
+    assert options.pytest_report_header(config)[1:] == [
+        "options: --set=global.password=<redacted> ($SPIRE_FEDERATION_SET); --set-json=… ($SPIRE_FEDERATION_SET_JSON); "
+        "--allow-disruption (command line)",
+        "no option has the environment variable SPIRE_FEDERATION_PAICE",
+    ]
+
+
+def test_every_option_of_the_suite_has_an_ini_key_and_a_topic(pytester: pytest.Pytester) -> None:
+    help_text = pytester.runpytest_inprocess("-p", "fixtures.plugins.options", "--help").stdout.str()
+    for topic in ("what is installed", "an upgrade", "the clusters", "the run"):
+        assert f"SPIRE federation: {topic}:" in help_text
+    table = option_table(pytester.parseconfig("-p", "fixtures.plugins.options"))
+    assert len(table.options) > 25
+    for option in table.options:
+        assert f"  {option.ini_key} (" in help_text
+
+
+def test_an_option_that_is_added_later_needs_no_further_words(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        added="""
+        import pytest
+        from fixtures.config.option_sources import PLUGIN_NAME, OptionTable
+
+        def pytest_addoption(parser, pluginmanager):
+            group = OptionTable(parser)
+            pluginmanager.register(group, PLUGIN_NAME)
+            group.topic("anything").addoption("--some-thing", type=int, default=1)
+        """
+    )
+    pytester.makeini("[pytest]\nspire_federation_some_thing = 7\n")
+    pytester.syspathinsert()
+    config = pytester.parseconfig("-p", "added")
+    table = option_table(config)
+    assert isinstance(table, OptionTable)
+    table.read(config, lambda _: True, {})
+    assert config.option.some_thing == 7
+    table.read(config, lambda _: True, {"SPIRE_FEDERATION_SOME_THING": "8"})
+    assert (config.option.some_thing, table.origins) == (8, {"--some-thing": "$SPIRE_FEDERATION_SOME_THING"})
+
+
+def test_arguments_in_a_file_are_the_command_lines(read: Read, pytester: pytest.Pytester) -> None:
+    path = pytester.path / "arguments"
+    path.write_text("--pace=chart\n")
+    config = read(shlex.quote(f"@{path}"))
+    assert option_table(config).origins == {"--pace": "command line"}

@@ -1,0 +1,92 @@
+"""The end of a red run: what it says, how often, and in how many lines of a screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from fixtures.report.red_run.failure import Failure
+from fixtures.report.red_run.one_screen import SCREEN_LINES, STATE, shown_diagnosis, shown_failures, shown_skips
+
+TOLD = (
+    "server: StatefulSet spire-server/spire-server cannot come after 3.5 s: server: pod spire-server-0 waits for its "
+    'claim spire-data-spire-server-0: storageclass.storage.k8s.io "nowhere" not found'
+)
+
+
+@pytest.fixture
+def diagnosis(recorded: Callable[[str], str]) -> list[str]:
+    """What was said of a StorageClass that there is not."""
+    return recorded("diagnosis-storage-class.txt").splitlines()
+
+
+def test_a_diagnosis_is_the_broken_link_its_cause_and_a_line_for_a_consequence(diagnosis: list[str]) -> None:
+    shown = shown_diagnosis(diagnosis, 100)
+    assert shown == [
+        "broken link: component ready (server): StatefulSet spire-server/spire-server has 0 of 1 ready: pod",
+        "  spire-server-0 waits for its claim spire-data-spire-server-0: storageclass.storage.k8s.io",
+        '  "nowhere" not found',
+        "  usually: no provisioner serves the claim: the StorageClass is unknown, or what provisions for it",
+        "    does not run",
+        "  in consequence: component ready (server): Helm's release spire has failed: revision 1: Release …",
+        "  in consequence: component ready (client): StatefulSet spire-server/spire-server has 0 of 1 ready …",
+        "  in consequence: component ready (client): Helm's release spire has failed: revision 1: Release …",
+        "  and 4 more, see diagnosis.txt",
+    ]
+
+
+def test_the_last_lines_of_the_evidence_are_shown_and_where_no_link_is_broken_the_suites_own_state() -> None:
+    evidence = [f"    line {number}" for number in range(12)]
+    broken = ["broken link: TLS (client): refused", "  usually: a wrong ID", *evidence, STATE, "  none"]
+    assert shown_diagnosis(broken, 100) == [*broken[:2], *evidence[4:]]
+    holds = ["no broken link: every one that can be looked at holds", STATE, "  SPIRE is there"]
+    assert shown_diagnosis(holds, 100) == holds
+
+
+def test_a_sentence_that_two_checks_have_is_shown_once(diagnosis: list[str]) -> None:
+    failures = [
+        Failure("tests/federation/test_1_deployment.py::test_ready", "setup", TOLD),
+        Failure("tests/federation/test_1_deployment.py::test_restricted", "setup", TOLD),
+        Failure("tests/federation/test_1_deployment.py::test_other", "call", "no key", "fixtures/spire/layout.py:7"),
+    ]
+    assert shown_failures(failures, diagnosis, 100) == [
+        "✗ test_1_deployment.py::test_ready (setup) and 1 more",
+        "    server: StatefulSet spire-server/spire-server cannot come after 3.5 s: server: pod",
+        "    spire-server-0 waits for its claim spire-data-spire-server-0: storageclass.storage.k8s.io",
+        '    "nowhere" not found',
+        "✗ test_1_deployment.py::test_other",
+        "    no key [fixtures/spire/layout.py:7]",
+    ]
+
+
+def test_a_wait_that_ended_for_the_broken_link_refers_to_it(diagnosis: list[str]) -> None:
+    link = diagnosis[0].removeprefix("broken link: ")
+    failure = Failure("test_a.py::test_ready", "call", f"server: SPIRE cannot come after 31.2 s: {link}")
+    assert shown_failures([failure], diagnosis, 100) == [
+        "✗ test_a.py::test_ready",
+        "    server: SPIRE cannot come after 31.2 s: the broken link, see above",
+    ]
+
+
+@pytest.mark.parametrize("columns", [100, 60, 40])
+def test_however_much_has_failed_it_is_one_screen_and_no_line_is_wider(diagnosis: list[str], columns: int) -> None:
+    names = [f"tests/federation/test_{n}.py::test_{'x' * n}" for n in range(60)]
+    failures = [Failure(name, "call", f"{name} {TOLD} {n}" * 9) for n, name in enumerate(names)]
+    shown = [
+        *shown_diagnosis([*diagnosis[:2], *[f"    {TOLD}"] * 20, *diagnosis[2:]], columns),
+        *shown_failures(failures, diagnosis, columns),
+        *shown_skips([f"test_{n}" for n in range(90)], ["not here"], columns),
+    ]
+    assert max(map(len, shown)) <= columns
+    assert "see failures.txt" in shown[-3]
+    # The headings, the verdict, and pytest's own two lines are to have room too.
+    assert len(shown) <= (SCREEN_LINES - 8) * max(1, 100 / columns)
+
+
+def test_all_dependants_are_a_line_and_so_is_each_other_reason() -> None:
+    assert shown_skips(["test_a", "test_b"], ["not here", "no Tornjak", "not here"], 100) == [
+        "2 skipped: a prerequisite did not pass",
+        "2 skipped: not here",
+        "1 skipped: no Tornjak",
+    ]
