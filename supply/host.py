@@ -86,6 +86,7 @@ class Engine:
                 stdout=file if output else subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
+                errors="replace",
                 check=False,
                 timeout=timeout,
             )

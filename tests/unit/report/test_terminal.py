@@ -96,3 +96,11 @@ def test_on_a_terminal_one_line_is_redrawn_cut_to_its_width_and_cleared(
     assert drawn[1] == "… server: a phase with quite a long name"
     assert "✓" in drawn[-1]
     assert "\n" not in "".join(drawn[:-1])
+
+
+def test_lines_that_nobody_reads_any_more_end_no_run() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    terminal = Terminal(os.fdopen(write, "w"))
+    terminal.line("✓ nobody reads this")
+    terminal.close("runs/1")

@@ -284,3 +284,14 @@ def test_the_cache_is_where_the_environment_says(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert plan.cache_folder() == Path(expected)
+
+
+def test_what_is_built_can_be_read_by_everybody_whatever_the_users_umask(shop: Workshop) -> None:
+    before = os.umask(0o077)
+    try:
+        made = shop.build(shop.step("image"))["image"]
+        assert made.stat().st_mode & 0o777 == 0o755
+        assert (made / "result").stat().st_mode & 0o777 == 0o644
+        assert os.umask(0o077) == 0o077
+    finally:
+        os.umask(before)
