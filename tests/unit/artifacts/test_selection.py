@@ -17,6 +17,7 @@ from fixtures.config import chart_source
 from fixtures.config.chart_source import Source
 from fixtures.config.settings import Settings
 from fixtures.helm.release_history import Release
+from supply import readiness
 from supply.host import Engine
 from supply.plan import BuildError
 from supply.readiness import Readiness
@@ -40,8 +41,8 @@ def auto(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Choice]:
             return left.pop(0)
 
         monkeypatch.setattr(selection, "why_unreachable", why_unreachable)
-        monkeypatch.setattr(selection.readiness, "look", lambda: Readiness(tuple(missing), 37))
-        monkeypatch.setattr(selection.readiness, "obstacles", lambda *_: list(obstacles))
+        monkeypatch.setattr(readiness, "look", lambda: Readiness(tuple(missing), 37))
+        monkeypatch.setattr(readiness, "obstacles", lambda *_: list(obstacles))
         monkeypatch.setattr("os.cpu_count", lambda: 2)
         found = selection.decide("auto")
         assert not left
@@ -96,7 +97,7 @@ def test_a_local_supply_that_cannot_be_built_says_why_it_was_to_be(
     settings: Any = SimpleNamespace(sources=(), upgrade_to=None, kind=None, kubectl=None)
     chosen = Choice("local", "ghcr.io cannot be reached")
     with pytest.raises(BuildError, match=r"^step node: it failed; it was to be built: ghcr\.io cannot be reached$"):
-        selection.make_chosen(chosen, settings, Engine("docker"), tmp_path, tmp_path, [].append)
+        selection.make_chosen(chosen, settings, Engine("docker"), tmp_path, tmp_path, lambda _: None)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def preflight(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         "HOME": str(folder), "SPIRE_FEDERATION_CACHE": str(folder / "cache"), "PATH": str(folder),
         "HTTPS_PROXY": "http://127.0.0.1:1", "PYTHONDONTWRITEBYTECODE": "1",
     }
-    command = [sys.executable, "-m", "pytest", "--preflight", PROJECT / "tests"]
+    command = [sys.executable, "-m", "pytest", "--preflight", str(PROJECT / "tests")]
     return subprocess.run(
         [*command, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import shutil
 import socket
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from fixtures.k8s.kind.reservation import reserved
 from fixtures.preflight import leftovers, machine, network
 from fixtures.preflight.check import Check, Level, lines, ok, problem, warning
 from fixtures.preflight.engine import docker_facts, engine_checks, engine_facts, podman_facts
+from supply import host
 from supply.host import Engine
 
 GIB = machine.GIB
@@ -94,8 +97,8 @@ def test_inotify_instances_that_are_used_up_are_a_problem_with_what_mends_it() -
 def test_published_node_images_may_not_start_with_cgroup_version_1(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, level: str
 ) -> None:
-    monkeypatch.setattr(machine.host, "CGROUP2", tmp_path / "none")
-    monkeypatch.setattr(machine.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(host, "CGROUP2", tmp_path / "none")
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
     found = machine.control_groups(kind)
     assert found is not None
     assert found.level.value == level
@@ -111,7 +114,7 @@ def test_disk_is_that_of_the_nearest_folder_that_is_there(
         asked.append(path)
         return SimpleNamespace(free=gib * GIB)
 
-    monkeypatch.setattr(machine.shutil, "disk_usage", usage)
+    monkeypatch.setattr(shutil, "disk_usage", usage)
     assert machine.disk(tmp_path / "a" / "b", 8 * GIB, 2 * GIB, "images").level.value == level
     assert asked == [tmp_path]
 
@@ -141,7 +144,7 @@ def test_what_podman_says_of_itself_is_read(recorded: Read) -> None:
 def test_what_docker_says_of_itself_is_read(recorded: Read) -> None:
     facts = docker_facts(json.loads(recorded("docker-info.json")), NOW)
     assert (facts.version, facts.rootless, facts.cgroup_version) == ("20.10.24+dfsg1", False, "1")
-    assert facts.controllers == {"cpu", "memory", "pids"}
+    assert facts.controllers == frozenset(("cpu", "memory", "pids"))
     assert (facts.memory, facts.storage) == (25276510208, "/var/lib/docker")
     assert facts.ahead is not None
     assert -2 < facts.ahead <= -1

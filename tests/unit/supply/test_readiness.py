@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from supply import catalogue, plan, readiness, versions
+from supply import catalogue, host, plan, readiness, versions
 from supply.readiness import Readiness, look, obstacles
 
 
@@ -35,8 +35,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine of two cores that has all that a build needs; its user is root."""
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    monkeypatch.setattr(readiness.host, "missing_packages", lambda _: [])
-    monkeypatch.setattr(readiness.host, "debian_mirror", lambda: "http://mirror.example/debian")
+    monkeypatch.setattr(host, "missing_packages", lambda _: [])
+    monkeypatch.setattr(host, "debian_mirror", lambda: "http://mirror.example/debian")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2**40))
 
 
@@ -69,7 +69,7 @@ def test_a_machine_that_has_everything_has_no_obstacles(tmp_path: Path) -> None:
 def test_each_obstacle_is_named_with_what_would_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2**30))
-    monkeypatch.setattr(readiness.host, "missing_packages", lambda _: ["debootstrap"])
+    monkeypatch.setattr(host, "missing_packages", lambda _: ["debootstrap"])
     which = shutil.which
     monkeypatch.setattr(shutil, "which", lambda name, **given: None if name == "apt-get" else which(name, **given))
     assert obstacles(look(tmp_path), unreachable, tmp_path / "cache") == [
