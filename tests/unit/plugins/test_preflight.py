@@ -16,8 +16,11 @@ def preflight(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     """The real project's, in a working folder of its own, on a machine without any program and with an empty cache."""
     environment = {
         **{key: value for key, value in os.environ.items() if key in ("LANG", "LC_ALL", "VIRTUAL_ENV")},
-        "HOME": str(folder), "SPIRE_FEDERATION_CACHE": str(folder / "cache"), "PATH": str(folder),
-        "HTTPS_PROXY": "http://127.0.0.1:1", "PYTHONDONTWRITEBYTECODE": "1",
+        "HOME": str(folder),
+        "SPIRE_FEDERATION_CACHE": str(folder / "cache"),
+        "PATH": str(folder),
+        "HTTPS_PROXY": "http://127.0.0.1:1",
+        "PYTHONDONTWRITEBYTECODE": "1",
     }
     command = [sys.executable, "-m", "pytest", "--preflight", str(PROJECT / "tests")]
     return subprocess.run(
