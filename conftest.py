@@ -4,6 +4,7 @@ pytest_plugins = [
     "fixtures.plugins.options",
     "fixtures.plugins.reporting",
     "fixtures.plugins.prerequisites",
+    "fixtures.plugins.preflight",
     "fixtures.plugins.session",
     "fixtures.plugins.diagnosis",
     "fixtures.plugins.recording",

@@ -86,6 +86,7 @@ class Engine:
                 stdout=file if output else subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
+                errors="replace",
                 check=False,
                 timeout=timeout,
             )
@@ -94,14 +95,19 @@ class Engine:
         return done.stdout or ""
 
 
-def install(wanted: Mapping[str, Sequence[str]], say: Callable[[str], None] = print) -> None:
-    """Install the Debian packages whose programs are missing. Raises `BuildError` where that cannot be done."""
-    packages = [
+def missing_packages(wanted: Mapping[str, Sequence[str]]) -> list[str]:
+    """The Debian packages that bring what this machine lacks of these programs."""
+    return [
         package
         for program, packages in wanted.items()
         if not shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
         for package in packages
     ]
+
+
+def install(wanted: Mapping[str, Sequence[str]], say: Callable[[str], None] = print) -> None:
+    """Install the Debian packages whose programs are missing. Raises `BuildError` where that cannot be done."""
+    packages = missing_packages(wanted)
     if not packages:
         return
     listed = " ".join(packages)

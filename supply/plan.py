@@ -217,9 +217,19 @@ def build(steps: Sequence[Step], cache: Path, say: Callable[[str], None], worker
     places = folders(steps, cache)
     if all(place.is_dir() for place in places.values()):
         return places
-    with lock(cache, say):
+    with lock(cache, say), _usual_umask():
         _make_missing(steps, places, cache, workers, say)
     return places
+
+
+@contextmanager
+def _usual_umask() -> Iterator[None]:
+    """Have what is made readable for everybody: in images it is read by other users than the one who builds them."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _make_missing(

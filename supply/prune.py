@@ -1,4 +1,4 @@
-"""What no pin names any more: folders of the cache that were made from older inputs, and node images of those."""
+"""What no pin names any more: folders of the cache made from older inputs, their node images, and older downloads."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def prune(cache: Path, engine: Engine | None, say: Callable[[str], None], *, dry
     wanted = plan.folders(steps, cache)
     freed = 0
     with plan.lock(cache):
-        found = [*folders(cache, wanted.values())]
+        found = [*folders(cache, wanted.values()), *downloads(cache, pins)]
         found += node_images(engine, node.reference(pins.kubernetes, wanted["node"])) if engine else []
         for each in found:
             if not dry_run:
@@ -59,6 +59,15 @@ def folders(cache: Path, wanted: Collection[Path]) -> Iterator[Superseded]:
         used = any(program.is_relative_to(path) for program in running)
         if path.is_dir() and STEP.fullmatch(path.name) and path not in wanted and not used:
             yield Superseded(path.name, _size(path), partial(_remove, path))
+
+
+def downloads(cache: Path, pins: versions.Versions) -> Iterator[Superseded]:
+    """The programs in the cache (`tools/<system>/<name>-<version>`) that are of other versions than the pinned ones."""
+    pinned = {f"{name}-{pins.programs[name].version}" for name in ("kind", "helm")} | {f"kubectl-v{pins.kubernetes}"}
+    running = set(_running())
+    for path in sorted((cache / "tools").glob("*/*-v[0-9]*")):
+        if path.is_file() and path.name not in pinned and path not in running:
+            yield Superseded(str(path.relative_to(cache)), path.stat().st_size, path.unlink)
 
 
 def node_images(engine: Engine, wanted: str) -> Iterator[Superseded]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.artifacts.selection import choose
+from fixtures.artifacts.selection import Choice, make_chosen
 from fixtures.artifacts.supply import Supply
 from fixtures.config.chart_source import Source
 from fixtures.config.settings import Settings
@@ -112,6 +112,7 @@ def test_an_older_spire_is_no_fault(
     settings: Settings,
     supply: Supply,
     engine: Engine,
+    choice: Choice,
     run_folder: Path,
     tmp_path: Path,
     report: Report,
@@ -123,7 +124,7 @@ def test_an_older_spire_is_no_fault(
     if len(ours) < len(environment.testbed.clusters):
         pytest.skip("SPIRE is not removed from a cluster that is not the suite's own")
     older = replace(settings, source=Source(spire_version=versions.load().spire[1]))
-    found = choose(older, engine, run_folder, tmp_path, report.say)
+    found = make_chosen(choice, older, engine, run_folder, tmp_path, report.say)
     map_concurrently(lambda cluster: cluster.load_archives(found.archives), ours)
     spires = list(environment.federation.spires.values())
 

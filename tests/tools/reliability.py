@@ -49,6 +49,8 @@ POINTS = (
     "client Job",
 )
 ENGINES_OWN = "/usr/lib/podman/"  # its name service is started with the first container, and inherits what that had
+# Seconds in which a run ends after a signal on two cores: Kind, which is waited for, takes 20 to create a cluster.
+RUN_END_EXPECTED = 45.0
 KILLED_RUN_TIMEOUT = 15.0  # seconds in which the programs of a run that was killed must have ended
 
 
@@ -99,6 +101,7 @@ def kills(engine: host.Engine, folder: Path) -> list[str]:
         seconds = run.send(sent)
         found = _look_after(engine, before, sent)
         found += [f"it had ended by itself: {run.last_line}"] if by_itself else []
+        found += [f"it took {seconds:.0f} s to end"] if seconds > RUN_END_EXPECTED else []
         wrong += [f"{sent.name} at {point}: {each}" for each in found]
         print(
             f"{sent.name:<8} at {point:<14} ended after {seconds:5.1f} s  {'; '.join(found) or 'nothing left'}",

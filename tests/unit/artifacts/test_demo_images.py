@@ -95,6 +95,16 @@ def test_what_is_on_this_machines_loopback_is_not_for_a_build(
     assert all("--build-arg=NO_PROXY" in line for line in builds(tmp_path))
 
 
+def test_go_that_downloads_nothing_on_this_machine_does_in_a_build_which_has_no_modules_of_it(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOPROXY", "off")
+    monkeypatch.setenv("GOSUMDB", "off")
+    demo_images.build(engine, tmp_path, lambda _: None)
+    assert not any("GOPROXY" in line for line in builds(tmp_path))
+    assert all("--build-arg=GOSUMDB" in line for line in builds(tmp_path))
+
+
 def test_without_them_a_build_is_of_the_folder_as_it_is(engine: Engine, tmp_path: Path) -> None:
     demo_images.build(engine, tmp_path, lambda _: None)
     image, folder = "localhost/spire-federation/gospiffe-server:v0", PROJECT / "workloads" / "server"

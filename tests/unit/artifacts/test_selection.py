@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,16 +11,17 @@ import pytest
 from semver import Version
 
 from fixtures.artifacts import selection
-from fixtures.artifacts.selection import _check_upgrade
+from fixtures.artifacts.selection import Choice, _check_upgrade
 from fixtures.artifacts.supply import Supply, SupplyError
 from fixtures.config import chart_source
 from fixtures.config.chart_source import Source
 from fixtures.config.settings import Settings
 from fixtures.helm.release_history import Release
-from fixtures.k8s.kind.configuration import NodeSettings
 from fixtures.k8s.kind.registries import parse_mirror
+from supply import readiness
 from supply.host import Engine
 from supply.plan import BuildError
+from supply.readiness import Readiness
 from tests.unit.config.test_chart_source import write_charts
 
 
@@ -28,37 +30,92 @@ def between(old: Source, new: Source | None) -> Settings:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "mirrored", "asked"),
+    ("mirrored", "asked"),
     [
-        ("auto", (), "https://ghcr.io/v2/"),
-        ("auto", ("http://10.89.0.1:5000",), "http://10.89.0.1:5000/v2/"),
-        ("auto", ("http://10.89.0.1:5000", "ghcr.io=https://h.example/v2/ghcr"), "https://h.example/v2/ghcr/"),
-        ("auto", ("docker.io=http://10.89.0.1:5000",), "https://ghcr.io/v2/"),
-        ("local", (), ""),
+        ((), "https://ghcr.io/v2/"),
+        (("http://10.89.0.1:5000",), "http://10.89.0.1:5000/v2/"),
+        (("http://10.89.0.1:5000", "ghcr.io=https://h.example/v2/ghcr"), "https://h.example/v2/ghcr/"),
+        (("docker.io=http://10.89.0.1:5000",), "https://ghcr.io/v2/"),
     ],
 )
+def test_auto_asks_the_mirror_that_has_the_registrys_images(
+    monkeypatch: pytest.MonkeyPatch, mirrored: tuple[str, ...], asked: str
+) -> None:
+    monkeypatch.setattr(selection, "why_unreachable", lambda url, ca: "" if (url, ca) == (asked, "CA") else "refused")
+    mirrors = [parse_mirror("--mirror", each) for each in mirrored]
+    assert selection.decide("auto", mirrors, "CA") == Choice("published", f"{asked} answers")
+
+
+@pytest.fixture
+def auto(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Choice]:
+    """What `auto` decides where the registry answers like this, and this is missing of the local supply."""
+
+    def decided(answers: Sequence[str], missing: Sequence[str] = (), obstacles: Sequence[str] = ()) -> Choice:
+        left = list(answers)
+
+        def why_unreachable(url: str, ca: str, timeout: float = 3.0) -> str:
+            assert (url, ca) == (selection.IMAGE_REGISTRY, "")
+            assert timeout == (3.0 if len(left) == len(answers) else selection.SLOW_ANSWER_TIMEOUT)
+            return left.pop(0)
+
+        monkeypatch.setattr(selection, "why_unreachable", why_unreachable)
+        monkeypatch.setattr(readiness, "look", lambda: Readiness(tuple(missing), 37))
+        monkeypatch.setattr(readiness, "obstacles", lambda *_: list(obstacles))
+        monkeypatch.setattr("os.cpu_count", lambda: 2)
+        found = selection.decide("auto")
+        assert not left
+        return found
+
+    return decided
+
+
+@pytest.mark.parametrize("wanted", ["published", "local"])
+def test_a_supply_that_is_asked_for_is_not_looked_for(monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
+    monkeypatch.setattr(selection, "why_unreachable", lambda _: pytest.fail("it is asked"))
+    assert str(selection.decide(wanted)) == f"{wanted} supply: --supply={wanted}"
+
+
+def test_auto_takes_what_is_published_where_its_registry_answers(auto: Callable[..., Choice]) -> None:
+    assert auto([""], missing=["node"]).which == "published"
+
+
+def test_auto_takes_the_local_supply_at_once_where_it_is_built(auto: Callable[..., Choice]) -> None:
+    found = auto(["timed out"])
+    assert (found.which, "(timed out), and it is built; " in found.why) == ("local", True)
+
+
+def test_a_slow_registry_gets_time_where_the_local_supply_is_still_to_be_built(auto: Callable[..., Choice]) -> None:
+    assert auto(["timed out", ""], missing=["node"]) == Choice(
+        "published", f"{selection.IMAGE_REGISTRY} answers, slowly"
+    )
+
+
+def test_a_build_that_auto_falls_into_is_announced_with_its_minutes(auto: Callable[..., Choice]) -> None:
+    found = auto(["timed out", "timed out"], missing=["program-kubernetes", "program-spire-1.15.3", "node"])
+    assert found.which == "local"
+    assert "3 of 37 steps are to be built, about 10 minutes the first time; with --supply=published" in found.why
+
+
+def test_auto_is_refused_where_neither_supply_is_available(auto: Callable[..., Choice]) -> None:
+    with pytest.raises(SupplyError) as caught:
+        auto(["refused", "refused"], missing=["node"], obstacles=["debootstrap needs root", "no Go"])
+    assert str(caught.value) == (
+        f"no supply: {selection.IMAGE_REGISTRY} cannot be reached (refused), and the local supply cannot be built "
+        f"here: debootstrap needs root; no Go; {selection.AUTO_HINT}"
+    )
+
+
 def test_a_local_supply_that_cannot_be_built_says_why_it_was_to_be(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wanted: str, mirrored: tuple[str, ...], asked: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def fail(*_: object) -> Supply:
-        raise BuildError("building the local supply needs Go 1.26 or newer on PATH")
+        raise BuildError("step node: it failed")
 
-    monkeypatch.setattr(selection, "why_unreachable", lambda *_: "timed out")
     monkeypatch.setattr("fixtures.artifacts.local.make_supply", fail)
-    mirrors = tuple(parse_mirror("--mirror", each) for each in mirrored)
-    nodes = NodeSettings(mirrors=mirrors)
-    settings: Any = SimpleNamespace(
-        supply=wanted, sources=(), upgrade_to=None, kind=None, kubectl=None, nodes=nodes, ca=""
-    )
-    lines: list[str] = []
-    with pytest.raises(BuildError) as caught:
-        selection.choose(settings, Engine("docker"), tmp_path, tmp_path, lines.append)
-    why = {
-        "auto": f"{asked} cannot be reached (timed out); {selection.AUTO_HINT}",
-        "local": "--supply=local",
-    }[wanted]
-    assert lines == [f"local supply: {why}"]
-    assert str(caught.value) == f"building the local supply needs Go 1.26 or newer on PATH; it was to be built: {why}"
+    settings: Any = SimpleNamespace(sources=(), upgrade_to=None, kind=None, kubectl=None)
+    chosen = Choice("local", "ghcr.io cannot be reached")
+    with pytest.raises(BuildError, match=r"^step node: it failed; it was to be built: ghcr\.io cannot be reached$"):
+        selection.make_chosen(chosen, settings, Engine("docker"), tmp_path, tmp_path, lambda _: None)
 
 
 @pytest.mark.parametrize(

@@ -500,6 +500,54 @@ def test_workers_of_pytest_xdist_are_refused(
         command_line.read_settings(config)
 
 
+@pytest.mark.parametrize(
+    ("given", "environment", "said"),
+    [
+        ({"reruns": 2}, "", "^pytest-rerunfailures .*: give --reruns=0$"),
+        ({"timeout": 30.0}, "", r"^pytest-timeout \(30 s for a test, .*: give --timeout=0$"),
+        ({"timeout": None}, "60", r"^pytest-timeout \(60 s"),
+        ({"timeout": 0.0}, "60", ""),
+        ({"timeout": 3600.0, "reruns": 0}, "", ""),
+    ],
+)
+def test_plugins_that_repeat_or_end_a_test_are_refused(
+    configured: Callable[..., pytest.Config],
+    monkeypatch: pytest.MonkeyPatch,
+    given: dict[str, float],
+    environment: str,
+    said: str,
+) -> None:
+    config = configured()
+    config.pluginmanager.register(object(), "timeout")
+    monkeypatch.setenv("PYTEST_TIMEOUT", environment)
+    vars(config.option).update(given)
+    if not said:
+        assert command_line.read_settings(config)
+        return
+    with pytest.raises(ValueError, match=said):
+        command_line.read_settings(config)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_with_what_to_give(
+    configured: Callable[..., pytest.Config], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    locked, access = tmp_path / "locked", os.access
+    locked.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != locked and access(path, mode))
+    with pytest.raises(
+        ValueError, match=rf"^{locked} cannot be written, where the run's artefacts .* --run-folder=DIR"
+    ):
+        command_line.read_settings(configured("--run-folder", str(locked / "runs" / "1")))
+    monkeypatch.setenv("SPIRE_FEDERATION_CACHE", str(locked))
+    with pytest.raises(ValueError, match=rf"^{locked} cannot be written, .*: set SPIRE_FEDERATION_CACHE$"):
+        command_line.read_settings(configured("--run-folder", str(tmp_path / "run")))
+    monkeypatch.chdir(locked)
+    monkeypatch.delenv("SPIRE_FEDERATION_CACHE")
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) not in (locked, Path()) and access(path, mode))
+    with pytest.raises(ValueError, match=r"cannot be written, .*: run it from another working folder"):
+        command_line.read_settings(configured("--run-folder", str(tmp_path / "run")))
+
+
 def test_a_prefix_is_refused_with_which_a_nodes_name_would_be_too_long(
     configured: Callable[..., pytest.Config],
 ) -> None:

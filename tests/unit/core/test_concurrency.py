@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import _thread
+import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from fixtures.core.concurrency import map_concurrently, run_concurrently
+from fixtures.core.concurrency import BackgroundPool, map_concurrently, run_concurrently
+from fixtures.core.project import PROJECT
+from fixtures.core.waiting import Condition, Look, WaitError, wait_for
 
 
 def test_results_are_in_the_order_of_the_items() -> None:
@@ -60,3 +65,83 @@ def test_an_interruption_waits_for_what_is_under_way() -> None:
     with pytest.raises(KeyboardInterrupt):
         map_concurrently(work, ["first", "second"])
     assert sorted(ended) == ["first", "second"]
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interruption_that_comes_while_it_waits_is_no_end_of_what_is_under_way() -> None:
+    ended = []
+
+    def work(item: str) -> None:
+        time.sleep(1)
+        ended.append(item)
+
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        map_concurrently(work, ["first", "second"])
+    assert sorted(ended) == ["first", "second"]
+
+
+def never() -> Condition[bool]:
+    """What does not come."""
+    return Condition("what does not come", lambda: Look(None, "nothing"))
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interruption_ends_waits_that_are_under_way_and_those_that_begin_later_in_the_same_work() -> None:
+    ended: list[str] = []
+
+    def wait_twice(item: str) -> None:
+        with pytest.raises(WaitError, match=r"^what does not come is not waited for any more, after "):
+            wait_for(never(), 60)
+        with pytest.raises(WaitError, match="any more"):
+            map_concurrently(lambda _: wait_for(never(), 60), [item])
+        ended.append(item)
+
+    began = time.monotonic()
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        map_concurrently(wait_twice, ["first", "second"])
+    assert sorted(ended) == ["first", "second"]
+    assert time.monotonic() - began < 5
+    # What takes a run down waits as ever.
+    assert wait_for(Condition("what is there", lambda: Look(True, "")), 1)
+
+
+TERMINATED = """
+import signal, sys
+from fixtures.core.concurrency import map_concurrently
+from fixtures.core.waiting import Condition, Look, wait_for
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGTERM, interrupt)
+print("waiting", flush=True)
+try:
+    map_concurrently(lambda _: wait_for(Condition("SPIRE", lambda: Look(None, "")), 30), [1, 2])
+except KeyboardInterrupt:
+    print("summary", flush=True)
+"""
+
+
+def test_a_process_that_is_terminated_while_it_waits_ends_with_its_summary() -> None:
+    with subprocess.Popen([sys.executable, "-c", TERMINATED], cwd=PROJECT, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "waiting\n"
+        time.sleep(0.3)
+        run.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        assert run.communicate(timeout=20)[0] == "summary\n"
+        assert run.returncode == 0
+    assert time.monotonic() - began < 5
+
+
+def test_a_pool_that_is_closed_ends_what_it_waits_for_and_keeps_what_has_ended() -> None:
+    pool = BackgroundPool(2)
+    done, waiting = pool.submit(lambda: 1), pool.submit(wait_for, never(), 60)
+    assert done.result() == 1
+    began = time.monotonic()
+    pool.close()
+    with pytest.raises(WaitError, match="any more"):
+        waiting.result()
+    assert time.monotonic() - began < 5

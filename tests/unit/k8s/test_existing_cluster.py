@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -28,7 +30,7 @@ def adopted_cluster(folder: Path, monkeypatch: pytest.MonkeyPatch, api_server: A
     """A cluster that exists already, in the context `theirs` of the second of two kubeconfigs."""
     monkeypatch.setenv("TMPDIR", str(folder / "scratch"))
     monkeypatch.setattr("tempfile.tempdir", None)
-    (folder / "scratch").mkdir()
+    (folder / "scratch").mkdir(exist_ok=True)
     (folder / "exported").write_text(api_server.kubeconfig())
     (folder / "kubectl").write_text(KUBECTL.format(folder=folder))
     (folder / "kubectl").chmod(0o755)
@@ -55,6 +57,22 @@ def test_a_cluster_that_exists_is_taken_once_its_nodes_are_ready_and_refused_at_
         with pytest.raises(ClusterError, match="its API server does not answer"):
             made.use([tmp_path / "given"], "a")
         assert time.monotonic() - began < 10
+
+
+def test_credentials_of_a_run_that_was_killed_go_with_the_next_one_and_those_of_a_running_one_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left, used = (f"spire-federation-client-{process}-a_b1" for process in (ended.pid, os.getppid()))
+    for name in (left, used, "spire-federation-locks"):
+        (tmp_path / "scratch" / name).mkdir(parents=True)
+    (tmp_path / "scratch" / left / "kubeconfig").touch()
+    made = adopted_cluster(tmp_path, monkeypatch, api_server)
+    names = {path.name for path in (tmp_path / "scratch").iterdir()}
+    assert names == {used, "spire-federation-locks", made.path.name}
+    made.leave(restore=False)
+    assert {path.name for path in (tmp_path / "scratch").iterdir()} == {used, "spire-federation-locks"}
 
 
 def test_the_credentials_of_a_cluster_that_is_not_ours_are_only_this_users_and_gone_in_the_end(

@@ -26,7 +26,6 @@ from fixtures.plugins.session import STALLS, TESTBED
 from fixtures.report.data.facts import Facts
 from fixtures.report.run import Report
 from supply.host import Engine
-from supply.plan import BuildError
 
 pytest_plugins = ["pytester"]
 
@@ -138,7 +137,6 @@ class Taken:
     down: ClassVar[list[str]] = []
     is_external = False
     created_here = False
-    may_be_kept = True
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.label = "server"
@@ -194,49 +192,6 @@ def test_clusters_that_fail_are_taken_down_only_after_the_failure_is_reported(
     for each in later:
         each()
     assert taken == ["cluster"]
-
-
-@pytest.mark.parametrize(
-    ("is_kept", "user", "engine", "refused"),
-    [
-        (False, 0, "docker", True),
-        (False, 1000, "podman", True),
-        # The nodes are another user's.
-        (False, 1000, "docker", False),
-        (True, 0, "docker", False),
-    ],
-)
-def test_clusters_are_refused_before_they_are_created_where_inotify_instances_are_used_up(
-    run: Run,
-    taken: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    is_kept: bool,
-    user: int,
-    engine: str,
-    refused: bool,
-) -> None:
-    def check(nodes: int) -> None:
-        raise BuildError(f"{nodes} nodes and no inotify instances")
-
-    monkeypatch.setattr(Taken, "may_be_kept", is_kept)
-    monkeypatch.setattr("supply.host.check_inotify", check)
-    monkeypatch.setattr("os.geteuid", lambda: user)
-    request = SimpleNamespace(addfinalizer=lambda _: None)
-    arguments: tuple[Any, ...] = (
-        SETTINGS,
-        SUPPLIED,
-        [],
-        Engine(engine),
-        Report(tmp_path),
-        tmp_path,
-        run.config,
-        request,
-    )
-    expected, said = (pytest.exit.Exception, "1 nodes and no inotify") if refused else (RuntimeError, "kind failed")
-    with pytest.raises(expected, match=said):
-        fixture_function(session.clusters)(*arguments)
-    assert taken == []
 
 
 def test_a_run_says_of_which_kubernetes_its_clusters_are(

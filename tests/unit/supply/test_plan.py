@@ -320,3 +320,14 @@ def test_a_build_says_how_far_it_is_and_what_is_left_by_the_one_before(
         "supply: top … (about 5 min)",
         "supply: [2/2] top made in 0 s",
     ]
+
+
+def test_what_is_built_can_be_read_by_everybody_whatever_the_users_umask(shop: Workshop) -> None:
+    before = os.umask(0o077)
+    try:
+        made = shop.build(shop.step("image"))["image"]
+        assert made.stat().st_mode & 0o777 == 0o755
+        assert (made / "result").stat().st_mode & 0o777 == 0o644
+        assert os.umask(0o077) == 0o077
+    finally:
+        os.umask(before)

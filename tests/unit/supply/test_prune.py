@@ -86,6 +86,21 @@ def test_what_no_pin_names_is_removed_and_all_else_stays(cache: Path, tmp_path: 
     assert said == ["nothing is superseded"]
 
 
+def test_programs_that_were_downloaded_at_other_versions_go_with_their_bytes(cache: Path) -> None:
+    tools = cache / "tools" / "linux-amd64"
+    tools.mkdir()
+    kept = {f"kind-{PINS.programs['kind'].version}", f"kubectl-v{PINS.kubernetes}", "helm.lock"}
+    for name in (*kept, "kind-v0.1.0", "helm-v3.0.0"):
+        (tools / name).write_bytes(b"p" * 2**20)
+    said: list[str] = []
+    prune(cache, None, said.append)
+    assert {
+        "removed: tools/linux-amd64/kind-v0.1.0, 1.0 MiB",
+        "removed: tools/linux-amd64/helm-v3.0.0, 1.0 MiB",
+    } <= set(said)
+    assert {path.name for path in tools.iterdir()} == kept
+
+
 def test_a_dry_run_lists_the_same_and_removes_nothing(cache: Path, tmp_path: Path) -> None:
     before = {path.name for path in cache.iterdir()} | {"lock"}
     said: list[str] = []

@@ -11,7 +11,7 @@ import pytest
 
 from fixtures.core.waiting import WaitError
 from fixtures.k8s.cluster import ClusterError
-from fixtures.k8s.kind.cluster import OWNER_MARK, KindCluster
+from fixtures.k8s.kind.cluster import OWNER_MARK, KindCluster, record_of
 from fixtures.k8s.kind.configuration import NodeSettings
 from fixtures.k8s.kind.registries import parse_mirror
 from tests.unit.api_server import READY, WITHOUT_CSI_NODE, WITHOUT_NETWORK, ApiServer, kubeconfig, nodes
@@ -65,9 +65,10 @@ def test_a_cluster_is_created_once_all_of_its_nodes_are_ready(
 ) -> None:
     coming = [nodes(), nodes(WITHOUT_NETWORK), nodes(WITHOUT_CSI_NODE), nodes(READY, WITHOUT_CSI_NODE)]
     api_server.nodes = [*coming, nodes(READY, READY)]
-    assert not cluster(tmp_path, monkeypatch, 0, "").may_be_kept
+    assert not record_of(cluster(tmp_path, monkeypatch, 0, "").kind_name).exists()
     made = created_on(api_server, tmp_path, monkeypatch)
-    assert made.may_be_kept
+    assert record_of(made.kind_name).resolve() == made._owner
+    assert made._owner.exists()
     assert made.nodes_ready.look().value == 2
     assert len(api_server.nodes) == 1, "its nodes were not waited for"
 

@@ -1,0 +1,46 @@
+"""`--preflight`, as a person types it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fixtures.core.project import PROJECT
+
+
+def preflight(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The real project's, in a working folder of its own, on a machine without any program and with an empty cache."""
+    environment = {
+        **{key: value for key, value in os.environ.items() if key in ("LANG", "LC_ALL", "VIRTUAL_ENV")},
+        "HOME": str(folder),
+        "SPIRE_FEDERATION_CACHE": str(folder / "cache"),
+        "PATH": str(folder),
+        "HTTPS_PROXY": "http://127.0.0.1:1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    command = [sys.executable, "-m", "pytest", "--preflight", str(PROJECT / "tests")]
+    return subprocess.run(
+        [*command, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize("supply", ["published", "local", "auto"])
+def test_a_machine_that_has_nothing_has_a_line_for_each_problem(tmp_path: Path, supply: str) -> None:
+    done = preflight(tmp_path, f"--supply={supply}")
+    assert done.returncode == 1, done.stderr
+    problems = [line for line in done.stdout.splitlines() if line.startswith("problem")]
+    assert any("no container engine answers" in line for line in problems)
+    assert any("no apt-get" in line for line in problems) == (supply != "published")
+    assert done.stdout.splitlines()[-1].startswith(f"{len(problems)} problems, ")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left <= {".config"}, "it is to start nothing, and to leave nothing (but for Go's own settings)"
+
+
+def test_a_command_line_that_is_refused_ends_as_in_a_run(tmp_path: Path) -> None:
+    done = preflight(tmp_path, "--charts=/none")
+    assert (done.returncode, done.stdout) == (pytest.ExitCode.USAGE_ERROR, "")
+    assert done.stderr.startswith("ERROR: --charts: /none is no folder of charts")
