@@ -326,7 +326,7 @@ SERVER_FAULTS = (
         "component ready",
         r'no matches for kind "PodMonitor"',
         (Edit("templates/pod-monitor.yaml", "", POD_MONITOR),),
-        other={"spire-agent": {"telemetry": {"prometheus": {"podMonitor": {"enabled": True}}}}},
+        other={"spire-agent": {"telemetry": {"prometheus": {"enabled": True, "podMonitor": {"enabled": True}}}}},
     ),
     # The controller manager shares the server's pod, and waits there for a socket.
     ChartFault(
