@@ -122,7 +122,6 @@ OIDC, OIDC_CONFIG = "templates/oidc-discovery-provider.yaml", "templates/_oidc-c
 
 SERVER_POD_SPEC = "serviceAccountName: spire-server\n"
 AGENT_POD = "serviceAccountName: spire-agent\n"
-AGENT_VOLUMES = "      volumes:\n"
 PROBES = '{{- include "spire.probes" (dict "port" "health" "ready" "/ready" "live" "/live") | nindent 10 }}'
 REVIEWS = """\
   - apiGroups: [authentication.k8s.io]
@@ -165,7 +164,6 @@ spec:
 """
 SERVER_ARGUMENTS = "args: [-config, /etc/spire/server.conf]\n"
 PLUGINS_VOLUME = {"name": "plugins", "persistentVolumeClaim": {"claimName": "spire-plugins"}}
-TPM_VOLUME = {"name": "tpm", "hostPath": {"path": "/dev/tpmrm0", "type": "CharDevice"}}
 OTHER_IDENTITIES = """\
       clusterSPIFFEIDs:
 """
@@ -326,7 +324,7 @@ SERVER_FAULTS = (
         "component ready",
         r'no matches for kind "PodMonitor"',
         (Edit("templates/pod-monitor.yaml", "", POD_MONITOR),),
-        other={"spire-agent": {"telemetry": {"prometheus": {"podMonitor": {"enabled": True}}}}},
+        other={"spire-agent": {"telemetry": {"prometheus": {"enabled": True, "podMonitor": {"enabled": True}}}}},
     ),
     # The controller manager shares the server's pod, and waits there for a socket.
     ChartFault(
@@ -407,14 +405,6 @@ AGENT_FAULTS = (
         r"no SPIRE server",
         (Edit(SERVER, "targetPort: grpc", "targetPort: webhook"),),
         other=own_values("service", port=8081),
-    ),
-    # Values of machines with a TPM.
-    ChartFault(
-        "agent-on-a-node-without-a-tpm",
-        "component ready",
-        r"hostPath type check failed: /dev/tpmrm0",
-        (Edit(AGENT, AGENT_VOLUMES, AGENT_VOLUMES + f"        - {json.dumps(TPM_VOLUME)}\n"),),
-        other={"spire-agent": {"extraVolumes": [TPM_VOLUME]}},
     ),
     # The bundle's ConfigMap was renamed for the server alone (values of a mesh integration): the agents wait for the
     # old one.

@@ -172,6 +172,10 @@ FAILED_REVISIONS = {
     'unable to build kubernetes objects from release manifest: resource mapping not found for name: "spire-server" '
     'namespace: "spire-server" from "": no matches for kind "PodMonitor" in version "monitoring.coreos.com/v1" ensure '
     "CRDs are installed first": "install or upgrade the CRDs first",
+    # Chart 0.30.0 with another namespace for the server.
+    'Upgrade "spire" failed: pre-upgrade hooks failed: warning: Hook pre-upgrade '
+    "spire/charts/spire-server/templates/pre-upgrade-hook.yaml failed: 1 error occurred: * namespaces "
+    '"identity" not found': "make it first",
     "pre-upgrade hooks failed: 1 error occurred: * job spire-hook failed: BackoffLimitExceeded": "a hook's Job failed",
 }
 

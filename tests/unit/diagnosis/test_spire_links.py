@@ -281,6 +281,16 @@ def test_the_servers_own_words_are_given_where_its_bundle_is_missing(objects: Ob
     assert not found.on_its_way
 
 
+def test_a_release_that_failed_before_it_came_to_its_components_is_the_reason_that_they_are_not_there(
+    objects: Objects,
+) -> None:
+    objects.status, objects.failed = "failed", 'revision 2: pre-upgrade hooks failed: namespaces "identity" not found'
+    found = sentences(spire_links.check_components(objects.spire))
+    assert found[0] == f"Helm's release spire has failed: {objects.failed}"
+    assert found[1] == f"there is no StatefulSet spire-server/{SERVER}"
+    assert found.count(found[0]) == 1
+
+
 @pytest.mark.parametrize(
     ("revision", "ready_for", "logged", "on_its_way"),
     [

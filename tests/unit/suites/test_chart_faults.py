@@ -88,7 +88,6 @@ CHANGES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "service-of-the-server-that-selects-nothing": {SERVER_SERVICE: ["spec.selector.app.kubernetes.io/name"]},
     "service-of-the-server-with-another-port": {SERVER_SERVICE: ["spec.ports[grpc].targetPort"]},
     "service-of-the-server-that-leads-to-another-program": {SERVER_SERVICE: ["spec.ports[grpc].targetPort"]},
-    "agent-on-a-node-without-a-tpm": {AGENTS: [f"{POD}volumes[tpm].hostPath.{field}" for field in ("path", "type")]},
     "bundle-in-another-config-map": {
         SERVER_CONF: ["server.conf.plugins.Notifier.k8sbundle.plugin_data.config_map:"],
         "ConfigMap spire-system/spire-bundle removed": [],
