@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from fixtures.core.concurrency import map_concurrently, run_concurrently
+from fixtures.core.progress import observe
 from fixtures.core.waiting import Condition, Look, wait_for
 from fixtures.diagnosis.spire_links import fields_looked_at
 from fixtures.k8s import conditions, failures, pods
@@ -224,7 +225,9 @@ def logged_errors_are_excused(errors: Iterable[JudgedError], warn: Callable[[str
     `warn` is called with one of each kind. Of the suite's own clusters they are red where the run is `strict`: a slow
     machine has SPIRE log what nobody has seen yet, while all that it is for works.
     """
+    errors = list(errors)
     found = [each for each in errors if not each.is_excused]
+    observe("errors that SPIRE's components logged", f"{len(errors)}, of which {len(found)} are not excused")
     for each in {(each.error.cluster, each.kind): each for each in found}.values():
         warn(f"logged, and no table excuses it: {each.error}")
     own = [each for each in found if not each.error.is_external]

@@ -299,6 +299,8 @@ def test_waits_in_other_threads_ask_too(clock: Clock) -> None:
         (Look("spiffe://a", "listed: b"), "spiffe://a"),
         (Look(3, ""), "3"),
         (Look(["a", "b"], "listed"), "a; b"),
+        (Look(list("abcdefgh"), "listed"), "a; b; c; d; e; f; and 2 more"),
+        (Look(2, "2 of 2 ready"), "2 of 2 ready"),
         (Look(Look(None, "inner"), "outer"), "outer"),
         (Look(object(), "of whatever"), "of whatever"),
     ],

@@ -184,6 +184,31 @@ def test_a_run_that_ends_in_an_error_of_pytests_is_written_too(project: pytest.P
     assert read_document(project.path / "run")["verdict"]["result"] == "aborted"
 
 
+def test_a_report_that_cannot_be_made_changes_neither_the_result_nor_what_is_taken_down(
+    project: pytest.Pytester,
+) -> None:
+    project.makepyfile(
+        """
+        import pytest
+
+        from fixtures.plugins.reporting import REPORT
+
+        @pytest.fixture(scope="session")
+        def cluster(pytestconfig):
+            pytestconfig.stash[REPORT].facts.trials = "not what it should be"
+            yield
+            open("taken-down", "w").close()
+
+        def test_fine(cluster): pass
+        """
+    )
+    done = project.runpytest_inprocess()
+    assert done.ret == pytest.ExitCode.OK
+    done.stdout.fnmatch_lines(["GREEN: 1 passed", "the report is not complete: AttributeError: *"])
+    assert (project.path / "taken-down").exists()
+    assert (project.path / "terminal.txt").read_text().count("the report is not complete") == 2
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [("{", "is no JSON"), ('{"schema_version": 99}', "schema_version 99"), ("[]", "schema_version None")],

@@ -93,3 +93,14 @@ def test_among_several_peers_the_sentence_says_which() -> None:
     server = states(links(a_testbed(*three), diagnosis, green=False, brief=False), "server")
     assert server["bundle present", "third.example"] == "broken"
     assert server["bundle present", "client.example"] == "holds"
+
+
+def test_what_needs_a_broken_link_is_not_known_to_hold() -> None:
+    diagnosis = Diagnosis(broken("federation relationship", "client", "there is none with server.example"))
+    client = states(links(a_testbed(*TWO), diagnosis, green=False, brief=False), "client")
+    assert client["bundle present", "server.example"] == "holds", "it is looked at by itself"
+    for link in ("endpoint reachable", "endpoint identity", "bundle fresh"):
+        assert client[link, "server.example"] == "unknown", link
+    diagnosis = Diagnosis(broken("TLS", "client"))
+    client = states(links(a_testbed(*TWO), diagnosis, green=False, brief=False), "client")
+    assert [client[link, "server.example"] for link in LOOKS["call"]] == ["holds", "broken", "unknown", "unknown"]

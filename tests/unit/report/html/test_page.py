@@ -37,6 +37,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
+        self.text += " " if tag in ("td", "th", "dd", "li", "p") else ""
         if tag not in VOID:
             self._open.append(tag)
 
