@@ -7,7 +7,14 @@ from collections.abc import Callable
 import pytest
 
 from fixtures.report.red_run.failure import Failure
-from fixtures.report.red_run.one_screen import SCREEN_LINES, STATE, shown_diagnosis, shown_failures, shown_skips
+from fixtures.report.red_run.one_screen import (
+    SCREEN_LINES,
+    STATE,
+    shown_diagnosis,
+    shown_failures,
+    shown_skips,
+    shown_warnings,
+)
 
 TOLD = (
     "server: StatefulSet spire-server/spire-server cannot come after 3.5 s: server: pod spire-server-0 waits for its "
@@ -90,3 +97,11 @@ def test_all_dependants_are_a_line_and_so_is_each_other_reason() -> None:
         "2 skipped: not here",
         "1 skipped: no Tornjak",
     ]
+
+
+def test_of_the_warnings_two_are_shown_each_in_two_lines() -> None:
+    shown = shown_warnings(["peers poll the bundle too late " * 9, "short", "third", "fourth"], 100)
+    assert len(shown) == 4
+    assert shown[1].endswith(" …")
+    assert shown[2:] == ["short", "and 2 more, see warnings.txt"]
+    assert shown_warnings([], 100) == []
