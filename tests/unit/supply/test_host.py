@@ -18,7 +18,7 @@ import pytest
 
 from fixtures.k8s.cluster import ClusterError
 from fixtures.k8s.connectivity.port_forward import free_port, port_is_free
-from fixtures.k8s.kind.network import _gateways, host_address
+from fixtures.k8s.kind.network import KindNetwork, _subnets, kind_network
 from supply import host
 from supply.host import Engine
 from supply.plan import BuildError
@@ -425,24 +425,27 @@ def no_chosen_network(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(f"KIND_EXPERIMENTAL_{name}_NETWORK", raising=False)
 
 
-def test_gateways_are_read_from_what_podman_prints(recorded: Read) -> None:
+def test_subnets_are_read_from_what_podman_prints(recorded: Read) -> None:
     (described,) = json.loads(recorded("podman-network.json"))
-    assert _gateways(described) == ["fc00:f853:ccd:e793::1", "10.89.0.1"]
+    assert _subnets(described) == [
+        KindNetwork("fc00:f853:ccd:e793::1", "fc00:f853:ccd:e793::/64"),
+        KindNetwork("10.89.0.1", "10.89.0.0/24"),
+    ]
 
 
-def test_gateways_are_read_from_what_docker_prints() -> None:
-    assert _gateways(DOCKER_NETWORK) == ["172.18.0.1"]
+def test_subnets_are_read_from_what_docker_prints() -> None:
+    assert KindNetwork("172.18.0.1", "172.18.0.0/16") in _subnets(DOCKER_NETWORK)
 
 
 @pytest.mark.parametrize("described", [{}, {"IPAM": None}, {"IPAM": {"Config": None}}, {"subnets": []}])
-def test_a_network_without_subnets_has_no_gateways(described: dict[str, Any]) -> None:
-    assert _gateways(described) == []
+def test_a_network_without_subnets_has_none(described: dict[str, Any]) -> None:
+    assert _subnets(described) == []
 
 
 @pytest.mark.usefixtures("no_chosen_network")
 def test_pods_reach_this_machine_under_the_networks_ipv4_gateway(recorded: Read) -> None:
-    assert host_address(Networks("podman", described=recorded("podman-network.json"))) == "10.89.0.1"
-    assert host_address(Networks("docker", described=json.dumps([DOCKER_NETWORK]))) == "172.18.0.1"
+    assert kind_network(Networks("podman", described=recorded("podman-network.json"))).gateway == "10.89.0.1"
+    assert kind_network(Networks("docker", described=json.dumps([DOCKER_NETWORK]))).gateway == "172.18.0.1"
 
 
 @pytest.mark.parametrize("program", ["docker", "podman"])
@@ -450,7 +453,7 @@ def test_the_network_is_the_one_that_kind_is_set_to_use(monkeypatch: pytest.Monk
     # Kind names the variable after its provider.
     monkeypatch.setenv(f"KIND_EXPERIMENTAL_{program.upper()}_NETWORK", "another")
     networks = Networks(program, described=json.dumps([DOCKER_NETWORK]))
-    host_address(networks)
+    kind_network(networks)
     assert networks.asked == ["another"]
 
 
@@ -466,7 +469,7 @@ def test_the_network_is_the_one_that_kind_is_set_to_use(monkeypatch: pytest.Monk
 )
 def test_a_network_without_an_address_for_pods_is_an_error_that_names_it(described: str, why: str) -> None:
     with pytest.raises(ClusterError, match=why):
-        host_address(Networks("podman", described=described))
+        kind_network(Networks("podman", described=described))
 
 
 @pytest.fixture(params=["127.0.0.1", "0.0.0.0"])  # noqa: S104 - as a program of somebody else may have
