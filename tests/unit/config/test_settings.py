@@ -502,25 +502,40 @@ def test_a_run_folder_that_is_a_file_is_refused(configured: Callable[..., pytest
 
 
 @pytest.mark.parametrize(
-    ("user", "installer", "refused"),
-    [(0, "/usr/bin/apt-get", False), (0, None, True), (1000, "/usr/bin/apt-get", True)],
-    ids=["root with apt-get", "root without", "not root"],
+    ("options", "user", "installer", "refused"),
+    [
+        (("--install",), 0, "/usr/bin/apt-get", ""),
+        ((), 0, "/usr/bin/apt-get", "start one, or give --install, which installs Podman by apt-get"),
+        (("--install",), 0, None, "none can be installed here"),
+        (("--install",), 1000, "/usr/bin/apt-get", "none can be installed here"),
+    ],
+    ids=["root with apt-get", "unasked", "root without", "not root"],
 )
-def test_a_machine_with_no_engine_is_refused_unless_one_can_be_installed(
+def test_a_machine_with_no_engine_is_refused_unless_one_is_to_be_installed(
     configured: Callable[..., pytest.Config],
     monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
     user: int,
     installer: str | None,
-    refused: bool,
+    refused: str,
 ) -> None:
-    config = configured()
+    config = configured(*options)
     monkeypatch.setattr("fixtures.config.command_line.host.engine", lambda: None)
     monkeypatch.setattr("fixtures.config.command_line.os.geteuid", lambda: user)
     monkeypatch.setattr("fixtures.config.command_line.shutil.which", lambda _: installer)
     if not refused:
-        assert command_line.read_settings(config)
+        assert command_line.read_settings(config).install
         return
-    with pytest.raises(ValueError, match=r"^no container engine answers .* none can be installed here"):
+    with pytest.raises(ValueError, match=rf"^no container engine answers .*{refused}"):
+        command_line.read_settings(config)
+
+
+def test_an_engine_that_can_start_no_node_is_refused(
+    configured: Callable[..., pytest.Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured()
+    monkeypatch.setattr("fixtures.config.command_line.host.why_rootless_fails", lambda engine: f"not {engine.program}")
+    with pytest.raises(ValueError, match=r"^not docker$"):
         command_line.read_settings(config)
 
 

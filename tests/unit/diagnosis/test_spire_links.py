@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,8 +17,9 @@ from fixtures.diagnosis.causes import WHY_REFUSED, WHY_UNATTESTED, is_of_configu
 from fixtures.diagnosis.finding import Finding
 from fixtures.diagnosis.spire_links import NEW_POD, RECENT
 from fixtures.k8s import failures
-from fixtures.k8s.cluster import ClusterError
+from fixtures.k8s.cluster import Cluster, ClusterError
 from fixtures.k8s.connectivity.port_forward import PortForward
+from fixtures.k8s.kind.network import KindNetwork
 from fixtures.spire import api_types
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
@@ -591,3 +594,23 @@ def test_a_workload_of_spires_own_whose_agent_cannot_ask_the_kubelet_is_put_down
     assert (found.cause == WHY_UNATTESTED) is is_named
     assert is_of_configuration(found.sentence, "") is is_named
     assert not found.on_its_way
+
+
+def listening_forward(port: int, *, subnet: str = "127.0.0.0/8") -> PortForward:
+    """A forward at this port of this machine."""
+    place = (cast(Cluster, None), SERVER_NAMESPACE, "svc/spire-server", 8443)
+    return PortForward(*place, Path("log"), KindNetwork("127.0.0.1", subnet), address="127.0.0.1", port=port)
+
+
+def test_a_firewall_is_named_where_a_forward_answers_on_this_machine_and_not_to_pods() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        found = spire_links.firewall_cause(listening_forward(port), f"https://127.0.0.1:{port}")
+        assert found.startswith(f"127.0.0.1:{port} answers on this machine itself, so this machine's firewall (ufw, ")
+        assert "`ufw allow from 127.0.0.0/8`, or give --connectivity=node-port" in found
+        assert "ufw allow" not in spire_links.firewall_cause(
+            listening_forward(port, subnet=""), f"https://127.0.0.1:{port}"
+        )
+        assert spire_links.firewall_cause(listening_forward(port), "https://127.0.0.1:1") == "", "it is of another URL"
+    assert spire_links.firewall_cause(listening_forward(port), f"https://127.0.0.1:{port}") == ""
+    assert spire_links.firewall_cause(None, f"https://127.0.0.1:{port}") == ""

@@ -305,6 +305,11 @@ def test_an_engines_output_goes_to_a_file_that_it_need_not_see(tmp_path: Path) -
     assert (tmp_path / "archive").read_bytes() == b"\xffread"
 
 
+def test_an_engine_reads_a_file_that_it_need_not_see(tmp_path: Path) -> None:
+    (tmp_path / "archive").write_bytes(b"\xffread")
+    assert Engine("sh").pipe("-c", "od -An -tx1", given=tmp_path / "archive").split() == ["ff", "72", "65", "61", "64"]
+
+
 @pytest.mark.parametrize(("user", "apt"), [(1000, "/usr/bin/apt-get"), (0, None)], ids=["not root", "no apt-get"])
 def test_programs_that_cannot_be_installed_are_named_by_their_packages(
     monkeypatch: pytest.MonkeyPatch, user: int, apt: str | None
@@ -315,6 +320,50 @@ def test_programs_that_cannot_be_installed_are_named_by_their_packages(
     with pytest.raises(BuildError, match=r"not installed: debootstrap gcc libc6-dev tar; install them, or run as root"):
         host.install(host.BUILDING, said.append)
     assert said == []
+
+
+def test_nothing_is_installed_that_nobody_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("supply.host.os.geteuid", lambda: 0)
+    monkeypatch.setattr("supply.host.shutil.which", lambda name, **_: name if name == "apt-get" else None)
+    monkeypatch.setattr("supply.host.subprocess.run", None)
+    with pytest.raises(BuildError, match=r"not installed: debootstrap gcc libc6-dev tar; .*, or give --install, which"):
+        host.install(host.BUILDING, allowed=False)
+    monkeypatch.setattr("supply.host.engine", lambda: None)
+    with pytest.raises(BuildError, match="no container engine answers"):
+        host.ensure_engine(may_install=False)
+
+
+class Info(Engine):
+    """An engine whose `info` is this."""
+
+    def run(self, *arguments: str | Path, timeout: float = 0) -> str:  # noqa: ARG002 - nothing is run
+        assert arguments[:2] == ("info", "--format")
+        return self.environment["info"]
+
+
+# Of `podman info` and `docker info`.
+ROOTLESS = [("podman", "true\n"), ("docker", "[name=seccomp,profile=builtin name=rootless name=cgroupns]\n")]
+ROOTFUL = [("podman", "false\n"), ("docker", "[name=apparmor name=seccomp,profile=builtin]\n")]
+
+
+@pytest.mark.parametrize(
+    ("program", "info", "user", "cgroup2", "refused"),
+    [
+        *((*each, 1000, False, True) for each in ROOTLESS),
+        *((*each, 1000, True, False) for each in ROOTLESS),
+        *((*each, 1000, False, False) for each in ROOTFUL),
+        ("podman", "true\n", 0, False, False),
+    ],
+)
+def test_an_engine_without_root_needs_cgroup_v2(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str, info: str, user: int, cgroup2: bool, refused: bool
+) -> None:
+    monkeypatch.setattr("supply.host.platform.system", lambda: "Linux")
+    monkeypatch.setattr("supply.host.os.geteuid", lambda: user)
+    monkeypatch.setattr("supply.host.CGROUP2", tmp_path if cgroup2 else tmp_path / "none")
+    said = host.why_rootless_fails(Info(program, {"info": info}))
+    assert said.startswith(f"{program} runs without root, and this machine has no cgroup v2") == refused
+    assert bool(said) == refused
 
 
 def test_nothing_is_installed_where_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
