@@ -235,9 +235,12 @@ def joins(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], list[Engine]]:
 
     def set_up(joined: bool) -> list[Engine]:
         asked: list[Engine] = []
-        monkeypatch.setattr(
-            "fixtures.k8s.kind.cluster.join_kind_network", lambda engine: asked.append(engine) or joined
-        )
+
+        def join(engine: Engine) -> bool:
+            asked.append(engine)
+            return joined
+
+        monkeypatch.setattr("fixtures.k8s.kind.cluster.join_kind_network", join)
         return asked
 
     return set_up
