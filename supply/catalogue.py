@@ -43,7 +43,7 @@ class Catalogue:
     def load_node_image(self, engine: Engine) -> None:
         """Give the node image to the engine unless it has it. Raises `supply.host.EngineError`."""
         if self.node_image not in engine.run("images", "--format", "{{.Repository}}:{{.Tag}}").split():
-            engine.run("load", "-i", self.node_archive, timeout=600)
+            engine.pipe("load", given=self.node_archive, timeout=600)
 
 
 def steps(pins: versions.Versions, requested: Collection[str] = ()) -> tuple[list[Step], list[Image], list[Image]]:
@@ -93,10 +93,17 @@ def helm(say: Callable[[str], None] = print) -> Path:
     return plan.build([step], plan.cache_folder(), say)[step.name] / "helm"
 
 
-def make(requested: Collection[str] = (), cache: Path | None = None, say: Callable[[str], None] = print) -> Catalogue:
+def make(
+    requested: Collection[str] = (),
+    cache: Path | None = None,
+    say: Callable[[str], None] = print,
+    *,
+    may_install: bool = True,
+) -> Catalogue:
     """Build what is missing and return the catalogue; `requested` names images that a plain build leaves out.
 
-    `say` is called with lines about the progress. Raises `supply.plan.BuildError`.
+    `say` is called with lines about the progress; Debian packages that a build needs are installed if `may_install`.
+    Raises `supply.plan.BuildError`.
     """
     pins = versions.load()
     unknown = sorted(set(requested) - set(references(pins)))
@@ -106,7 +113,7 @@ def make(requested: Collection[str] = (), cache: Path | None = None, say: Callab
     where = plan.folders(planned, cache or plan.cache_folder())
     if not all(place.is_dir() for place in where.values()):
         programs.go()
-        install(BUILDING, say)
+        install(BUILDING, say, allowed=may_install)
         plan.build(planned, cache or plan.cache_folder(), say)
     archives = {image.reference: where[f"image-{image.name}-{image.tag}"] / "image.tar" for image in preloaded + extra}
     shells = (where[SHELL] / "image.tar", where[SHELL] / "wait-for-it.tar")

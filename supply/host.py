@@ -73,16 +73,20 @@ class Engine:
         """
         return self.pipe(*arguments, timeout=timeout)
 
-    def pipe(self, *arguments: str | Path, given: str = "", output: Path | None = None, timeout: float = 300) -> str:
-        """As `run`, for a program that reads `given` from its standard input; its output goes to a file, if named.
+    def pipe(
+        self, *arguments: str | Path, given: str | Path = "", output: Path | None = None, timeout: float = 300
+    ) -> str:
+        """As `run`, for a program that reads a text or file `given` from its standard input, and writes to a file.
 
-        So the engine need not see the file: Docker from snap has a /tmp of its own.
+        So the engine need not see the files: Docker from snap has a /tmp of its own, and sees no hidden folder.
         """
-        with (output or Path(os.devnull)).open("wb") as file:
+        text, path = (None, given) if isinstance(given, Path) else (given, Path(os.devnull))
+        with (output or Path(os.devnull)).open("wb") as file, path.open("rb") as source:
             done = subprocess.run(
                 [self.program, *map(str, arguments)],
                 env={**os.environ, **self.environment},
-                input=given,
+                input=text,
+                stdin=source if text is None else None,
                 stdout=file if output else subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -105,8 +109,11 @@ def missing_packages(wanted: Mapping[str, Sequence[str]]) -> list[str]:
     ]
 
 
-def install(wanted: Mapping[str, Sequence[str]], say: Callable[[str], None] = print) -> None:
-    """Install the Debian packages whose programs are missing. Raises `BuildError` where that cannot be done."""
+def install(wanted: Mapping[str, Sequence[str]], say: Callable[[str], None] = print, *, allowed: bool = True) -> None:
+    """Install the Debian packages whose programs are missing.
+
+    Raises `BuildError` where that cannot be done, or is not `allowed`.
+    """
     packages = missing_packages(wanted)
     if not packages:
         return
@@ -114,6 +121,10 @@ def install(wanted: Mapping[str, Sequence[str]], say: Callable[[str], None] = pr
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise BuildError(
             f"these are needed and not installed: {listed}; install them, or run as root on Debian or Ubuntu"
+        )
+    if not allowed:
+        raise BuildError(
+            f"these are needed and not installed: {listed}; install them, or give --install, which does it by apt-get"
         )
     say(f"installing {listed}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
@@ -150,10 +161,13 @@ def engine() -> Engine | None:
     return None
 
 
-def ensure_engine(say: Callable[[str], None] = print) -> Engine:
-    """The engine to use, Podman installed first where there is none. Raises `BuildError` where none is available."""
+def ensure_engine(say: Callable[[str], None] = print, *, may_install: bool = True) -> Engine:
+    """The engine to use, Podman installed first where there is none and `may_install`.
+
+    Raises `BuildError` where none is available.
+    """
     found = engine()
-    if found is None or (found.program == "podman" and os.geteuid() == 0 and shutil.which("apt-get")):
+    if may_install and (found is None or (found.program == "podman" and os.geteuid() == 0 and shutil.which("apt-get"))):
         install(PODMAN, say)
         engine.cache_clear()
         found = engine()
@@ -220,6 +234,26 @@ def _may_raise_limits() -> bool:
     status = Path("/proc/self/status").read_text()
     bounding = next(line.split()[1] for line in status.splitlines() if line.startswith("CapBnd"))
     return bool(int(bounding, 16) >> CAP_SYS_RESOURCE & 1)
+
+
+def why_rootless_fails(found: Engine) -> str:
+    """Why an engine that runs without root can start no node here, in a sentence; empty where it can, or has root.
+
+    Kind's documentation, "Rootless": without cgroup v2 nothing limits what such an engine starts.
+    """
+    if platform.system() != "Linux" or CGROUP2.exists() or os.geteuid() == 0:
+        return ""
+    asked = "{{.Host.Security.Rootless}}" if found.program == "podman" else "{{.SecurityOptions}}"
+    try:
+        answer = found.run("info", "--format", asked, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    if answer.strip() != "true" and "name=rootless" not in answer:
+        return ""
+    return (
+        f"{found.program} runs without root, and this machine has no cgroup v2, which Kind's nodes need then: run as "
+        "root, or boot with systemd.unified_cgroup_hierarchy=1"
+    )
 
 
 def prepare_for_kind() -> None:

@@ -176,7 +176,8 @@ def oidc_discovery_is_its_servers(federation: Federation, demo: Demo, timeout: f
         if provider is None or provider.service is None:
             return
         with oidc_provider.forwarded(peer, federation.connectivity, federation.folder) as place:
-            probe = demo.probes[spire.trust_domain]
+            # Where addresses are given, there is none of this.
+            probe = demo.probes[peer.trust_domain if federation.connectivity.way == "given" else spire.trust_domain]
             found = wait_for(oidc_provider.discovery(probe, peer, place), timeout)
         # Both stay as they are. Without an issuer of its server's, no JWT-SVID names one.
         assert not issuer or oidc_provider.is_issuer(found.issuer, issuer, provider), f"{peer.cluster.label}: {found}"

@@ -27,7 +27,7 @@ from fixtures.core.project import PROJECT
 from fixtures.core.tables import columns
 from fixtures.k8s.kind.cluster import NETWORK_EXISTS
 from fixtures.k8s.kind.configuration import kind_config
-from fixtures.k8s.kind.network import host_address
+from fixtures.k8s.kind.network import kind_network
 from fixtures.spire.federation import federated_trust_domain
 from fixtures.workloads.manifests import load_manifests, with_image_and_environment
 from supply import catalogue, host
@@ -170,7 +170,7 @@ class Tutorial:
         self._do(self._kubectl, "label", "namespace", "spire-server", label, "--overwrite", cluster=name)
 
     def _federate(self) -> None:
-        self.address = host_address(self.engine)
+        self.address = kind_network(self.engine).gateway
         ports = {}
         for port, cluster in enumerate(self.clusters, 18440):
             ports[cluster.name] = port

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from fixtures.artifacts import demo_images
 from fixtures.artifacts.supply import SupplyError
 from fixtures.core.project import PROJECT
+from fixtures.workloads.demo import SERVER_TIMEOUT, DemoImages
+from fixtures.workloads.manifests import load_manifests, with_startup_probe
 from supply.host import Engine
 
 # Writes down its arguments, its environment's word on attestations, and what it reads; fails where a test asks for it.
@@ -123,3 +127,41 @@ def test_the_engine_is_given_no_path_of_a_work_file(engine: Engine, tmp_path: Pa
     _, archive = demo_images.build(engine, tmp_path / "scratch", lambda _: None)
     assert archive.read_text() == "archive\n"
     assert str(tmp_path) not in (tmp_path / "calls").read_text()
+
+
+def test_without_an_engine_what_is_not_to_be_built_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        SupplyError, match=r"^no container engine answers, .* or give --demo-image-server and --demo-im"
+    ):
+        demo_images.build(None, tmp_path, lambda _: None)
+
+
+THEIRS = (demo_images.PUBLISHED_DEMO["server"], demo_images.PUBLISHED_DEMO["client"])  # the tutorial's
+
+
+@pytest.mark.parametrize(
+    ("which", "server", "client", "chosen"),
+    [
+        ("built", "", "", DemoImages("s", "c", "c")),
+        ("built", "a.test/s", "a.test/c", DemoImages("a.test/s", "a.test/c", "a.test/c", answers_ready=False)),
+        ("published", "", "", DemoImages(*THEIRS, "c", answers_ready=False)),
+        ("published", "", "a.test/c", DemoImages(*THEIRS, "a.test/c", answers_ready=False)),
+    ],
+)
+def test_images_that_are_given_are_used_and_only_this_projects_server_has_a_readiness_path(
+    which: str, server: str, client: str, chosen: DemoImages
+) -> None:
+    settings: Any = SimpleNamespace(demo_images=which, demo_image_server=server, demo_image_client=client)
+    assert demo_images.chosen_images(settings, "s", "c") == chosen
+
+
+def test_a_server_without_a_readiness_path_is_started_once_its_tls_port_listens() -> None:
+    deployment = load_manifests("server.yaml")[0]
+    changed = with_startup_probe(deployment)
+    (container,) = changed["spec"]["template"]["spec"]["containers"]
+    assert "readinessProbe" not in container
+    probe = container["startupProbe"]
+    assert (probe["tcpSocket"], probe["periodSeconds"]) == ({"port": "https"}, 1)
+    assert probe["failureThreshold"] * probe["periodSeconds"] > SERVER_TIMEOUT
+    assert [port["name"] for port in container["ports"]] == ["https"]
+    assert "readinessProbe" in deployment["spec"]["template"]["spec"]["containers"][0], "a copy was changed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
 import socket
@@ -626,25 +627,47 @@ def test_a_run_folder_that_is_a_file_is_refused(configured: Callable[..., pytest
 
 
 @pytest.mark.parametrize(
-    ("user", "installer", "refused"),
-    [(0, "/usr/bin/apt-get", False), (0, None, True), (1000, "/usr/bin/apt-get", True)],
-    ids=["root with apt-get", "root without", "not root"],
+    ("options", "user", "installer", "refused"),
+    [
+        (("--install",), 0, "/usr/bin/apt-get", ""),
+        ((), 0, "/usr/bin/apt-get", "start one, or give --install, which installs Podman by apt-get"),
+        (("--install",), 0, None, "none can be installed here"),
+        (("--install",), 1000, "/usr/bin/apt-get", "none can be installed here"),
+    ],
+    ids=["root with apt-get", "unasked", "root without", "not root"],
 )
-def test_a_machine_with_no_engine_is_refused_unless_one_can_be_installed(
+def test_a_machine_with_no_engine_is_refused_unless_one_is_to_be_installed(
     configured: Callable[..., pytest.Config],
     monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
     user: int,
     installer: str | None,
-    refused: bool,
+    refused: str,
 ) -> None:
-    config = configured()
+    config = configured(*options)
     monkeypatch.setattr("fixtures.config.command_line.host.engine", lambda: None)
     monkeypatch.setattr("fixtures.config.command_line.os.geteuid", lambda: user)
     monkeypatch.setattr("fixtures.config.command_line.shutil.which", lambda _: installer)
     if not refused:
-        assert command_line.read_settings(config)
+        assert command_line.read_settings(config).install
         return
-    with pytest.raises(ValueError, match=r"^no container engine answers .* none can be installed here"):
+    with pytest.raises(ValueError, match=rf"^no container engine answers .*{refused}"):
+        command_line.read_settings(config)
+
+
+@pytest.mark.parametrize("marker", command_line.CLUSTER_MARKERS)
+def test_what_the_readme_says_to_type_installs_what_is_missing(marker: str) -> None:
+    environments = configparser.ConfigParser(interpolation=None)
+    environments.read(PROJECT / "tox.ini")
+    assert f"-m {marker} --install {{posargs}}" in environments[f"testenv:{marker}"]["commands"]
+
+
+def test_an_engine_that_can_start_no_node_is_refused(
+    configured: Callable[..., pytest.Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured()
+    monkeypatch.setattr("fixtures.config.command_line.host.why_rootless_fails", lambda engine: f"not {engine.program}")
+    with pytest.raises(ValueError, match=r"^not docker$"):
         command_line.read_settings(config)
 
 
@@ -886,23 +909,129 @@ def test_what_would_install_is_refused_where_spire_is_there_already(
     assert refusal(run, "--no-install", *given, *contexts, *options, chosen=chosen).endswith(said)
 
 
+WAYS = {
+    "node-port": (),
+    "load-balancer": (),
+    "given": (
+        "--endpoint=server=https://[fd00::1]",
+        "--endpoint=client=https://b.test:8443",
+        "--demo-url=https://c.test",
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         (("-m", "resilience"), "-m resilience and -m selftest cut, delay and redirect forwards on this machine"),
         (("-m", "federation or selftest"), "they need port-forward"),
-        (("--bundle-port=8500",), "--bundle-port is a port of this machine, and --connectivity=node-port takes none"),
-        (("--demo-port=8500",), "--demo-port is a port of this machine, and --connectivity=node-port takes none"),
+        (("--bundle-port=8500",), "--bundle-port is a port of this machine, and --connectivity={way} takes none"),
+        (("--demo-port=8500",), "--demo-port is a port of this machine, and --connectivity={way} takes none"),
     ],
 )
-def test_what_has_no_meaning_with_node_ports_is_refused(run: Run, options: tuple[str, ...], said: str) -> None:
-    chosen = () if "-m" in options else ("-m", "federation")
-    assert said in refusal(run, "--connectivity=node-port", *options, chosen=chosen)
+def test_what_has_no_meaning_without_forwards_is_refused(
+    configured: Callable[..., pytest.Config], way: str, options: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(said.format(way=way))):
+        command_line.read_settings(configured(f"--connectivity={way}", *WAYS[way], *options))
 
 
-def test_how_clusters_are_reached_is_left_to_the_run_or_chosen(configured: Callable[..., pytest.Config]) -> None:
+GIVEN = "--connectivity=given"
+SERVER, CLIENT, DEMO = WAYS["given"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((SERVER,), "--endpoint and --demo-url are for --connectivity=given"),
+        (("--connectivity=node-port", DEMO), "--endpoint and --demo-url are for --connectivity=given"),
+        ((GIVEN,), f"{GIVEN}: no --endpoint says where the bundle endpoint of server, client is"),
+        ((GIVEN, SERVER, DEMO), f"{GIVEN}: no --endpoint says where the bundle endpoint of client is"),
+        ((GIVEN, SERVER, CLIENT), f"{GIVEN}: no --demo-url says where the demo's server is"),
+        (
+            (GIVEN, "--endpoint=https://a.test"),
+            "--endpoint https://a.test: wanted CLUSTER=https://HOST:PORT, where CLUSTER is one of server, client",
+        ),
+        ((GIVEN, "--endpoint=server=a.test:8443"), "--endpoint a.test:8443: it is not https://HOST:PORT"),
+        ((GIVEN, "--endpoint=server=http://a.test"), "--endpoint http://a.test: it is not https://HOST:PORT"),
+        ((GIVEN, "--endpoint=server=https://u@a.test"), "--endpoint https://u@a.test: it is not https://HOST:PORT"),
+        (
+            (GIVEN, SERVER, CLIENT, "--demo-url=https://c.test/a"),
+            "--demo-url https://c.test/a: it has more than a host",
+        ),
+        (
+            (GIVEN, SERVER, CLIENT, "--demo-url=https://c.test:99999"),
+            "--demo-url https://c.test:99999: Port out of range",
+        ),
+        ((GIVEN, SERVER, CLIENT, "--demo-url=https://[fd00::1"), "--demo-url https://[fd00::1: Invalid IPv6 URL"),
+    ],
+)
+def test_addresses_that_cannot_be_dialled_or_are_given_by_half_are_refused(
+    run: Run, options: tuple[str, ...], said: str
+) -> None:
+    assert refusal(run, *options).startswith(said)
+
+
+def test_how_clusters_are_reached_is_left_to_the_run_or_chosen(
+    configured: Callable[..., pytest.Config], kubeconfig: Path
+) -> None:
     assert command_line.read_settings(configured()).connectivity == "auto"
     assert command_line.read_settings(configured("--connectivity=node-port")).connectivity == "node-port"
+    found = command_line.read_settings(configured(GIVEN, *WAYS["given"]))
+    assert found.endpoints == {"server": "https://[fd00::1]", "client": "https://b.test:8443"}
+    assert found.demo_url == "https://c.test"
+    theirs = (f"--kubeconfig={kubeconfig}", *BOTH, "--no-install", "--federate=existing")
+    assert command_line.read_settings(configured(GIVEN, DEMO, *theirs)).endpoints == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--demo-image-server=a.test/s:1",), "--demo-image-server: give --demo-image-client too"),
+        (("--demo-image-client=a.test/c:1",), "--demo-image-client: give --demo-image-server too"),
+        (
+            ("--demo-images=published", "--demo-image-server=a.test/s:1"),
+            "--demo-images=published has a server of its own",
+        ),
+        (("--demo-image-server=a b", "--demo-image-client=c"), "--demo-image-server a b: not an image"),
+        (("--demo-image-server=a", "--demo-image-client=c:"), "--demo-image-client c:: not an image"),
+    ],
+)
+def test_images_of_the_demo_are_refused_where_they_are_none_or_by_half(
+    run: Run, options: tuple[str, ...], said: str
+) -> None:
+    assert refusal(run, *options).startswith(said)
+
+
+@pytest.mark.parametrize(
+    "image", ["busybox", "localhost:5000/a/b:v0", "ghcr.io/a/b_c@sha256:" + "0" * 64, "a.test/b:1@sha256:" + "1" * 64]
+)
+def test_an_image_of_the_demo_is_named_as_in_a_manifest(configured: Callable[..., pytest.Config], image: str) -> None:
+    found = command_line.read_settings(configured(f"--demo-image-server={image}", f"--demo-image-client={image}"))
+    assert (found.demo_image_server, found.demo_image_client) == (image, image)
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [((), False), (BOTH[:1], True), (("--connectivity=port-forward",), True), (("--connectivity=node-port",), False)],
+)
+def test_no_engine_is_asked_for_where_both_clusters_exist_and_nothing_is_forwarded(
+    configured: Callable[..., pytest.Config],
+    monkeypatch: pytest.MonkeyPatch,
+    kubeconfig: Path,
+    options: tuple[str, ...],
+    needed: bool,
+) -> None:
+    contexts = options if options == BOTH[:1] else (*BOTH, *options)
+    config = configured(f"--kubeconfig={kubeconfig}", *contexts)
+    monkeypatch.setattr("fixtures.config.command_line.host.engine", lambda: None)
+    monkeypatch.setattr("fixtures.config.command_line.os.geteuid", lambda: 1000)
+    if needed:
+        with pytest.raises(ValueError, match="no container engine answers"):
+            command_line.read_settings(config)
+    else:
+        assert not command_line.read_settings(config).needs_engine
 
 
 def test_how_to_federate_is_refused_where_this_suite_installs(run: Run) -> None:

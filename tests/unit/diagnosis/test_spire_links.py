@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,10 +15,11 @@ import pytest
 from fixtures.diagnosis import spire_links
 from fixtures.diagnosis.causes import CSI_CAUSE, WHY_REFUSED, WHY_UNATTESTED, WHY_UNKNOWN_CALLER, is_of_configuration
 from fixtures.diagnosis.finding import Finding
-from fixtures.diagnosis.spire_links import NEW_POD, RECENT, REOPENING
+from fixtures.diagnosis.spire_links import NEW_POD, RECENT
 from fixtures.k8s import failures
-from fixtures.k8s.cluster import ClusterError
+from fixtures.k8s.cluster import Cluster, ClusterError
 from fixtures.k8s.connectivity.port_forward import PortForward
+from fixtures.k8s.kind.network import KindNetwork
 from fixtures.spire import api_types
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
@@ -422,6 +425,7 @@ def forward(*, is_opening: bool, opening_for: float = 1.0, words: str = "") -> P
     found = SimpleNamespace(
         is_opening=is_opening,
         opening_for=opening_for,
+        slow_after=PortForward.slow_after,
         words=words,
         namespace=SERVER_NAMESPACE,
         target="svc/spire-server",
@@ -440,10 +444,10 @@ def test_a_forward_that_listens_or_is_not_to_is_not_broken(objects: Objects) -> 
     assert found_of(objects, forward(is_opening=False), forward(is_opening=False)) == []
 
 
-@pytest.mark.parametrize(("seconds", "on_its_way"), [(REOPENING - 0.1, True), (REOPENING, False)])
-def test_a_forward_that_is_being_opened_for_long_is_broken(objects: Objects, seconds: float, on_its_way: bool) -> None:
+@pytest.mark.parametrize(("more", "on_its_way"), [(-0.1, True), (0.0, False)])
+def test_a_forward_that_is_being_opened_for_long_is_broken(objects: Objects, more: float, on_its_way: bool) -> None:
     words = 'error: services "spire-server" not found'
-    opening = forward(is_opening=True, opening_for=seconds, words=words)
+    opening = forward(is_opening=True, opening_for=PortForward.slow_after + more, words=words)
     (found,) = found_of(objects, opening)
     assert (found.link, found.on_its_way) == ("endpoint reachable", on_its_way)
     assert found.sentence == f"the suite's forward to spire-server/svc/spire-server does not listen: {words}"
@@ -719,3 +723,23 @@ def test_a_workload_that_its_agent_hangs_up_on_is_named_with_the_agents_words(
     assert ("an agent logs" in found.sentence, words in found.sentence) == (bool(line), True)
     assert found.cause == cause
     assert is_of_configuration(found.sentence, "") is (cause == WHY_UNKNOWN_CALLER)
+
+
+def listening_forward(port: int, *, subnet: str = "127.0.0.0/8") -> PortForward:
+    """A forward at this port of this machine."""
+    place = (cast(Cluster, None), SERVER_NAMESPACE, "svc/spire-server", 8443)
+    return PortForward(*place, Path("log"), KindNetwork("127.0.0.1", subnet), address="127.0.0.1", port=port)
+
+
+def test_a_firewall_is_named_where_a_forward_answers_on_this_machine_and_not_to_pods() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        found = spire_links.firewall_cause(listening_forward(port), f"https://127.0.0.1:{port}")
+        assert found.startswith(f"127.0.0.1:{port} answers on this machine itself, so this machine's firewall (ufw, ")
+        assert "`ufw allow from 127.0.0.0/8`, or give --connectivity=node-port" in found
+        assert "ufw allow" not in spire_links.firewall_cause(
+            listening_forward(port, subnet=""), f"https://127.0.0.1:{port}"
+        )
+        assert spire_links.firewall_cause(listening_forward(port), "https://127.0.0.1:1") == "", "it is of another URL"
+    assert spire_links.firewall_cause(listening_forward(port), f"https://127.0.0.1:{port}") == ""
+    assert spire_links.firewall_cause(None, f"https://127.0.0.1:{port}") == ""

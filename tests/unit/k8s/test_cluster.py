@@ -13,7 +13,7 @@ from fixtures.core.redaction import keep_secret
 from fixtures.k8s.cluster import Cluster, ClusterError, internal_addresses
 from fixtures.k8s.existing_cluster import ExistingCluster
 from supply.host import Engine
-from tests.unit.api_server import ApiServer, kubeconfig
+from tests.unit.api_server import ANSWERS, ApiServer, kubeconfig
 from tests.unit.kubernetes_objects import model
 
 
@@ -148,3 +148,17 @@ def test_a_nodes_addresses_in_its_network_are_those_of_each_ip_family(
 ) -> None:
     status = {"addresses": [{"type": kind, "address": address} for kind, address in addresses]}
     assert internal_addresses(model("Node", {"metadata": {"name": "node"}, "status": status})) == found
+
+
+@pytest.mark.parametrize(
+    ("groups", "assigns"), [((), False), (("apps",), False), (("apps", "security.openshift.io"), True)]
+)
+def test_openshift_is_known_by_what_its_api_server_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer, groups: tuple[str, ...], assigns: bool
+) -> None:
+    versions = {"preferredVersion": {"groupVersion": "a/v1", "version": "v1"}, "versions": []}
+    served = {"kind": "APIGroupList", "groups": [{"name": each, **versions} for each in groups]}
+    monkeypatch.setitem(ANSWERS, "/apis/", served)
+    made = cluster(tmp_path)
+    made.kubeconfig_path.write_text(api_server.kubeconfig())
+    assert made.assigns_users is assigns

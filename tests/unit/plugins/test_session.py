@@ -10,12 +10,14 @@ import pytest
 
 from fixtures.core.project import PROJECT
 from fixtures.k8s.cluster import ClusterError
-from fixtures.k8s.connectivity.connectivity import Connectivity
+from fixtures.k8s.connectivity.connectivity import BUNDLE_ENDPOINT, DEMO_SERVER, Connectivity
+from fixtures.k8s.kind.network import KindNetwork
 from fixtures.plugins import session
 from fixtures.report.data.facts import Facts
 
-ELSEWHERE = Connectivity("", "192.0.2.1, the gateway of Kind's network, is no address of this machine")
-HERE = Connectivity("10.89.0.1", "it is here")
+ELSEWHERE = Connectivity("node-port", "192.0.2.1, the gateway of Kind's network, is no address of this machine")
+HERE = Connectivity("port-forward", "it is here", KindNetwork("10.89.0.1"))
+GIVEN = {"endpoints": {"client": "https://client.test"}, "demo_url": "https://demo.test"}
 
 
 class RefusedError(Exception):
@@ -41,8 +43,12 @@ def decide(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Connectivity,
     """The fixture `connectivity`, as it is with tests of these suites, and what it prints."""
 
     def decided(chosen: Connectivity | ClusterError, *suites: str) -> tuple[Connectivity, list[str]]:
-        def choose(wanted: str, engine: object) -> Connectivity:
-            assert (wanted, engine) == ("auto", "engine")
+        def choose(wanted: str, engine: object, clusters: Any, given: Any) -> Connectivity:
+            assert (wanted, engine, list(clusters)) == ("auto", "engine", ["theirs"])
+            assert given == {
+                (BUNDLE_ENDPOINT, "client"): "https://client.test",
+                (DEMO_SERVER, "server"): "https://demo.test",
+            }
             if isinstance(chosen, ClusterError):
                 raise chosen
             return chosen
@@ -52,7 +58,8 @@ def decide(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Connectivity,
         request = SimpleNamespace(session=SimpleNamespace(items=items))
         report = Report()
         fixture = cast(Any, session.connectivity)._get_wrapped_function()
-        return fixture(SimpleNamespace(connectivity="auto"), {}, "engine", report, request), report.said
+        settings = SimpleNamespace(connectivity="auto", **GIVEN, clusters=[SimpleNamespace(name="server")])
+        return fixture(settings, {"server": "theirs"}, "engine", report, request), report.said
 
     return decided
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.k8s.connectivity.connectivity import Connectivity
+from fixtures.k8s.connectivity.connectivity import BUNDLE_ENDPOINT, Connectivity
+from fixtures.k8s.kind.network import KindNetwork
 from fixtures.k8s.server_side_apply import LABELS
 from fixtures.spire.api_types import Relationship
 from fixtures.spire.cleanup import SpireError
@@ -191,11 +192,21 @@ def test_an_object_of_the_runs_has_the_label_by_which_it_is_found() -> None:
 class Way(Connectivity):
     """Makes forwards that note what is done with them."""
 
-    def forward(self, cluster: Any, namespace: str, service: str, service_port: int, *, port: int, log: Path) -> Any:  # noqa: ARG002
+    def forward(
+        self,
+        what: str,
+        cluster: Any,
+        namespace: str,
+        service: str,
+        service_port: int,
+        *,
+        port: int,
+        log: Path,  # noqa: ARG002
+    ) -> Any:
         done: list[str] = []
         return SimpleNamespace(
             url=f"https://{self.address}:{port}",
-            to=(cluster.label, namespace, service, service_port),
+            to=(what, cluster.label, namespace, service, service_port),
             open=lambda: done.append("opened"),
             close=lambda: done.append("closed"),
             done=done,
@@ -207,12 +218,12 @@ def test_every_endpoint_is_opened_and_closed_before_it_is_opened_anew(tmp_path: 
         SimpleNamespace(trust_domain=f"{label}.example", layout=LAYOUT, cluster=SimpleNamespace(label=label))
         for label in ("server", "client")
     ]
-    made = Federation(spires, Way("10.89.0.1"), (8440, 8441), tmp_path)
+    made = Federation(spires, Way("port-forward", network=KindNetwork("10.89.0.1")), (8440, 8441), tmp_path)
     made.open_endpoints()
     first: list[Any] = list(made.forwards.values())
     assert [each.done for each in first] == [["opened"], ["opened"]]
     endpoint = LAYOUT.bundle_endpoint.service
-    assert first[1].to == ("client", endpoint.namespace, endpoint.name, endpoint.port)
+    assert first[1].to == (BUNDLE_ENDPOINT, "client", endpoint.namespace, endpoint.name, endpoint.port)
     assert made.endpoint_url("client.example") == "https://10.89.0.1:8441"
     made.open_endpoints()
     assert [each.done for each in first] == [["opened", "closed"], ["opened", "closed"]]

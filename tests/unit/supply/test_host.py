@@ -18,7 +18,7 @@ import pytest
 
 from fixtures.k8s.cluster import ClusterError
 from fixtures.k8s.connectivity.port_forward import free_port, port_is_free
-from fixtures.k8s.kind.network import _gateways, host_address
+from fixtures.k8s.kind.network import KindNetwork, _subnets, kind_network
 from supply import host
 from supply.host import Engine
 from supply.plan import BuildError
@@ -305,6 +305,11 @@ def test_an_engines_output_goes_to_a_file_that_it_need_not_see(tmp_path: Path) -
     assert (tmp_path / "archive").read_bytes() == b"\xffread"
 
 
+def test_an_engine_reads_a_file_that_it_need_not_see(tmp_path: Path) -> None:
+    (tmp_path / "archive").write_bytes(b"\xffread")
+    assert Engine("sh").pipe("-c", "od -An -tx1", given=tmp_path / "archive").split() == ["ff", "72", "65", "61", "64"]
+
+
 @pytest.mark.parametrize(("user", "apt"), [(1000, "/usr/bin/apt-get"), (0, None)], ids=["not root", "no apt-get"])
 def test_programs_that_cannot_be_installed_are_named_by_their_packages(
     monkeypatch: pytest.MonkeyPatch, user: int, apt: str | None
@@ -315,6 +320,50 @@ def test_programs_that_cannot_be_installed_are_named_by_their_packages(
     with pytest.raises(BuildError, match=r"not installed: debootstrap gcc libc6-dev tar; install them, or run as root"):
         host.install(host.BUILDING, said.append)
     assert said == []
+
+
+def test_nothing_is_installed_that_nobody_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("supply.host.os.geteuid", lambda: 0)
+    monkeypatch.setattr("supply.host.shutil.which", lambda name, **_: name if name == "apt-get" else None)
+    monkeypatch.setattr("supply.host.subprocess.run", None)
+    with pytest.raises(BuildError, match=r"not installed: debootstrap gcc libc6-dev tar; .*, or give --install, which"):
+        host.install(host.BUILDING, allowed=False)
+    monkeypatch.setattr("supply.host.engine", lambda: None)
+    with pytest.raises(BuildError, match="no container engine answers"):
+        host.ensure_engine(may_install=False)
+
+
+class Info(Engine):
+    """An engine whose `info` is this."""
+
+    def run(self, *arguments: str | Path, timeout: float = 0) -> str:  # noqa: ARG002 - nothing is run
+        assert arguments[:2] == ("info", "--format")
+        return self.environment["info"]
+
+
+# Of `podman info` and `docker info`.
+ROOTLESS = [("podman", "true\n"), ("docker", "[name=seccomp,profile=builtin name=rootless name=cgroupns]\n")]
+ROOTFUL = [("podman", "false\n"), ("docker", "[name=apparmor name=seccomp,profile=builtin]\n")]
+
+
+@pytest.mark.parametrize(
+    ("program", "info", "user", "cgroup2", "refused"),
+    [
+        *((*each, 1000, False, True) for each in ROOTLESS),
+        *((*each, 1000, True, False) for each in ROOTLESS),
+        *((*each, 1000, False, False) for each in ROOTFUL),
+        ("podman", "true\n", 0, False, False),
+    ],
+)
+def test_an_engine_without_root_needs_cgroup_v2(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str, info: str, user: int, cgroup2: bool, refused: bool
+) -> None:
+    monkeypatch.setattr("supply.host.platform.system", lambda: "Linux")
+    monkeypatch.setattr("supply.host.os.geteuid", lambda: user)
+    monkeypatch.setattr("supply.host.CGROUP2", tmp_path if cgroup2 else tmp_path / "none")
+    said = host.why_rootless_fails(Info(program, {"info": info}))
+    assert said.startswith(f"{program} runs without root, and this machine has no cgroup v2") == refused
+    assert bool(said) == refused
 
 
 def test_nothing_is_installed_where_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -425,24 +474,27 @@ def no_chosen_network(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(f"KIND_EXPERIMENTAL_{name}_NETWORK", raising=False)
 
 
-def test_gateways_are_read_from_what_podman_prints(recorded: Read) -> None:
+def test_subnets_are_read_from_what_podman_prints(recorded: Read) -> None:
     (described,) = json.loads(recorded("podman-network.json"))
-    assert _gateways(described) == ["fc00:f853:ccd:e793::1", "10.89.0.1"]
+    assert _subnets(described) == [
+        KindNetwork("fc00:f853:ccd:e793::1", "fc00:f853:ccd:e793::/64"),
+        KindNetwork("10.89.0.1", "10.89.0.0/24"),
+    ]
 
 
-def test_gateways_are_read_from_what_docker_prints() -> None:
-    assert _gateways(DOCKER_NETWORK) == ["172.18.0.1"]
+def test_subnets_are_read_from_what_docker_prints() -> None:
+    assert KindNetwork("172.18.0.1", "172.18.0.0/16") in _subnets(DOCKER_NETWORK)
 
 
 @pytest.mark.parametrize("described", [{}, {"IPAM": None}, {"IPAM": {"Config": None}}, {"subnets": []}])
-def test_a_network_without_subnets_has_no_gateways(described: dict[str, Any]) -> None:
-    assert _gateways(described) == []
+def test_a_network_without_subnets_has_none(described: dict[str, Any]) -> None:
+    assert _subnets(described) == []
 
 
 @pytest.mark.usefixtures("no_chosen_network")
 def test_pods_reach_this_machine_under_the_networks_ipv4_gateway(recorded: Read) -> None:
-    assert host_address(Networks("podman", described=recorded("podman-network.json"))) == "10.89.0.1"
-    assert host_address(Networks("docker", described=json.dumps([DOCKER_NETWORK]))) == "172.18.0.1"
+    assert kind_network(Networks("podman", described=recorded("podman-network.json"))).gateway == "10.89.0.1"
+    assert kind_network(Networks("docker", described=json.dumps([DOCKER_NETWORK]))).gateway == "172.18.0.1"
 
 
 @pytest.mark.parametrize("program", ["docker", "podman"])
@@ -450,7 +502,7 @@ def test_the_network_is_the_one_that_kind_is_set_to_use(monkeypatch: pytest.Monk
     # Kind names the variable after its provider.
     monkeypatch.setenv(f"KIND_EXPERIMENTAL_{program.upper()}_NETWORK", "another")
     networks = Networks(program, described=json.dumps([DOCKER_NETWORK]))
-    host_address(networks)
+    kind_network(networks)
     assert networks.asked == ["another"]
 
 
@@ -466,7 +518,7 @@ def test_the_network_is_the_one_that_kind_is_set_to_use(monkeypatch: pytest.Monk
 )
 def test_a_network_without_an_address_for_pods_is_an_error_that_names_it(described: str, why: str) -> None:
     with pytest.raises(ClusterError, match=why):
-        host_address(Networks("podman", described=described))
+        kind_network(Networks("podman", described=described))
 
 
 @pytest.fixture(params=["127.0.0.1", "0.0.0.0"])  # noqa: S104 - as a program of somebody else may have

@@ -76,7 +76,7 @@ def test_each_kind_has_a_deployment_whose_selector_is_its_own() -> None:
         assert made["metadata"]["name"] == f"traffic-{kind}"
         assert made["metadata"]["labels"] == labels
         assert made["spec"]["selector"]["matchLabels"] == labels
-        assert made["spec"]["template"]["metadata"]["labels"] == labels
+        assert made["spec"]["template"]["metadata"]["labels"].items() >= labels.items()
         (container,) = made["spec"]["template"]["spec"]["containers"]
         variables = {item["name"]: item["value"] for item in container["env"]}
         assert (container["image"], container["args"]) == ("probe:1", ["traffic"])

@@ -22,10 +22,12 @@ MARKED = {"spiffe.io/spire-managed-identity": "true"}
 POD_NAME = "spiffe://{{ .TrustDomain }}/pod/{{ .PodMeta.Name }}"
 
 
-def of(layout: Layout, *entries: Entry, federates_with: tuple[str, ...] = ("two.example",)) -> WorkloadNamespace:
+def of(
+    layout: Layout, *entries: Entry, federates_with: tuple[str, ...] = ("two.example",), assigns_users: bool = False
+) -> WorkloadNamespace:
     pod = SimpleNamespace(metadata=SimpleNamespace(uid="a1"))
     core = SimpleNamespace(list_namespaced_pod=lambda *_, **__: SimpleNamespace(items=[pod]))
-    cluster = SimpleNamespace(label="server", core=core)
+    cluster = SimpleNamespace(label="server", core=core, assigns_users=assigns_users)
     spire: Any = SimpleNamespace(cluster=cluster, layout=layout, federates_with=federates_with)
     spire.entries = lambda: list(entries)
     return WorkloadNamespace(cast(Spire, spire), "demo")
@@ -45,12 +47,37 @@ def test_with_the_charts_own_selectors_nothing_is_added() -> None:
     assert namespace.spiffe_id("probe", "probe") == "spiffe://server.example/ns/demo/sa/probe"
 
 
+WORKLOADS = ("client.yaml", "client-fail.yaml", "probe.yaml", "server.yaml", "traffic.yaml")
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_pods_have_a_fixed_user_where_the_cluster_assigns_none(name: str) -> None:
+    workload = next(each for each in load_manifests(name) if "template" in each.get("spec", {}))
+    fixed, assigned = (
+        of(LAYOUT, federates_with=("client.example",), assigns_users=each).place(workload)["spec"]["template"]["spec"]
+        for each in (False, True)
+    )
+    assert (fixed["securityContext"]["runAsUser"], fixed["securityContext"]["runAsGroup"]) == (65532, 65532)
+    others = {key: value for key, value in fixed["securityContext"].items() if not key.startswith("runAs")}
+    assert assigned["securityContext"] == {**others, "runAsNonRoot": True}
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_pods_fit_where_resources_are_asked_for_and_have_no_sidecar(name: str) -> None:
+    workload = next(each for each in load_manifests(name) if "template" in each.get("spec", {}))
+    template = workload["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    assert set(container["resources"]["requests"]) == set(container["resources"]["limits"]) == {"cpu", "memory"}
+    assert template["metadata"]["labels"]["sidecar.istio.io/inject"] == "false"
+    assert template["metadata"]["annotations"] == {"linkerd.io/inject": "disabled"}
+
+
 def test_pods_take_the_labels_the_driver_and_the_socket_of_the_layout() -> None:
     namespace = of(layout(identity("marked", podSelector={"matchLabels": MARKED})))
     deployment, _ = load_manifests("server.yaml")
     placed = namespace.place(deployment)
     template = placed["spec"]["template"]
-    assert template["metadata"]["labels"] == {**MARKED, "app": "server"}
+    assert template["metadata"]["labels"] == {**MARKED, "app": "server", "sidecar.istio.io/inject": "false"}
     assert placed["spec"]["selector"]["matchLabels"] == {"app": "server"}
     assert [volume["csi"]["driver"] for volume in template["spec"]["volumes"]] == ["one.csi.example"]
     sockets = [each["value"] for each in template["spec"]["containers"][0]["env"] if each["name"] == SOCKET_VARIABLE]
@@ -62,7 +89,8 @@ def test_the_namespace_takes_the_labels_that_a_namespace_selector_asks_for() -> 
     namespace = of(layout(identity("marked", namespaceSelector={"matchLabels": MARKED})))
     assert namespace.manifest()["metadata"] == {"name": "demo", "labels": {**LABELS, **MARKED}}
     (job,) = load_manifests("client.yaml")
-    assert namespace.place(job)["spec"]["template"]["metadata"]["labels"] == {"app": "client"}
+    placed = namespace.place(job)
+    assert placed["spec"]["template"]["metadata"]["labels"] == job["spec"]["template"]["metadata"]["labels"]
 
 
 def test_where_no_entry_would_federate_nothing_is_added_and_the_diagnosis_is_left_to_say_why() -> None:

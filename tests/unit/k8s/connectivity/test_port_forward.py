@@ -18,6 +18,7 @@ import pytest
 from fixtures.core.waiting import Condition, Look, WaitError, wait_for
 from fixtures.k8s.cluster import Cluster
 from fixtures.k8s.connectivity.port_forward import PortForward, free_port, port_is_free
+from fixtures.k8s.kind.network import KindNetwork
 
 SOON = 10.0
 LISTENS = """#!/bin/sh
@@ -41,7 +42,9 @@ def forward(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[PortForw
     kubectl.chmod(0o755)
     cluster: Any = SimpleNamespace(label="server", kubectl_path=kubectl, environment=dict(os.environ))
     place = (cast(Cluster, cluster), "spire-server", "svc/spire-server")
-    made = PortForward(*place, 8443, tmp_path / "log", address="127.0.0.1", port=8440)
+    made = PortForward(
+        *place, 8443, tmp_path / "log", KindNetwork("127.0.0.1", "127.0.0.0/8"), address="127.0.0.1", port=8440
+    )
     yield made
     made.close()
 

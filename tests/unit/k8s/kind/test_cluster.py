@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from fixtures.k8s.cluster import ClusterError
 from fixtures.k8s.kind.cluster import OWNER_MARK, KindCluster, record_of
 from fixtures.k8s.kind.configuration import NodeSettings
 from fixtures.k8s.kind.registries import parse_mirror
+from supply.host import Engine
 from tests.unit.api_server import READY, WITHOUT_CSI_NODE, WITHOUT_NETWORK, ApiServer, kubeconfig, nodes
 
 KIND = """#!/bin/sh
@@ -38,13 +40,14 @@ def cluster(
     error: str,
     image: str | None = "node:1",
     given: NodeSettings | None = None,
+    engine: Engine | None = None,
 ) -> KindCluster:
     monkeypatch.chdir(folder)
     kind = KIND.format(folder=folder, failures=failures, error=error)
     for name, text in (("kind", kind), ("kubectl", "#!/bin/sh\n")):
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
-    made_of = partial(KindCluster, image=image, given=given or NodeSettings())
+    made_of = partial(KindCluster, image=image, given=given or NodeSettings(), engine=engine)
     return made_of("server", "t-", kind=folder / "kind", kubectl=folder / "kubectl", log=folder / "log")
 
 
@@ -245,3 +248,58 @@ def test_a_cluster_of_somebody_else_is_neither_used_nor_deleted(
         theirs.create()
     theirs.delete_if_owned()
     assert "delete cluster" not in (tmp_path / "said").read_text()
+
+
+@pytest.fixture
+def joins(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], list[Engine]]:
+    """Says whether this process's container gets into Kind's network; returns the engines that were asked for it."""
+
+    def set_up(joined: bool) -> list[Engine]:
+        asked: list[Engine] = []
+
+        def join(engine: Engine) -> bool:
+            asked.append(engine)
+            return joined
+
+        monkeypatch.setattr("fixtures.k8s.kind.cluster.join_kind_network", join)
+        return asked
+
+    return set_up
+
+
+def test_from_a_container_of_the_engine_the_api_server_is_reached_in_kinds_network(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    api_server: ApiServer,
+    closed_port: int,
+    joins: Callable[[bool], list[Engine]],
+) -> None:
+    asked = joins(True)
+    (tmp_path / "created").write_text(kubeconfig(closed_port))
+    (tmp_path / "exported").write_text(api_server.kubeconfig())  # what `--internal` gives, as far as this test goes
+    made = cluster(tmp_path, monkeypatch, 0, "", engine=Engine("docker"))
+    made.create()
+    assert asked == [Engine("docker")]
+    said = (tmp_path / "said").read_text().splitlines()
+    assert said[-1] == f"export kubeconfig --name t-server --kubeconfig {made.kubeconfig_path} --internal"
+
+
+def test_where_nothing_listens_on_this_machine_and_this_is_no_such_container_the_ways_out_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_port: int, joins: Callable[[bool], list[Engine]]
+) -> None:
+    joins(False)
+    (tmp_path / "created").write_text(kubeconfig(closed_port))
+    with pytest.raises(
+        ClusterError, match=rf"^server: nothing listens on https?://127\.0\.0\.1:{closed_port} here"
+    ) as found:
+        cluster(tmp_path, monkeypatch, 0, "", engine=Engine("docker")).create()
+    assert "--network=host" in str(found.value)
+    assert "networking.apiServerAddress" in str(found.value)
+
+
+def test_where_an_api_server_listens_nobody_is_connected_to_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer, joins: Callable[[bool], list[Engine]]
+) -> None:
+    asked = joins(True)
+    created_on(api_server, tmp_path, monkeypatch)
+    assert asked == []

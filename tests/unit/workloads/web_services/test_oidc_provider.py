@@ -16,6 +16,7 @@ from typing import Any, cast
 import pytest
 
 from fixtures.core.waiting import WaitError
+from fixtures.k8s.connectivity.connectivity import Connectivity
 from fixtures.spire.federation import Federation
 from fixtures.spire.layout import Layout, OIDCProvider
 from fixtures.workloads.demo import Demo
@@ -107,7 +108,11 @@ def check(monkeypatch: pytest.MonkeyPatch, recorded: Read) -> Callable[..., Serv
         yield PLACE
 
     def run(
-        issuer: str = ISSUER, kid: str = "", spiffe_id: str = SPIFFE_ID, provider: OIDCProvider | None = SECURE
+        issuer: str = ISSUER,
+        kid: str = "",
+        spiffe_id: str = SPIFFE_ID,
+        provider: OIDCProvider | None = SECURE,
+        way: str = "node-port",
     ) -> Served:
         configuration = json.loads(recorded("oidc-configuration.json")) | {"issuer": issuer}
         keys = json.loads(recorded("oidc-keys.json"))
@@ -115,8 +120,9 @@ def check(monkeypatch: pytest.MonkeyPatch, recorded: Read) -> Callable[..., Serv
         served = Served({"openid-configuration": configuration, "keys": keys}, spiffe_id)
         server = Server(recorded("oidc-bundle.json"), dataclasses.replace(LAYOUT, oidc_provider=provider))
         client = SimpleNamespace(trust_domain="client.example")
-        federation = SimpleNamespace(pairs=[(client, server)], connectivity=None, folder=Path())
-        demo = SimpleNamespace(probes={"client.example": served})
+        federation = SimpleNamespace(pairs=[(client, server)], connectivity=Connectivity(way), folder=Path())
+        asking = server.trust_domain if way == "given" else client.trust_domain
+        demo = SimpleNamespace(probes={asking: served})
         checks.oidc_discovery_is_its_servers(cast(Federation, federation), cast(Demo, demo), timeout=0.05)
         return served
 
@@ -135,6 +141,18 @@ def test_issuer_and_keys_of_the_server_are_accepted_and_the_certificate_is_verif
 def test_a_certificate_that_is_no_svid_and_plain_http_are_accepted(check: Callable[..., Served]) -> None:
     assert check(spiffe_id="").asked
     assert check(spiffe_id="", provider=PLAIN).asked[0][0].startswith("http://")
+
+
+def test_where_addresses_are_given_a_provider_is_asked_from_its_own_side(check: Callable[..., Served]) -> None:
+    assert check(way="given").asked == check().asked
+
+
+def test_where_addresses_are_given_a_provider_is_at_its_service(tmp_path: Path) -> None:
+    owner: Any = SimpleNamespace(cluster=SimpleNamespace(label="server"), layout=LAYOUT)
+    service = PLAIN.service
+    assert service
+    with oidc_provider.forwarded(owner, Connectivity("given"), tmp_path) as place:
+        assert place == f"{service.name}.{service.namespace}.svc:{service.port}"
 
 
 def test_what_is_not_installed_or_has_no_service_is_not_asked(check: Callable[..., Served]) -> None:
