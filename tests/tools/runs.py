@@ -21,7 +21,7 @@ from fixtures.core.waiting import Condition, Look, WaitError, wait_for
 from tests.tools.machine_load import Slowed
 
 FAILED_CHECK = "✗ "  # at a line's beginning, where the end of a red run lists them
-VERDICTS = ("RED:", "REFUSED:", "GREEN:")
+VERDICTS = ("RED:", "REFUSED:", "GREEN:", "ABORTED:")
 RUN_END_TIMEOUT = 120.0  # seconds that a run may take to end after a signal
 RUN_TIMEOUT = 1200.0
 INTERRUPTED = 2  # pytest's exit code

@@ -102,3 +102,11 @@ def test_the_first_failure_is_when_the_run_became_red(report: Report) -> None:
     report.set_diagnosis(["broken link: a (b): c"])
     assert first is not None
     assert report.red_at == first
+
+
+def test_a_run_that_was_ended_before_a_test_failed_is_aborted_and_one_after_it_is_red(report: Report) -> None:
+    report.interrupted = True
+    report.end({"passed": 2}, succeeded=False)
+    assert report.verdict() == ["ABORTED: 2 passed"]
+    report.failures.append("test_ready: 0 of 1 agents")
+    assert report.result == "red"

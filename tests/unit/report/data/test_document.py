@@ -161,11 +161,18 @@ def test_a_run_that_is_interrupted_is_written_as_far_as_it_came(project: pytest.
         """
         from fixtures.plugins.reporting import REPORT
 
+        import pytest
+
         def test_fine(): pass
 
-        def test_long(pytestconfig):
+        @pytest.fixture
+        def spires(pytestconfig):
             with pytestconfig.stash[REPORT].phase("SPIRE", "server"):
                 raise KeyboardInterrupt
+
+        def test_ready(spires): pass
+
+        def test_later(): pass
         """
     )
     project.runpytest_subprocess()
