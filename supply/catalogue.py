@@ -93,6 +93,17 @@ def helm(say: Callable[[str], None] = print) -> Path:
     return plan.build([step], plan.cache_folder(), say)[step.name] / "helm"
 
 
+def stand_in_steps(pins: versions.Versions) -> list[Step]:
+    """The programs that no run needs, and the stand-ins of the project's own tests do."""
+    return [programs.step(each) for each in pins.programs.values() if each.on_request and not each.images]
+
+
+def registry(say: Callable[[str], None] = print) -> Path:
+    """The image registry of the stand-ins, built if it has not been yet. Raises `supply.plan.BuildError`."""
+    step = programs.step(versions.load().programs["registry"])
+    return plan.build([step], plan.cache_folder(), say)[step.name] / "registry"
+
+
 def make(requested: Collection[str] = (), cache: Path | None = None, say: Callable[[str], None] = print) -> Catalogue:
     """Build what is missing and return the catalogue; `requested` names images that a plain build leaves out.
 

@@ -9,7 +9,9 @@ import pytest
 from fixtures.artifacts import demo_images
 from fixtures.artifacts.supply import SupplyError
 from fixtures.core.project import PROJECT
+from supply import programs
 from supply.host import Engine
+from supply.plan import BuildError
 
 # Writes down its arguments, its environment's word on attestations, and what it reads; fails where a test asks for it.
 DOCKER = """#!/bin/sh
@@ -23,7 +25,11 @@ if [ "$1" = save ]; then echo archive; fi
 
 
 @pytest.fixture(autouse=True)
-def _no_go_places(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    def go() -> str:
+        raise BuildError("there is none")
+
+    monkeypatch.setattr(programs, "go", go)
     for name in ("GOPROXY", "GOSUMDB"):
         monkeypatch.delenv(name, raising=False)
 
@@ -110,6 +116,6 @@ def test_an_image_is_built_without_attestations(engine: Engine, tmp_path: Path) 
 def test_the_engine_is_given_no_path_of_a_work_file(engine: Engine, tmp_path: Path) -> None:
     # Docker from snap has a /tmp of its own.
     (tmp_path / "scratch").mkdir()
-    _, archive = demo_images.build(engine, tmp_path / "scratch", lambda _: None)
+    _, (archive,) = demo_images.build(engine, tmp_path / "scratch", lambda _: None)
     assert archive.read_text() == "archive\n"
     assert str(tmp_path) not in (tmp_path / "calls").read_text()
