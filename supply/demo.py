@@ -13,6 +13,7 @@ from supply.programs import go
 from supply.versions import HERE, PROJECT
 
 NAMES = ("server", "client")
+ARCHITECTURES = ("amd64", "arm64")
 USER = "65532:65532"
 
 

@@ -23,6 +23,7 @@ from tests.tools.runs import Result, Run
 
 PREFIX = "published-"
 NODE_IMAGE = "docker.io/kindest/node"
+TORNJAK = ("spire-server.tornjak", "tornjak-frontend")  # of the hardened charts
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Published:
 
 @pytest.fixture(scope="session")
 def published(
-    settings: Settings, engine: Engine, report: Report, run_folder: Path, tmp_path_factory: pytest.TempPathFactory
+    settings: Settings, engine: Engine, report: Report, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Published]:
     """The stand-ins, filled."""
     made = catalogue.make(say=report.say)
@@ -66,7 +67,6 @@ def published(
             undo.callback(registry.stop)
             registry.start()
             charts = PublishedCharts(made, settings.source.charts, scratch / "charts")
-            # Without Tornjak's images, which are no Go modules.
             images = {**charts.images({}), **demo_images(made)}
             phase.progress(f"{len(images)} images")
             registry.fill(images)
@@ -95,6 +95,8 @@ def published(
             images=images,
             options=(
                 "--supply=published",
+                # Tornjak's images are no Go modules that the local supply could build.
+                *(f"--set={part}.enabled=false" for part in (TORNJAK if settings.source.charts else ())),
                 f"--cluster-prefix={settings.prefix}{PREFIX}",
                 f"--kind-image={node_image}",
                 *(f"--mirror={name}={registry.url}/v2/{name}" for name in registries),
