@@ -47,7 +47,7 @@ INSTALLED = {
     "stopping.conf": ("etc/systemd/system.conf.d/stopping.conf", 0o644),
     "kubelet-cgroups": ("usr/local/bin/kubelet-cgroups", 0o755),
     "entrypoint": ("usr/local/bin/entrypoint", 0o755),
-    "cni.conflist": ("etc/cni/net.d/10-pods.conflist", 0o644),
+    "cni.conflist": ("kind/pods.conflist", 0o644),
     "default-cni.yaml": ("kind/manifests/default-cni.yaml", 0o644),
     "default-storage.yaml": ("kind/manifests/default-storage.yaml", 0o644),
 }

@@ -46,12 +46,16 @@ class Program:
 
 @dataclass(frozen=True)
 class Versions:
-    """All pins. `spire` are the SPIRE versions that can be built, the default first."""
+    """All pins. `spire` are the SPIRE versions that can be built, the default first.
+
+    `kubernetes` is the version that is built, and `node_image` the published image of Kind's that belongs to its pin.
+    """
 
     suite: str
     base_packages: tuple[str, ...]
     node_packages: tuple[str, ...]
     kubernetes: str
+    node_image: str
     programs: dict[str, Program]
 
     @property
@@ -113,5 +117,6 @@ def load(path: Path = HERE / "versions.toml") -> Versions:
         base_packages=tuple(data["debian"]["base"]),
         node_packages=tuple(data["debian"]["node"]),
         kubernetes=data["kubernetes"]["version"],
+        node_image=data["kubernetes"]["node_image"],
         programs=programs,
     )

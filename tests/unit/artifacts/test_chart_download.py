@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.request import Request
 
 import pytest
 from semver import Version
 
 from fixtures.artifacts import chart_download
-from fixtures.artifacts.chart_download import CHART_REPOSITORY, check_reachable, prepare_charts
+from fixtures.artifacts.chart_download import check_reachable, prepare_charts
 from fixtures.artifacts.supply import SupplyError
 from fixtures.config import chart_source
+from fixtures.config.chart_repository import CHART_REPOSITORY
 from fixtures.config.chart_source import Source
 from tests.unit.config.test_chart_source import write_charts
 
@@ -85,8 +87,8 @@ def test_charts_that_cannot_be_reached_are_refused_before_a_helm_is_made_for_the
 ) -> None:
     urls = []
 
-    def unreachable(url: str) -> str:
-        urls.append(url)
+    def unreachable(url: str | Request, _ca: str) -> str:
+        urls.append(url.full_url if isinstance(url, Request) else url)
         return "Name or service not known"
 
     monkeypatch.setattr(chart_download, "why_unreachable", unreachable)
@@ -97,7 +99,7 @@ def test_charts_that_cannot_be_reached_are_refused_before_a_helm_is_made_for_the
 
 
 def test_a_folder_of_charts_is_reachable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(chart_download, "why_unreachable", lambda url: pytest.fail(url))
+    monkeypatch.setattr(chart_download, "why_unreachable", lambda *asked: pytest.fail(str(asked)))
     check_reachable(Source(charts=tmp_path))
 
 

@@ -204,7 +204,7 @@ def test_a_mirror_of_a_projects_downloads_takes_the_place_of_its_own() -> None:
 
 
 def settings(**given: Path | None) -> Settings:
-    return cast(Settings, SimpleNamespace(**({"kind": None, "kubectl": None} | given)))
+    return cast(Settings, SimpleNamespace(**({"kind": None, "kubectl": None, "ca": ""} | given)))
 
 
 SAID = {
@@ -231,7 +231,7 @@ def test_what_is_given_goes_before_what_is_on_path_and_that_before_a_download(
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
     fetched: list[str] = []
 
-    def fetch_nothing(download: Download, _say: object) -> Path:
+    def fetch_nothing(download: Download, *_: object) -> Path:
         fetched.append(download.name)
         return tmp_path / "fetched"
 
@@ -265,7 +265,7 @@ def test_a_program_on_path_whose_version_does_not_fit_is_passed_over_and_named(
 ) -> None:
     program = program_of_version(tmp_path, name, version)
     monkeypatch.setattr(programs, "on_path", lambda wanted: program if wanted == name else None)
-    monkeypatch.setattr(programs, "fetch", lambda download, _: Path(f"fetched {download.name}"))
+    monkeypatch.setattr(programs, "fetch", lambda download, *_: Path(f"fetched {download.name}"))
     lines: list[str] = []
     found = getattr(find_or_fetch(settings(), lines.append), name)
     assert found == (program if is_taken else Path(f"fetched {name}"))

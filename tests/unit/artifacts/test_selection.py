@@ -16,6 +16,8 @@ from fixtures.config import chart_source
 from fixtures.config.chart_source import Source
 from fixtures.config.settings import Settings
 from fixtures.helm.release_history import Release
+from fixtures.k8s.kind.configuration import NodeSettings
+from fixtures.k8s.kind.registries import parse_mirror
 from supply.host import Engine
 from supply.plan import BuildError
 from tests.unit.config.test_chart_source import write_charts
@@ -25,21 +27,34 @@ def between(old: Source, new: Source | None) -> Settings:
     return cast(Settings, SimpleNamespace(source=old, upgrade_to=new))
 
 
-@pytest.mark.parametrize("wanted", ["auto", "local"])
+@pytest.mark.parametrize(
+    ("wanted", "mirrored", "asked"),
+    [
+        ("auto", (), "https://ghcr.io/v2/"),
+        ("auto", ("http://10.89.0.1:5000",), "http://10.89.0.1:5000/v2/"),
+        ("auto", ("http://10.89.0.1:5000", "ghcr.io=https://h.example/v2/ghcr"), "https://h.example/v2/ghcr/"),
+        ("auto", ("docker.io=http://10.89.0.1:5000",), "https://ghcr.io/v2/"),
+        ("local", (), ""),
+    ],
+)
 def test_a_local_supply_that_cannot_be_built_says_why_it_was_to_be(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wanted: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wanted: str, mirrored: tuple[str, ...], asked: str
 ) -> None:
     def fail(*_: object) -> Supply:
         raise BuildError("building the local supply needs Go 1.26 or newer on PATH")
 
-    monkeypatch.setattr(selection, "why_unreachable", lambda _: "timed out")
+    monkeypatch.setattr(selection, "why_unreachable", lambda *_: "timed out")
     monkeypatch.setattr("fixtures.artifacts.local.make_supply", fail)
-    settings: Any = SimpleNamespace(supply=wanted, sources=(), upgrade_to=None, kind=None, kubectl=None)
+    mirrors = tuple(parse_mirror("--mirror", each) for each in mirrored)
+    nodes = NodeSettings(mirrors=mirrors)
+    settings: Any = SimpleNamespace(
+        supply=wanted, sources=(), upgrade_to=None, kind=None, kubectl=None, nodes=nodes, ca=""
+    )
     lines: list[str] = []
     with pytest.raises(BuildError) as caught:
         selection.choose(settings, Engine("docker"), tmp_path, tmp_path, lines.append)
     why = {
-        "auto": f"https://ghcr.io/v2/ cannot be reached (timed out); {selection.AUTO_HINT}",
+        "auto": f"{asked} cannot be reached (timed out); {selection.AUTO_HINT}",
         "local": "--supply=local",
     }[wanted]
     assert lines == [f"local supply: {why}"]

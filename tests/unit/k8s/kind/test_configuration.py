@@ -23,7 +23,7 @@ KINDS_OF_PATCH = {"strategic", "merge", "json"}
 
 
 def test_kubeadm_passes_over_none_of_the_patches(tmp_path: Path) -> None:
-    config: Any = kind_config(tmp_path / "patches")
+    config: Any = kind_config(tmp_path)
     files = sorted((tmp_path / "patches").iterdir())
     assert files
     for file in files:
