@@ -12,7 +12,7 @@ from tests.published.conftest import Published
 @pytest.mark.dependency(name="published", scope="session")
 def test_a_first_run_downloads_programs_and_pulls_charts_and_images(published: Published, run_folder: Path) -> None:
     """With charts from a repository over HTTP, and the demo's server as the tutorial publishes it."""
-    options = (f"--chart-repository={published.chart_repository.url}", "--demo-images=published")
+    options = (f"--chart-repository={published.chart_repository.url}", "--demo-images=published", "--pull=nodes")
     result = published.run(run_folder / "first-run", *options)
     assert result.green, f"{result.verdict}; see {result.folder}"
     asked = published.downloads.asked

@@ -43,9 +43,9 @@ def test_an_image_is_what_its_containerfile_says(monkeypatch: pytest.MonkeyPatch
                 (described,) = json.loads(member(tar, "manifest.json"))
                 configuration = json.loads(member(tar, described["Config"]))
                 (layer,) = described["Layers"]
-                content = tarfile.open(fileobj=tar.extractfile(layer))
-                assert content.getnames() == [name]
-                written = member(content, name).decode()
+                with tarfile.open(fileobj=tar.extractfile(layer)) as content:
+                    assert content.getnames() == [name]
+                    written = member(content, name).decode()
             assert configuration["architecture"] == machine
             assert f"ENTRYPOINT {json.dumps(configuration['config']['Entrypoint'])}" in file
             assert f"USER {configuration['config']['User']}" in file
