@@ -15,7 +15,7 @@ from fixtures.report.run import Report
 from supply import catalogue, versions
 from supply.catalogue import Catalogue
 from supply.host import Engine
-from tests.stand_ins.faulty_registry import Authority
+from tests.stand_ins.faulty_registry import Authority, FaultyRegistry, with_tokens
 from tests.stand_ins.published_charts import PublishedCharts, demo_images
 from tests.stand_ins.registry import KindNetwork, Registry
 from tests.stand_ins.web_server import FileServer, publish_programs, serving
@@ -76,14 +76,17 @@ def published(
             downloads = FileServer(scratch / "downloads")
             programs = {"kind": made.kind, "kubectl": made.kubectl, "helm": made.helm}
             bases = publish_programs(downloads, programs)
-            for server in (chart_repository, downloads):
+            # Docker Hub gives nothing without a token, also of what is for everybody.
+            hub = FaultyRegistry(network.gateway, registry.url, with_tokens)
+            for server in (chart_repository, downloads, hub):
                 undo.enter_context(serving(server))
             # As an engine has it that has pulled it.
             made.load_node_image(engine)
             node_image = f"{NODE_IMAGE}:v{versions.load().kubernetes}"
             engine.run("tag", made.node_image, node_image)
             undo.callback(engine.run, "rmi", node_image)
-        registries = sorted({reference.partition("/")[0] for reference in images})
+        registries = dict.fromkeys((reference.partition("/")[0] for reference in images), registry.url)
+        registries["docker.io"] = hub.url
         yield Published(
             made=made,
             network=network,
@@ -99,7 +102,7 @@ def published(
                 *(f"--set={part}.enabled=false" for part in (TORNJAK if settings.source.charts else ())),
                 f"--cluster-prefix={settings.prefix}{PREFIX}",
                 f"--kind-image={node_image}",
-                *(f"--mirror={name}={registry.url}/v2/{name}" for name in registries),
+                *(f"--mirror={name}={url}/v2/{name}" for name, url in registries.items()),
             ),
             environment={
                 **network.environment,
