@@ -12,7 +12,7 @@ import pytest
 
 from fixtures.config.settings import Settings
 from fixtures.report.run import Report
-from supply import catalogue, versions
+from supply import catalogue
 from supply.catalogue import Catalogue
 from supply.host import Engine
 from tests.stand_ins.faulty_registry import Authority, FaultyRegistry, with_tokens
@@ -22,15 +22,15 @@ from tests.stand_ins.web_server import FileServer, publish_programs, serving
 from tests.tools.runs import Result, Run
 
 PREFIX = "published-"
-NODE_IMAGE = "docker.io/kindest/node"
+NODE_IMAGE = "docker.io/kindest/node:stand-in"
 TORNJAK = ("spire-server.tornjak", "tornjak-frontend")  # of the hardened charts
 
 
 @dataclass(frozen=True)
 class Published:
-    """The stand-ins that are up, and what has a run use them: `options` and `environment`.
+    """The stand-ins that are up, and what has a run use them: `options`, `environment` and `mirrors`.
 
-    `images` are those in the registry, by reference. `charts` is an `oci://` reference of the charts there.
+    `images` are those in the registry, by reference, with those of the demo. `charts` is an `oci://` reference of the charts there.
     """
 
     made: Catalogue
@@ -41,13 +41,19 @@ class Published:
     authority: Authority
     charts: str
     images: Mapping[str, Path]
+    pulled_by_charts: Mapping[str, Path]
+    mirrors: Mapping[str, str]
     options: tuple[str, ...]
     environment: Mapping[str, str]
 
-    def run(self, folder: Path, *options: str) -> Result:
-        """A run of `-m federation` with the published supply; `folder` is made for it."""
+    def run(self, folder: Path, *options: str, mirrors: Mapping[str, str] | None = None) -> Result:
+        """A run of `-m federation` with the published supply; `folder` is made for it.
+
+        `mirrors` are URLs for the names of registries, by default those of the stand-in.
+        """
         folder.mkdir()
-        return Run(folder, *self.options, *options, environment=self.environment).result()
+        through = [f"--mirror={name}={url}/v2/{name}" for name, url in (mirrors or self.mirrors).items()]
+        return Run(folder, *self.options, *through, *options, environment=self.environment).result()
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +73,8 @@ def published(
             undo.callback(registry.stop)
             registry.start()
             charts = PublishedCharts(made, settings.source.charts, scratch / "charts")
-            images = {**charts.images({}), **demo_images(made)}
+            pulled_by_charts = charts.images({})
+            images = {**pulled_by_charts, **demo_images(made)}
             phase.progress(f"{len(images)} images")
             registry.fill(images)
             reference = charts.push(registry.on_loopback)
@@ -82,9 +89,8 @@ def published(
                 undo.enter_context(serving(server))
             # As an engine has it that has pulled it.
             made.load_node_image(engine)
-            node_image = f"{NODE_IMAGE}:v{versions.load().kubernetes}"
-            engine.run("tag", made.node_image, node_image)
-            undo.callback(engine.run, "rmi", node_image)
+            engine.run("tag", made.node_image, NODE_IMAGE)
+            undo.callback(engine.run, "rmi", NODE_IMAGE)
         registries = dict.fromkeys((reference.partition("/")[0] for reference in images), registry.url)
         registries["docker.io"] = hub.url
         yield Published(
@@ -96,13 +102,14 @@ def published(
             authority=Authority(scratch),
             charts=reference,
             images=images,
+            pulled_by_charts=pulled_by_charts,
+            mirrors=registries,
             options=(
                 "--supply=published",
                 # Tornjak's images are no Go modules that the local supply could build.
                 *(f"--set={part}.enabled=false" for part in (TORNJAK if settings.source.charts else ())),
                 f"--cluster-prefix={settings.prefix}{PREFIX}",
-                f"--kind-image={node_image}",
-                *(f"--mirror={name}={url}/v2/{name}" for name, url in registries.items()),
+                f"--kind-image={NODE_IMAGE}",
             ),
             environment={
                 **network.environment,

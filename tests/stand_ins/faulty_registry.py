@@ -97,10 +97,12 @@ class Line:
         self._rate = bytes_per_second
         self._lock = threading.Lock()
         self._free = time.monotonic()  # when all has been sent that was to be so far
+        self.sent = 0  # bytes
 
     def send(self, count: int) -> None:
         """Wait as long as it takes until these bytes, and all before them, are sent."""
         with self._lock:
+            self.sent += count
             self._free = max(self._free, time.monotonic()) + count / self._rate
             wait = self._free - time.monotonic()
         time.sleep(max(0.0, wait))
