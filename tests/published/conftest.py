@@ -30,7 +30,8 @@ TORNJAK = ("spire-server.tornjak", "tornjak-frontend")  # of the hardened charts
 class Published:
     """The stand-ins that are up, and what has a run use them: `options`, `environment` and `mirrors`.
 
-    `images` are those in the registry, by reference, with those of the demo. `charts` is an `oci://` reference of the charts there.
+    `images` are those in the registry, by reference, with those of the demo; `charts` is an `oci://` reference of the
+    charts there.
     """
 
     made: Catalogue
