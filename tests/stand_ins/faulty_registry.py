@@ -158,7 +158,8 @@ class _Proxy(BaseHTTPRequestHandler):
         if path == "/token":
             self._send(200, {"Content-Type": "application/json"}, json.dumps({"token": TOKEN}).encode())
             return
-        headers = {name.lower(): value for name, value in self.headers.items()}
+        # Podman sends a line for each media type that it accepts.
+        headers = {name.lower(): ", ".join(self.headers.get_all(name) or ()) for name in self.headers}
         count = self.server.count(path)
         answer = self.server.behaviour(path, headers, count) if self.server.behaviour else None
         if answer:
