@@ -55,10 +55,10 @@ def asked(folder: Path, command: str) -> list[str]:
     return sorted(line for line in (folder / "asked").read_text().splitlines() if line.startswith(command))
 
 
-def pull(engine: Engine, folder: Path, *images: str, mirrors: tuple[str, ...] = ()) -> tuple[list[Path], list[str]]:
+def pull(engine: Engine, folder: Path, *images: str, mirrors: tuple[str, ...] = ()) -> tuple[list[Path], str]:
     (folder / "images").mkdir()
     made = PulledImages(engine, images, [parse_mirror("--mirror", each) for each in mirrors], folder / "images")
-    return list(made.archives()), made.failures()
+    return list(made.archives()), made.left_to_nodes()
 
 
 def test_each_image_is_pulled_once_under_its_full_name_and_not_where_it_is_there(
@@ -66,10 +66,10 @@ def test_each_image_is_pulled_once_under_its_full_name_and_not_where_it_is_there
 ) -> None:
     (tmp_path / "there").write_text("ghcr.io/spiffe/spire-server:1.15.3\n")
     (tmp_path / "served").write_text("docker.io/library/busybox:1.37\n")
-    archives, failures = pull(
+    archives, left = pull(
         engine, tmp_path, "ghcr.io/spiffe/spire-server:1.15.3", "busybox:1.37", "docker.io/library/busybox:1.37"
     )
-    assert failures == []
+    assert left == ""
     assert {path.name for path in archives} == {
         "ghcr.io_spiffe_spire-server_1.15.3.tar",
         "docker.io_library_busybox_1.37.tar",
@@ -83,22 +83,23 @@ def test_each_image_is_pulled_once_under_its_full_name_and_not_where_it_is_there
 
 def test_what_cannot_be_loaded_under_its_name_is_neither_pulled_nor_said(engine: Engine, tmp_path: Path) -> None:
     images = ("cgr.dev/chainguard/bash:latest@sha256:" + 64 * "0", "localhost/spire-federation/gospiffe-client:v0")
-    assert pull(engine, tmp_path, *images) == ([], [])
+    assert pull(engine, tmp_path, *images) == ([], "")
     assert (tmp_path / "asked").read_text() == ""
 
 
 def test_the_registrys_words_say_why_an_image_is_left_to_the_nodes(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "served").write_text("ghcr.io/spiffe/spire-agent:1.15.3\n")
-    archives, failures = pull(engine, tmp_path, "docker.io/demo/server:v0", "ghcr.io/spiffe/spire-agent:1.15.3")
+    archives, left = pull(engine, tmp_path, "docker.io/demo/server:v0", "ghcr.io/spiffe/spire-agent:1.15.3")
     assert [path.name for path in archives] == ["ghcr.io_spiffe_spire-agent_1.15.3.tar"]
-    assert failures == [f"docker.io/demo/server:v0 is left to the nodes: Error: docker.io/demo/server:v0: {REFUSED}"]
+    why = f"pulled by each node, since {engine.program} could not"
+    assert left == f"{why}: docker.io/demo/server:v0: Error: docker.io/demo/server:v0: {REFUSED}"
 
 
 def test_a_mirror_is_asked_before_others_and_its_image_gets_the_published_name(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "served").write_text("10.89.1.2:5000/cache/spiffe/spire-server:1.15.3\n")
     mirrors = ("https://mirror.example", "ghcr.io=http://10.89.1.2:5000/v2/cache")
-    archives, failures = pull(engine, tmp_path, "ghcr.io/spiffe/spire-server:1.15.3", mirrors=mirrors)
-    assert (len(archives), failures) == (1, [])
+    archives, left = pull(engine, tmp_path, "ghcr.io/spiffe/spire-server:1.15.3", mirrors=mirrors)
+    assert (len(archives), left) == (1, "")
     name = "10.89.1.2:5000/cache/spiffe/spire-server:1.15.3"
     insecure = "--tls-verify=false " if engine.program == "podman" else ""
     assert asked(tmp_path, "pull") == [f"pull --quiet {insecure}{name}"]
@@ -109,14 +110,12 @@ def test_a_mirror_is_asked_before_others_and_its_image_gets_the_published_name(e
 def test_where_no_mirror_has_an_image_its_own_registry_is_asked_as_the_nodes_do(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "served").write_text("ghcr.io/spiffe/spire-server:1.15.3\n")
     mirrors = ("http://10.89.1.2:5000",)
-    archives, failures = pull(
-        engine, tmp_path, "ghcr.io/spiffe/spire-server:1.15.3", "ghcr.io/gone:v1", mirrors=mirrors
-    )
+    archives, left = pull(engine, tmp_path, "ghcr.io/spiffe/spire-server:1.15.3", "ghcr.io/gone:v1", mirrors=mirrors)
     assert len(archives) == 1
     assert len(asked(tmp_path, "pull")) == 4
     # The words of each that was asked.
     words = f"Error: 10.89.1.2:5000/gone:v1: {REFUSED}; Error: ghcr.io/gone:v1: {REFUSED}"
-    assert failures == [f"ghcr.io/gone:v1 is left to the nodes: {words}"]
+    assert left == f"pulled by each node, since {engine.program} could not: ghcr.io/gone:v1: {words}"
 
 
 @pytest.mark.parametrize(
