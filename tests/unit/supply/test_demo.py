@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from supply import demo, programs
+from supply import demo
 from supply.handed import references
 from supply.plan import BuildError
 from supply.versions import PROJECT
@@ -57,7 +58,7 @@ def test_an_image_is_what_its_containerfile_says(monkeypatch: pytest.MonkeyPatch
 
 
 def test_without_go_nothing_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     with pytest.raises(BuildError, match="needs Go"):
         demo.build(lambda _: None)
 
