@@ -6,13 +6,14 @@ from pathlib import Path
 from urllib.request import Request
 
 import pytest
+import yaml
 from semver import Version
 
 from fixtures.artifacts import chart_download
 from fixtures.artifacts.chart_download import check_reachable, prepare_charts
 from fixtures.artifacts.supply import SupplyError
 from fixtures.config import chart_source
-from fixtures.config.chart_repository import CHART_REPOSITORY
+from fixtures.config.chart_repository import CHART_REPOSITORY, ChartRepository
 from fixtures.config.chart_source import Source
 from tests.unit.config.test_chart_source import write_charts
 
@@ -87,7 +88,7 @@ def test_charts_that_cannot_be_reached_are_refused_before_a_helm_is_made_for_the
 ) -> None:
     urls = []
 
-    def unreachable(url: str | Request, _ca: str) -> str:
+    def unreachable(url: str | Request, _ca: str, **_: bool) -> str:
         urls.append(url.full_url if isinstance(url, Request) else url)
         return "Name or service not known"
 
@@ -99,7 +100,7 @@ def test_charts_that_cannot_be_reached_are_refused_before_a_helm_is_made_for_the
 
 
 def test_a_folder_of_charts_is_reachable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(chart_download, "why_unreachable", lambda *asked: pytest.fail(str(asked)))
+    monkeypatch.setattr(chart_download, "why_unreachable", lambda *asked, **_: pytest.fail(str(asked)))
     check_reachable(Source(charts=tmp_path))
 
 
@@ -111,3 +112,51 @@ def test_a_pull_that_does_not_end_is_refused_in_a_sentence(
     wanted = Source(chart_version=Version.parse("0.29.0"))
     with pytest.raises(SupplyError, match=r"^the chart spire 0\.29\.0 cannot be pulled from .* did not end in 0\.1 s$"):
         prepare_charts(wanted, helm, tmp_path)
+
+
+def local_registry(monkeypatch: pytest.MonkeyPatch, https: str) -> None:
+    """A registry that answers by HTTP, and to HTTPS as it says."""
+
+    def why(url: str | Request, _ca: str = "", **_: bool) -> str:
+        return https if str(url).startswith("https") else ""
+
+    monkeypatch.setattr(chart_download, "why_unreachable", why)
+
+
+@pytest.mark.parametrize("host", ["localhost:5000", "127.0.0.1:5000", "10.89.0.1:5000", "registry.localhost"])
+def test_a_registry_of_a_private_network_that_has_no_tls_is_asked_by_http(
+    helm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    local_registry(monkeypatch, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1002)")
+    source = chart_source.parse_oci_reference("--charts", f"oci://{host}/charts/spire:0.30.0")
+    check_reachable(source)
+    prepare_charts(source, helm, tmp_path)
+    assert calls(helm) == [f"pull oci://{host}/charts/{name} --plain-http" for name in ("spire", "spire-crds")]
+
+
+@pytest.mark.parametrize(
+    ("host", "https"),
+    [
+        ("registry.example", "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1002)"),
+        ("8.8.8.8:5000", "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1002)"),
+        ("10.89.0.1:5000", "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get local issuer"),
+    ],
+)
+def test_no_other_registry_is_asked_without_tls(monkeypatch: pytest.MonkeyPatch, host: str, https: str) -> None:
+    local_registry(monkeypatch, https)
+    hint = "give its CA with --ca-file" if "VERIFY" in https else "give a folder with --charts"
+    with pytest.raises(SupplyError, match=rf"cannot be reached \(.*\): {hint}$"):
+        check_reachable(chart_source.parse_oci_reference("--charts", f"oci://{host}/charts/spire"))
+
+
+def test_a_repositorys_password_is_in_no_argument(helm: Path, tmp_path: Path) -> None:
+    """Arguments are seen in the list of processes."""
+    repository = ChartRepository("https://charts.example/", "reader", "Tr4ffic-key")
+    program = helm.read_text().replace("if given", "if given[0] == 'repo':\n    sys.exit()\nif given", 1)
+    into = "given[given.index('--untardir') + 1]"
+    helm.write_text(f"{program}\nimport os, shutil\nshutil.copy(os.environ['HELM_REPOSITORY_CONFIG'], {into})\n")
+    prepare_charts(Source(chart_version=Version.parse("0.30.0"), repository=repository), helm, tmp_path)
+    assert calls(helm) == ["repo update --fail-on-repo-update-fail", "pull charts/spire", "pull charts/spire-crds"]
+    kept_file, *_ = tmp_path.rglob("pulled-*/repositories.yaml")
+    (entry,) = yaml.safe_load(kept_file.read_text())["repositories"]
+    assert (entry["url"], entry["username"], entry["password"]) == ("https://charts.example/", "reader", "Tr4ffic-key")

@@ -22,6 +22,8 @@ from fixtures.core import redaction
 from fixtures.core.project import PROJECT
 from fixtures.core.redaction import redact
 from fixtures.helm.values import at
+from fixtures.k8s.kind.configuration import NodeSettings
+from fixtures.k8s.kind.given_configuration import KIND_API
 from fixtures.plugins import options
 from supply.host import Engine
 from tests.federation import test_1_deployment
@@ -389,6 +391,80 @@ def test_an_upgrade_to_the_same_charts_is_one_where_its_values_are_others(
     found = command_line.read_settings(configured(*same, "--to-set=a=b"))
     assert len({*found.sources}) == 2
     assert str(found.source) == str(found.upgrade_to) == "chart 0.30.0"
+
+
+def kind_file(folder: Path, **given: Any) -> Path:
+    path = folder / "kind-given.yaml"
+    path.write_text(yaml.safe_dump({**KIND_API, **given}))
+    return path
+
+
+def test_what_is_given_of_nodes_registries_and_objects_is_read(
+    configured: Callable[..., pytest.Config], tmp_path: Path
+) -> None:
+    pull = tmp_path / "pull.yaml"
+    pull.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pull"}}))
+    found = command_line.read_settings(
+        configured(
+            f"--kind-config={kind_file(tmp_path, featureGates={'A': True})}",
+            *("--mirror=http://10.89.0.1:5000", "--mirror=ghcr.io=https://mirror.example/v2/ghcr"),
+            f"--apply=client={pull}",
+            "--chart-repository=https://reader:Tr4ffic-key@charts.example/stable",
+        )
+    )
+    assert found.nodes.kind_config["featureGates"] == {"A": True}
+    assert [each.registry for each in found.nodes.mirrors] == ["", "ghcr.io"]
+    assert list(found.objects) == ["client"]
+    assert str(found.source) == "chart (the newest) of https://charts.example/stable/"
+    assert "Tr4ffic-key" not in repr(found)
+    nothing = command_line.read_settings(configured())
+    assert (nothing.nodes, nothing.ca, nothing.objects) == (NodeSettings(), "", {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--ca-file=missing"], "--ca-file missing: No such file or directory"),
+        (["--kind-config=missing"], "--kind-config missing: it cannot be read: No such file or directory"),
+        (["--mirror=mirror.example"], "the mirror is no http:// or https:// URL"),
+        (["--apply=missing"], "--apply missing: No such file or directory"),
+        (["--chart-repository=oci://a/b"], "an oci:// reference goes to --charts"),
+        (["--chart-repository=https://a.example", "--charts=oci://a/b"], "are two places of the charts: give one"),
+        (["--no-install", "--apply=a", "--mirror=http://a"], "--apply, --mirror would say how to install it"),
+    ],
+)
+def test_registries_and_objects_that_cannot_be_are_refused_in_a_sentence(
+    configured: Callable[..., pytest.Config], arguments: list[str], why: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(why)) as caught:
+        command_line.read_settings(configured(*arguments))
+    assert "\n" not in str(caught.value)
+
+
+def test_of_two_clusters_one_alone_that_is_made_may_have_a_port(
+    configured: Callable[..., pytest.Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = f"--kind-config={kind_file(tmp_path, networking={'apiServerPort': 6443})}"
+    with pytest.raises(ValueError, match="2 clusters are made"):
+        command_line.read_settings(configured(given))
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(yaml.safe_dump({"contexts": [{"name": "a"}, {"name": "b"}]}))
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    assert command_line.read_settings(configured(given, "--context=client=a")).nodes.kind_config
+    with pytest.raises(ValueError, match=r"^--kind-config: with --context for both clusters, no node is made here$"):
+        command_line.read_settings(configured(given, "--context=client=a", "--context=server=b"))
+
+
+def test_the_release_before_is_looked_up_for_the_side_that_is_upgraded_to(
+    configured: Callable[..., pytest.Config],
+) -> None:
+    found = command_line.read_settings(configured("-m", "upgrade", "--from=previous", "--to=1.15.3"))
+    assert [str(each) for each in found.sources] == ["SPIRE 1.14.5", "SPIRE 1.15.3"]
+    with pytest.raises(ValueError, match="takes both --from and --to, or neither"):
+        command_line.read_settings(configured("-m", "upgrade", "--from=previous"))
+    unreachable = ("--chart-repository=http://127.0.0.1:9", "--to=0.30.0")
+    with pytest.raises(ValueError, match=r"^--from previous: it cannot be looked up at http://127\.0\.0\.1:9/index"):
+        command_line.read_settings(configured("-m", "upgrade", "--from=previous", *unreachable))
 
 
 def test_an_empty_command_line_has_the_defaults(configured: Callable[..., pytest.Config]) -> None:

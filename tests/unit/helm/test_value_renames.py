@@ -13,6 +13,7 @@ from fixtures.helm.values import Values, at, load, nested
 
 CHARTS_VALUES = PROJECT / "charts-values"
 RULES = load_rules(CHARTS_VALUES / "versions.yaml")
+RENAMES = tuple(rule for rule in RULES if rule.added is None)
 
 
 def having(path: str, value: object) -> Values:
@@ -34,7 +35,7 @@ def test_charts_before_0_18_take_the_subject_from_the_server(version: str) -> No
 @pytest.mark.parametrize("version", ["0.18.0", "0.30.0", "0.31.2"])
 def test_newer_charts_take_the_clusters_file_as_it_is(version: str) -> None:
     values = load(CHARTS_VALUES / "server.yaml")
-    assert rename_values(values, Version.parse(version), RULES) == values
+    assert rename_values(values, Version.parse(version), RENAMES) == values
 
 
 @pytest.mark.parametrize(("version", "kept"), [("0.17.0", False), ("0.24.2", False), ("0.24.3", True)])
@@ -51,8 +52,30 @@ def test_old_charts_have_no_word_for_how_soon_the_controller_manager_tries_again
     assert (at(translated, "spire-server.controllerManager.gcInterval") == 1_000_000_000) is kept
 
 
+KUBECTL = {"registry": "registry.k8s.io", "repository": "kubectl"}
+
+
+@pytest.mark.parametrize(("version", "added"), [("0.17.0", True), ("0.26.1", True), ("0.27.0", False)])
+@pytest.mark.parametrize("chart", ["spire-server", "spiffe-oidc-discovery-provider"])
+def test_old_charts_hooks_get_the_kubectl_that_kubernetes_publishes(version: str, added: bool, chart: str) -> None:
+    found = rename_values({}, Version.parse(version), RULES)
+    assert at(found, f"{chart}.tools.kubectl.image") == (KUBECTL if added else None)
+
+
+def test_nothing_is_added_at_a_key_that_the_chart_lacks() -> None:
+    found = rename_values({}, Version.parse("0.17.0"), RULES, lambda key: key[0] == "spire-server")
+    assert found == having("spire-server.tools.kubectl.image", KUBECTL)
+
+
+def test_a_kubectl_that_is_given_stays_what_it_is() -> None:
+    given = having("spire-server.tools.kubectl.image", {"repository": "mirror/kubectl", "tag": "v1.30.0"})
+    found = rename_values(given, Version.parse("0.17.0"), RULES)
+    image = {"registry": "registry.k8s.io", "repository": "mirror/kubectl", "tag": "v1.30.0"}
+    assert at(found, "spire-server.tools.kubectl.image") == image
+
+
 def test_a_candidate_speaks_like_the_version_it_is_one_of() -> None:
-    (rule,) = (each for each in RULES if each.source[-1] == "refreshHint")
+    (rule,) = (each for each in RULES if each.source[-1:] == ("refreshHint",))
     assert not rule.applies_to(Version.parse("0.24.0-rc.1"))
     assert rule.applies_to(Version.parse("0.17.0-rc.1"))
 
@@ -67,20 +90,20 @@ def test_the_projects_own_chart_takes_todays_words() -> None:
 )
 def test_the_refresh_hint_keeps_its_value(version: str, key: str) -> None:
     translated = rename_values(
-        having("spire-server.federation.bundleEndpoint.refreshHint", "1m"), Version.parse(version), RULES
+        having("spire-server.federation.bundleEndpoint.refreshHint", "1m"), Version.parse(version), RENAMES
     )
     assert translated == {"spire-server": {"federation": {"bundleEndpoint": {key: "1m"}}}}
 
 
 def test_kubelet_verification_was_a_switch() -> None:
     key = "spire-agent.workloadAttestors.k8s"
-    assert rename_values(having(f"{key}.verification.type", "skip"), Version.parse("0.22.0"), RULES) == having(
+    assert rename_values(having(f"{key}.verification.type", "skip"), Version.parse("0.22.0"), RENAMES) == having(
         f"{key}.skipKubeletVerification", True
     )
-    assert rename_values(having(f"{key}.verification.type", "hostCert"), Version.parse("0.22.0"), RULES) == having(
+    assert rename_values(having(f"{key}.verification.type", "hostCert"), Version.parse("0.22.0"), RENAMES) == having(
         f"{key}.skipKubeletVerification", False
     )
-    assert rename_values(having(f"{key}.verification.type", "skip"), Version.parse("0.23.0"), RULES) == having(
+    assert rename_values(having(f"{key}.verification.type", "skip"), Version.parse("0.23.0"), RENAMES) == having(
         f"{key}.verification.type", "skip"
     )
 

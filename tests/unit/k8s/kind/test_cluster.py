@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from fixtures.core.waiting import WaitError
 from fixtures.k8s.cluster import ClusterError
 from fixtures.k8s.kind.cluster import OWNER_MARK, KindCluster
+from fixtures.k8s.kind.configuration import NodeSettings
+from fixtures.k8s.kind.registries import parse_mirror
 from tests.unit.api_server import READY, WITHOUT_CSI_NODE, WITHOUT_NETWORK, ApiServer, kubeconfig, nodes
 
 KIND = """#!/bin/sh
@@ -29,16 +32,20 @@ MADE = "failed to ensure podman network: … Error: network name kind already us
 
 
 def cluster(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, failures: int, error: str, image: str | None = "node:1"
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    failures: int,
+    error: str,
+    image: str | None = "node:1",
+    given: NodeSettings | None = None,
 ) -> KindCluster:
     monkeypatch.chdir(folder)
     kind = KIND.format(folder=folder, failures=failures, error=error)
     for name, text in (("kind", kind), ("kubectl", "#!/bin/sh\n")):
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
-    return KindCluster(
-        "server", "t-", image=image, kind=folder / "kind", kubectl=folder / "kubectl", log=folder / "log"
-    )
+    made_of = partial(KindCluster, image=image, given=given or NodeSettings())
+    return made_of("server", "t-", kind=folder / "kind", kubectl=folder / "kubectl", log=folder / "log")
 
 
 def created(folder: Path) -> int:
@@ -138,6 +145,22 @@ def test_a_cluster_that_was_kept_is_taken_if_it_is_of_the_same_node_image(
     # Though what was recorded of it is lost, it is deleted in the end.
     kept.delete_if_owned()
     assert said.read_text().count("delete cluster") == 1 + recreated
+
+
+def test_a_cluster_that_was_kept_is_made_again_where_other_settings_are_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    (tmp_path / "created").write_text(api_server.kubeconfig())
+    (tmp_path / "exported").write_text(api_server.kubeconfig())
+    first, other = (NodeSettings(mirrors=(parse_mirror("--mirror", f"http://{name}.example"),)) for name in "ab")
+    made = []
+    for given in (first, first, other, None):
+        later = cluster(tmp_path, monkeypatch, 0, "", given=given)
+        later.create()
+        made.append(later.created_here)
+        (tmp_path / "existing").write_text("t-server\n")
+        assert (later.path / "registries" / "certs.d" / "_default" / "hosts.toml").exists() is bool(given)
+    assert made == [True, False, True, True]
 
 
 def test_a_cluster_that_somebody_else_deleted_is_created_again_and_its_address_is_read_again(

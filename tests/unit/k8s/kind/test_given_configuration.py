@@ -62,7 +62,8 @@ def test_every_node_gets_mirrors_and_ca_and_what_they_need_goes_with_the_cluster
     given = read(tmp_path, nodes=[{"role": "control-plane"}, {"role": "worker"}])
     settings = NodeSettings(given, (parse_mirror("--mirror", "http://10.89.0.1:5000"),), "a CA")
     merged: Any = kind_config(tmp_path / "own", settings)
-    mounts = [{each["containerPath"]: Path(each["hostPath"]) for each in node["extraMounts"]} for node in merged["nodes"]]
+    given_mounts = [node["extraMounts"] for node in merged["nodes"]]
+    mounts = [{each["containerPath"]: Path(each["hostPath"]) for each in of_node} for of_node in given_mounts]
     assert list(mounts[0]) == ["/kind/patches", "/etc/containerd/certs.d", "/etc/ssl/certs/spire-federation-suite.crt"]
     assert list(mounts[1]) == list(mounts[0])[1:]
     folder, ca = list(mounts[1].values())
@@ -139,5 +140,7 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, text: str) -
 
 
 def test_a_secret_in_it_is_hidden(tmp_path: Path) -> None:
-    read(tmp_path, containerdConfigPatches=['[plugins.x.registry.configs."r.example".auth]\npassword = "Tr4ffic-key"\n'])
+    read(
+        tmp_path, containerdConfigPatches=['[plugins.x.registry.configs."r.example".auth]\npassword = "Tr4ffic-key"\n']
+    )
     assert "Tr4ffic-key" not in redact("kind said Tr4ffic-key")

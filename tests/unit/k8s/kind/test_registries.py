@@ -8,7 +8,7 @@ import tomllib
 import pytest
 
 from fixtures.core.redaction import REDACTED, redact
-from fixtures.k8s.kind.registries import CONTAINERD_PATCHES, hosts_files, mirrors_of, parse_mirror
+from fixtures.k8s.kind.registries import CONTAINERD_PATCH, hosts_files, mirrors_of, parse_mirror
 
 EVERY = "http://10.89.0.1:5000"
 
@@ -85,11 +85,8 @@ def test_a_mirror_that_is_given_twice_is_written_once() -> None:
 
 
 def test_containerd_is_led_to_the_folder_in_both_versions_of_its_configuration() -> None:
-    found = [tomllib.loads(patch) for patch in CONTAINERD_PATCHES]
-    assert [(each["version"], *each["plugins"]) for each in found] == [
-        (2, "io.containerd.grpc.v1.cri"),
-        (3, "io.containerd.cri.v1.images"),
-    ]
-    for each in found:
-        (plugin,) = each["plugins"].values()
-        assert plugin == {"registry": {"config_path": "/etc/containerd/certs.d"}}
+    """By one patch of no version: Kind before 0.32 applies all patches, whatever version they say."""
+    found = tomllib.loads(CONTAINERD_PATCH)
+    assert list(found) == ["plugins"]
+    folder = {"registry": {"config_path": "/etc/containerd/certs.d"}}
+    assert found["plugins"] == {"io.containerd.grpc.v1.cri": folder, "io.containerd.cri.v1.images": folder}

@@ -1,0 +1,81 @@
+"""Objects that are there before a release: in namespaces that Helm then takes for the release's."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from fixtures.helm.before_release import apply_before_release
+from fixtures.k8s.cluster import Cluster
+
+OF_RELEASE = ("spire-mgmt", "spire-server", "spire-system")
+
+
+class Recorded:
+    """A cluster of some namespaces, that writes down what is done to it."""
+
+    def __init__(self, *namespaces: str) -> None:
+        self.created: dict[str, Any] = {}
+        self.noted: list[str] = []
+        self.applied: list[str] = []
+        present = [SimpleNamespace(metadata=SimpleNamespace(name=name)) for name in namespaces]
+        self.core = SimpleNamespace(
+            list_namespace=lambda: SimpleNamespace(items=present),
+            create_namespace=lambda body: self.created.update({body["metadata"]["name"]: body["metadata"]}),
+        )
+
+    def record_before(self, *objects: Any) -> None:
+        self.noted += [each["metadata"]["name"] for each in objects]
+
+    def apply(self, *objects: Any) -> None:
+        self.applied += [each["metadata"]["name"] for each in objects]
+
+
+def apply(cluster: Recorded, *objects: dict[str, Any]) -> None:
+    apply_before_release(cast(Cluster, cluster), objects, OF_RELEASE)
+
+
+def given(kind: str, name: str, namespace: str = "", **metadata: Any) -> dict[str, Any]:
+    place = {"namespace": namespace} if namespace else {}
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, **place, **metadata}}
+
+
+def test_a_namespace_of_the_release_is_made_for_helm_to_take() -> None:
+    cluster = Recorded("spire-mgmt", "default")
+    apply(cluster, given("Secret", "pull", "spire-server"), given("Secret", "pull", "spire-mgmt"))
+    assert cluster.created == {
+        "spire-server": {
+            "name": "spire-server",
+            "labels": {"app.kubernetes.io/managed-by": "Helm"},
+            "annotations": {
+                "meta.helm.sh/release-name": "spire",
+                "meta.helm.sh/release-namespace": "spire-mgmt",
+            },
+        }
+    }
+    assert cluster.applied == cluster.noted == ["pull", "pull"]
+
+
+def test_one_that_is_given_keeps_its_labels_and_is_not_removed_under_spire() -> None:
+    cluster = Recorded()
+    apply(cluster, given("Namespace", "spire-system", labels={"team": "a"}), given("Namespace", "policies"))
+    assert cluster.created["spire-system"]["labels"] == {"team": "a", "app.kubernetes.io/managed-by": "Helm"}
+    assert cluster.applied == cluster.noted == ["policies"]
+
+
+def test_what_is_there_stays_as_it_is() -> None:
+    cluster = Recorded(*OF_RELEASE)
+    apply(cluster, given("Namespace", "spire-server"), given("Secret", "pull", "spire-server"))
+    assert cluster.created == {}
+    assert cluster.applied == ["pull"]
+
+
+def test_where_helm_keeps_its_record_is_no_object_of_the_release() -> None:
+    cluster = Recorded()
+    apply(cluster, given("Secret", "pull", "spire-mgmt"))
+    assert cluster.created["spire-mgmt"]["labels"] == {"app.kubernetes.io/managed-by": "spire-federation-suite"}
+    assert "annotations" not in cluster.created["spire-mgmt"]
+
+
+def test_without_objects_the_cluster_is_not_asked() -> None:
+    apply_before_release(cast(Cluster, None), (), OF_RELEASE)
