@@ -42,7 +42,6 @@ def test_the_pinned_image_is_one_and_the_same_for_everybody() -> None:
     assert len(digest) == 64
 
 
-
 def chart(folder: Path, values: dict[str, Any]) -> ChartPair:
     spire = folder / "spire"
     spire.mkdir()
