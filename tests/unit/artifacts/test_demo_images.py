@@ -9,7 +9,7 @@ import pytest
 from fixtures.artifacts import demo_images
 from fixtures.artifacts.supply import SupplyError
 from fixtures.core.project import PROJECT
-from supply import programs
+from supply import demo, programs
 from supply.host import Engine
 from supply.plan import BuildError
 
@@ -119,3 +119,18 @@ def test_the_engine_is_given_no_path_of_a_work_file(engine: Engine, tmp_path: Pa
     _, (archive,) = demo_images.build(engine, tmp_path / "scratch", lambda _: None)
     assert archive.read_text() == "archive\n"
     assert str(tmp_path) not in (tmp_path / "calls").read_text()
+
+
+def test_with_go_no_engine_is_asked_and_its_last_lines_say_why_it_failed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    go.write_text("#!/bin/sh\necho 'modules.example: i/o timeout' >&2\nexit 1\n")
+    go.chmod(0o755)
+    monkeypatch.setenv("SPIRE_FEDERATION_CACHE", str(tmp_path / "cache"))
+    for module in (programs, demo):
+        monkeypatch.setattr(module, "go", lambda: str(go))
+    with pytest.raises(
+        SupplyError, match=r"(?s)the demo's images were not built: step demo-\S+: .*ended with 1.*i/o timeout"
+    ):
+        demo_images.build(Engine("/none"), tmp_path, lambda _: None)
