@@ -111,6 +111,10 @@ def test_clusters_are_told_apart_by_what_is_given(tmp_path: Path) -> None:
         ({"networking": {"kubeProxyMode": "none"}}, "Services would lead nowhere"),
         ({"networking": {"kubeProxyMode": "nftables", "ipFamily": "dual", "apiServerPort": -1}}, None),
         ({"networking": {"ipFamily": "ipv6"}}, "reaches the clusters by IPv4"),
+        ({"networking": ["ipv4"]}, "a field of it is of another type than Kind's"),
+        ({"networking": {"apiServerPort": "http"}}, "of another type"),
+        ({"nodes": [{"extraMounts": ["/srv"]}]}, "of another type"),
+        ({"nodes": [{"role": ["worker"]}]}, "of another type"),
     ],
 )  # fmt: skip
 def test_what_the_suites_clusters_cannot_have_is_refused(
