@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from supply import chart, images, node, plan, programs, rootfs, shims, versions
+from supply import chart, demo, images, node, plan, programs, rootfs, shims, versions
 from supply.host import BUILDING, Engine, install
 from supply.images import PREFIX, Image
 from supply.plan import Step
@@ -91,6 +91,18 @@ def helm(say: Callable[[str], None] = print) -> Path:
     """Helm alone, built if it has not been yet. Raises `supply.plan.BuildError`."""
     step = programs.step(versions.load().programs["helm"])
     return plan.build([step], plan.cache_folder(), say)[step.name] / "helm"
+
+
+def separate_steps(pins: versions.Versions) -> list[Step]:
+    """What is built apart from the local supply: programs of the tests' stand-ins, and the published supply's demo."""
+    alone = [programs.step(each) for each in pins.programs.values() if each.on_request and not each.images]
+    return alone + [demo.step(name, machine) for name in demo.NAMES for machine in demo.ARCHITECTURES]
+
+
+def registry(say: Callable[[str], None] = print) -> Path:
+    """The image registry of the stand-ins, built if it has not been yet. Raises `supply.plan.BuildError`."""
+    step = programs.step(versions.load().programs["registry"])
+    return plan.build([step], plan.cache_folder(), say)[step.name] / "registry"
 
 
 def make(

@@ -39,7 +39,7 @@ def prune(cache: Path, engine: Engine | None, say: Callable[[str], None], *, dry
     """
     pins = versions.load()
     steps, _, _ = catalogue.steps(pins, catalogue.references(pins))
-    wanted = plan.folders(steps, cache)
+    wanted = plan.folders([*steps, *catalogue.separate_steps(pins)], cache)
     freed = 0
     with plan.lock(cache):
         found = [*folders(cache, wanted.values()), *downloads(cache, pins)]

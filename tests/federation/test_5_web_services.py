@@ -30,7 +30,7 @@ def test_tornjak_shows_what_its_server_has(
 ) -> None:
     layouts = [spire.layout for spire in spires.values()]
     if not any(each.tornjak_backend or each.tornjak_frontend for each in layouts):
-        pytest.skip(f"Tornjak is not installed: {supply.tornjak or 'the values turn it off'}")
+        pytest.skip(f"Tornjak is not installed: {supply.tornjak or 'the values turn it off, or the chart has none'}")
     for spire in spires.values():
         backend = spire.layout.tornjak_backend
         if backend:

@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,18 @@ INTERRUPTED = 2  # pytest's exit code
 class Run:
     """A run of `-m federation` in the background, on clusters whose names begin with `prefix`.
 
-    `folder`, which exists, gets its output and all that it leaves.
+    `folder`, which exists, gets its output and all that it leaves. By default it is of the local supply. `environment`
+    has the variables that differ from this process's.
     """
 
-    def __init__(self, folder: Path, prefix: str, *options: str, slowed: Slowed | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        prefix: str,
+        *options: str,
+        slowed: Slowed | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.log = folder / "output.log"
         slowed = slowed or Slowed()
@@ -43,7 +51,7 @@ class Run:
             self._process = subprocess.Popen(
                 end_with_parent(slowed.command(command)),
                 cwd=PROJECT,
-                env={**os.environ, **slowed.environment},
+                env={**os.environ, **slowed.environment, **(environment or {})},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,

@@ -13,7 +13,9 @@ from fixtures.artifacts.supply import SupplyError
 from fixtures.core.project import PROJECT
 from fixtures.workloads.demo import SERVER_TIMEOUT, DemoImages
 from fixtures.workloads.manifests import load_manifests, with_startup_probe
+from supply import demo, programs
 from supply.host import Engine
+from supply.plan import BuildError
 
 # Writes down its arguments, its environment's word on attestations, and what it reads; fails where a test asks for it.
 DOCKER = """#!/bin/sh
@@ -27,7 +29,11 @@ if [ "$1" = save ]; then echo archive; fi
 
 
 @pytest.fixture(autouse=True)
-def _no_go_places(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    def go() -> str:
+        raise BuildError("there is none")
+
+    monkeypatch.setattr(programs, "go", go)
     for name in ("GOPROXY", "GOSUMDB"):
         monkeypatch.delenv(name, raising=False)
 
@@ -124,7 +130,7 @@ def test_an_image_is_built_without_attestations(engine: Engine, tmp_path: Path) 
 def test_the_engine_is_given_no_path_of_a_work_file(engine: Engine, tmp_path: Path) -> None:
     # Docker from snap has a /tmp of its own.
     (tmp_path / "scratch").mkdir()
-    _, archive = demo_images.build(engine, tmp_path / "scratch", lambda _: None)
+    _, (archive,) = demo_images.build(engine, tmp_path / "scratch", lambda _: None)
     assert archive.read_text() == "archive\n"
     assert str(tmp_path) not in (tmp_path / "calls").read_text()
 
@@ -165,3 +171,16 @@ def test_a_server_without_a_readiness_path_is_started_once_its_tls_port_listens(
     assert probe["failureThreshold"] * probe["periodSeconds"] > SERVER_TIMEOUT
     assert [port["name"] for port in container["ports"]] == ["https"]
     assert "readinessProbe" in deployment["spec"]["template"]["spec"]["containers"][0], "a copy was changed"
+def test_with_go_no_engine_is_asked_and_its_last_lines_say_why_it_failed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    go.write_text("#!/bin/sh\necho 'modules.example: i/o timeout' >&2\nexit 1\n")
+    go.chmod(0o755)
+    monkeypatch.setenv("SPIRE_FEDERATION_CACHE", str(tmp_path / "cache"))
+    for module in (programs, demo):
+        monkeypatch.setattr(module, "go", lambda: str(go))
+    with pytest.raises(
+        SupplyError, match=r"(?s)the demo's images were not built: step demo-\S+: .*ended with 1.*i/o timeout"
+    ):
+        demo_images.build(Engine("/none"), tmp_path, lambda _: None)

@@ -192,6 +192,17 @@ def test_programs_are_those_of_this_machines_system_and_architecture(
         assert each.checksum.removeprefix(each.url) in (".sha256", ".sha256sum")
 
 
+def test_a_mirror_of_a_projects_downloads_takes_the_place_of_its_own() -> None:
+    own = downloads({})
+    found = downloads({"KIND_DOWNLOAD_BASE": "https://mirror.example/kind/", "HELM_DOWNLOAD_BASE": "http://helm"})
+    assert found["kind"].url == own["kind"].url.replace(
+        "https://github.com/kubernetes-sigs/kind/releases/download", "https://mirror.example/kind"
+    )
+    assert found["kind"].checksum == f"{found['kind'].url}.sha256sum"
+    assert found["helm"].url == own["helm"].url.replace("https://get.helm.sh", "http://helm")
+    assert found["kubectl"] == own["kubectl"]
+
+
 def settings(**given: Path | None) -> Settings:
     return cast(Settings, SimpleNamespace(**({"kind": None, "kubectl": None, "ca": ""} | given)))
 

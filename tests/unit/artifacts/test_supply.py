@@ -66,3 +66,26 @@ def test_manifests_that_are_known_already_are_not_rendered_again(helm: Path, rel
     made = supplied(helm, {release.mark: "kind: Known\n"})
     assert made.manifests(release) == [{"kind": "Known"}]
     assert not (helm.parent / "calls").exists()
+
+
+def test_what_nodes_pull_are_the_images_of_the_first_releases_and_the_demo_without_those_handed_over(
+    helm: Path, release: Release
+) -> None:
+    pod = "kind: Pod\nspec: {{containers: [{{name: a, image: '{}'}}]}}\n"
+    others = replace(release, values={"a": 2}), replace(release, values={"a": 3})
+    digest = f"ghcr.io/spiffe/spire-agent:1.15.3@sha256:{64 * '0'}"
+    made = replace(
+        supplied(helm, {}),
+        releases={"server": release, "client": others[0]},
+        upgraded={"server": others[1]},
+        rendered={
+            release.mark: pod.format("ghcr.io/spiffe/spire-server:1.15.3"),
+            others[0].mark: pod.format(digest),
+            others[1].mark: pod.format("ghcr.io/spiffe/spire-server:1.16.0"),
+        },
+    )
+    assert made.pulled_images() == ["client", "server", "ghcr.io/spiffe/spire-server:1.15.3", digest]
+    assert made.pulled_images(["ghcr.io/spiffe/spire-agent:1.15.3", "server"]) == [
+        "client",
+        "ghcr.io/spiffe/spire-server:1.15.3",
+    ]

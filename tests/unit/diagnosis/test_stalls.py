@@ -13,7 +13,15 @@ from fixtures.core.waiting import STALL_AFTER, Condition, Look, wait_for
 from fixtures.diagnosis import stalls
 from fixtures.diagnosis.chain import Diagnosis
 from fixtures.diagnosis.finding import Finding
-from fixtures.diagnosis.stalls import BROKEN_FOR, CONFIGURED_FOR, ON_ITS_WAY_FOR, WALK_INTERVAL, StallWatch
+from fixtures.diagnosis.stalls import (
+    BROKEN_FOR,
+    CONFIGURED_FOR,
+    ON_ITS_WAY_FOR,
+    PULLED_FOR,
+    WALK_INTERVAL,
+    StallWatch,
+)
+from fixtures.k8s.failures import WAITS_FOR_IMAGE
 
 SOON = 10.0  # seconds, at the most, for what a thread does at once
 NEVER = 0.2  # seconds in which a thread does not do what it should not
@@ -82,6 +90,13 @@ def note(watch: StallWatch, at: float, *found: Finding) -> bool:
 def test_a_wait_does_not_end_for_one_walk(watch: StallWatch) -> None:
     assert watch() is None
     assert not note(watch, 0.0, broken())
+
+
+def test_an_image_on_a_slow_line_has_minutes(watch: StallWatch) -> None:
+    found = broken(f"StatefulSet server: container a of pod b {WAITS_FOR_IMAGE}: Pulling image c", on_its_way=True)
+    assert not note(watch, 0.0, found)
+    assert not note(watch, PULLED_FOR - 0.1, found)
+    assert note(watch, PULLED_FOR, found)
 
 
 @pytest.mark.parametrize(("on_its_way", "seconds"), [(False, BROKEN_FOR), (True, ON_ITS_WAY_FOR)])

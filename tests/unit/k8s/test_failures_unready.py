@@ -393,6 +393,18 @@ def test_a_pod_of_which_nothing_is_known_is_being_started(objects: KubernetesObj
     )
 
 
+def test_a_container_whose_image_is_being_pulled_waits_for_it_until_the_pull_ends(objects: KubernetesObjects) -> None:
+    made = pod(objects, CREATING, name="spire-server-0")
+    pulling = 'Pulling image "ghcr.io/spiffe/spire-server:1.15.3"'
+    event(objects, "Pod", "spire-server-0", "Pulling", pulling, at=NOW - 90, container="main")
+    event(objects, "Pod", "spire-server-0", "Pulled", "Successfully pulled image", at=NOW - 80, container="sidecar")
+    assert why(objects, made) == Problem(
+        f"container main of pod spire-server-0 waits for its image: {pulling}", on_its_way=True
+    )
+    event(objects, "Pod", "spire-server-0", "Pulled", "Successfully pulled image", at=NOW - 1, container="main")
+    assert why(objects, made).sentence == "container main of pod spire-server-0 is being started (ContainerCreating)"
+
+
 # Containers that are not started
 
 

@@ -1,0 +1,131 @@
+"""Images pulled once by the engine: which, through which mirrors, and what is left to the nodes and why."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from fixtures.k8s.kind.pulled_images import PulledImages, full_name
+from fixtures.k8s.kind.registries import parse_mirror
+from supply.host import Engine
+
+# An engine that has what is in `there`, can pull what is in `served`, and saves an archive of the image.
+ENGINE = """#!/bin/sh
+for last; do :; done
+echo "$@" >> {folder}/asked
+case "$1" in
+image) grep -qxF "$last" {folder}/there ;;
+pull)
+    grep -qxF "$last" {folder}/served && exit
+    echo "Trying to pull $last..." >&2
+    echo "Error: $last: {words}" >&2
+    exit 125 ;;
+save) cat {folder}/archive.tar ;;
+esac
+"""
+REFUSED = "toomanyrequests: You have reached your unauthenticated pull rate limit"
+
+
+def archive(path: Path) -> None:
+    content = json.dumps([{"Config": "c", "RepoTags": ["any:v1"], "Layers": []}]).encode()
+    info = tarfile.TarInfo("manifest.json")
+    info.size = len(content)
+    with tarfile.open(path, "w") as tar:
+        tar.addfile(info, io.BytesIO(content))
+
+
+@pytest.fixture(params=["podman", "docker"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    program = tmp_path / "bin" / request.param
+    program.parent.mkdir()
+    program.write_text(ENGINE.format(folder=tmp_path, words=REFUSED))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    archive(tmp_path / "archive.tar")
+    for name in ("there", "served", "asked"):
+        (tmp_path / name).touch()
+    return Engine(request.param)
+
+
+def asked(folder: Path, command: str) -> list[str]:
+    return sorted(line for line in (folder / "asked").read_text().splitlines() if line.startswith(command))
+
+
+def pull(engine: Engine, folder: Path, *images: str, mirrors: tuple[str, ...] = ()) -> tuple[list[Path], str]:
+    (folder / "images").mkdir()
+    made = PulledImages(engine, images, [parse_mirror("--mirror", each) for each in mirrors], folder / "images")
+    return list(made.archives()), made.left_to_nodes()
+
+
+def test_each_image_is_pulled_once_under_its_full_name_and_not_where_it_is_there(
+    engine: Engine, tmp_path: Path
+) -> None:
+    (tmp_path / "there").write_text("ghcr.io/spiffe/spire-server:1.15.3\n")
+    (tmp_path / "served").write_text("docker.io/library/busybox:1.37\n")
+    archives, left = pull(
+        engine, tmp_path, "ghcr.io/spiffe/spire-server:1.15.3", "busybox:1.37", "docker.io/library/busybox:1.37"
+    )
+    assert left == ""
+    assert {path.name for path in archives} == {
+        "ghcr.io_spiffe_spire-server_1.15.3.tar",
+        "docker.io_library_busybox_1.37.tar",
+    }
+    assert asked(tmp_path, "pull") == ["pull --quiet docker.io/library/busybox:1.37"]
+    assert asked(tmp_path, "save") == [
+        "save docker.io/library/busybox:1.37",
+        "save ghcr.io/spiffe/spire-server:1.15.3",
+    ]
+
+
+def test_what_cannot_be_loaded_under_its_name_is_neither_pulled_nor_said(engine: Engine, tmp_path: Path) -> None:
+    images = ("cgr.dev/chainguard/bash:latest@sha256:" + 64 * "0", "localhost/spire-federation/gospiffe-client:v0")
+    assert pull(engine, tmp_path, *images) == ([], "")
+    assert (tmp_path / "asked").read_text() == ""
+
+
+def test_the_registrys_words_say_why_an_image_is_left_to_the_nodes(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "served").write_text("ghcr.io/spiffe/spire-agent:1.15.3\n")
+    archives, left = pull(engine, tmp_path, "docker.io/demo/server:v0", "ghcr.io/spiffe/spire-agent:1.15.3")
+    assert [path.name for path in archives] == ["ghcr.io_spiffe_spire-agent_1.15.3.tar"]
+    why = f"pulled by each node, since {engine.program} could not"
+    assert left == f"{why}: docker.io/demo/server:v0: Error: docker.io/demo/server:v0: {REFUSED}"
+
+
+def test_a_mirror_is_asked_before_others_and_its_image_gets_the_published_name(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "served").write_text("10.89.1.2:5000/cache/spiffe/spire-server:1.15.3\n")
+    mirrors = ("https://mirror.example", "ghcr.io=http://10.89.1.2:5000/v2/cache")
+    archives, left = pull(engine, tmp_path, "ghcr.io/spiffe/spire-server:1.15.3", mirrors=mirrors)
+    assert (len(archives), left) == (1, "")
+    name = "10.89.1.2:5000/cache/spiffe/spire-server:1.15.3"
+    insecure = "--tls-verify=false " if engine.program == "podman" else ""
+    assert asked(tmp_path, "pull") == [f"pull --quiet {insecure}{name}"]
+    assert asked(tmp_path, "tag") == [f"tag {name} ghcr.io/spiffe/spire-server:1.15.3"]
+    assert asked(tmp_path, "save") == ["save ghcr.io/spiffe/spire-server:1.15.3"]
+
+
+def test_where_no_mirror_has_an_image_its_own_registry_is_asked_as_the_nodes_do(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "served").write_text("ghcr.io/spiffe/spire-server:1.15.3\n")
+    mirrors = ("http://10.89.1.2:5000",)
+    archives, left = pull(engine, tmp_path, "ghcr.io/spiffe/spire-server:1.15.3", "ghcr.io/gone:v1", mirrors=mirrors)
+    assert len(archives) == 1
+    assert len(asked(tmp_path, "pull")) == 4
+    # The words of each that was asked.
+    words = f"Error: 10.89.1.2:5000/gone:v1: {REFUSED}; Error: ghcr.io/gone:v1: {REFUSED}"
+    assert left == f"pulled by each node, since {engine.program} could not: ghcr.io/gone:v1: {words}"
+
+
+@pytest.mark.parametrize(
+    ("given", "full"),
+    [
+        ("busybox", "docker.io/library/busybox:latest"),
+        ("demo/server:v0", "docker.io/demo/server:v0"),
+        ("localhost:5000/server", "localhost:5000/server:latest"),
+        ("ghcr.io/spiffe/spire-server:1.15.3", "ghcr.io/spiffe/spire-server:1.15.3"),
+    ],
+)
+def test_a_short_name_is_completed_as_the_kubelet_does(given: str, full: str) -> None:
+    assert full_name(given) == full
