@@ -15,7 +15,7 @@ from fixtures.core.waiting import Condition, Look, WaitError, wait_for
 from fixtures.k8s import failures
 from fixtures.k8s.kind.cluster import KindCluster
 from fixtures.k8s.kind.configuration import NodeSettings
-from fixtures.k8s.kind.registries import Mirror
+from fixtures.k8s.kind.images.registries import Mirror
 from fixtures.k8s.pods import is_ready, pods
 from fixtures.report.run import Report
 from supply import catalogue, plan, versions

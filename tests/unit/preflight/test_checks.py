@@ -19,7 +19,7 @@ import pytest
 
 from fixtures.k8s.kind import reservation
 from fixtures.k8s.kind.cluster import record_of
-from fixtures.k8s.kind.registries import parse_mirror
+from fixtures.k8s.kind.images.registries import parse_mirror
 from fixtures.k8s.kind.reservation import reserved
 from fixtures.preflight import leftovers, machine, network
 from fixtures.preflight.check import Check, Level, lines, ok, problem, warning

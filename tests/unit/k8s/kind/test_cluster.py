@@ -14,7 +14,7 @@ from fixtures.core.waiting import WaitError
 from fixtures.k8s.cluster import ClusterError
 from fixtures.k8s.kind.cluster import OWNER_MARK, KindCluster, record_of
 from fixtures.k8s.kind.configuration import NodeSettings
-from fixtures.k8s.kind.registries import parse_mirror
+from fixtures.k8s.kind.images.registries import parse_mirror
 from supply.host import Engine
 from tests.unit.api_server import READY, WITHOUT_CSI_NODE, WITHOUT_NETWORK, ApiServer, kubeconfig, nodes
 

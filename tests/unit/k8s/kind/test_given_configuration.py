@@ -11,7 +11,7 @@ import yaml
 from fixtures.core.redaction import redact
 from fixtures.k8s.kind.configuration import NodeSettings, kind_config, remove_mounted
 from fixtures.k8s.kind.given_configuration import KIND_API, read_kind_config
-from fixtures.k8s.kind.registries import parse_mirror
+from fixtures.k8s.kind.images.registries import parse_mirror
 
 MOUNT = {"hostPath": "/srv/pull", "containerPath": "/var/lib/kubelet/config.json", "readOnly": True}
 KUBELET = yaml.safe_dump({"kind": "KubeletConfiguration", "maxPods": 50})

@@ -18,7 +18,7 @@ from fixtures.config.cluster_values import (
     merge_clusters,
     read_clusters,
 )
-from fixtures.config.given_values import SET_OPTIONS, SetArgument, merge_by_helm, set_destination
+from fixtures.config.given.values import SET_OPTIONS, SetArgument, merge_by_helm, set_destination
 from fixtures.config.settings import Settings
 from fixtures.core.redaction import redact
 from fixtures.helm.charts import render, run_helm

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.k8s.kind.pulled_images import PulledImages, full_name
-from fixtures.k8s.kind.registries import parse_mirror
+from fixtures.k8s.kind.images.pulled_images import PulledImages, full_name
+from fixtures.k8s.kind.images.registries import parse_mirror
 from supply.host import Engine
 
 # An engine that has what is in `there`, can pull what is in `served`, and saves an archive of the image.

@@ -8,7 +8,7 @@ import tomllib
 import pytest
 
 from fixtures.core.redaction import REDACTED, redact
-from fixtures.k8s.kind.registries import CONTAINERD_PATCH, hosts_files, mirrors_of, parse_mirror
+from fixtures.k8s.kind.images.registries import CONTAINERD_PATCH, hosts_files, mirrors_of, parse_mirror
 
 EVERY = "http://10.89.0.1:5000"
 

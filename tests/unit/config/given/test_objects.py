@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fixtures.config.given_objects import given_objects
+from fixtures.config.given.objects import given_objects
 from fixtures.core.redaction import REDACTED, redact
 
 NAMES = ("server", "client")
