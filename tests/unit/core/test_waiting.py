@@ -300,7 +300,7 @@ def test_waits_in_other_threads_ask_too(clock: Clock) -> None:
         (Look(3, ""), "3"),
         (Look(["a", "b"], "listed"), "a; b"),
         (Look(list("abcdefgh"), "listed"), "a; b; c; d; e; f; and 2 more"),
-        (Look(2, "2 of 2 ready"), "2 of 2 ready"),
+        (Look(2, "not ready: none"), "2"),
         (Look(Look(None, "inner"), "outer"), "outer"),
         (Look(object(), "of whatever"), "of whatever"),
     ],
