@@ -15,7 +15,7 @@ from tests.published.conftest import Published
 from tests.stand_ins.faulty_registry import FaultyRegistry
 from tests.stand_ins.web_server import serving
 
-BYTES_PER_SECOND = 8_000_000  # 64 Mbit/s
+BYTES_PER_SECOND = 16_000_000  # 128 Mbit/s
 CLUSTERS = 2
 
 

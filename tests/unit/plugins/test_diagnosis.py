@@ -20,6 +20,7 @@ from fixtures.diagnosis.chain import Diagnosis
 from fixtures.diagnosis.finding import Finding
 from fixtures.diagnosis.stalls import BROKEN_FOR, StallWatch
 from fixtures.diagnosis.testbed import Testbed
+from fixtures.k8s.kind.images.pulled_images import PulledImages
 from fixtures.plugins import diagnosis, options, session
 from fixtures.plugins.reporting import REPORT
 from fixtures.plugins.session import STALLS, TESTBED
@@ -29,6 +30,7 @@ from supply.host import Engine
 
 pytest_plugins = ["pytester"]
 
+PULLED = PulledImages(Engine("docker"), (), (), Path())
 BROKEN = Diagnosis(Finding("component ready", "server", "0 of 1 ready", "usually so"))
 
 
@@ -186,7 +188,9 @@ def test_clusters_that_fail_are_taken_down_only_after_the_failure_is_reported(
     later: list[Callable[[], None]] = []
     request = SimpleNamespace(addfinalizer=later.append)
     with pytest.raises(RuntimeError, match="kind failed"):
-        fixture_function(session.clusters)(SETTINGS, SUPPLIED, [], None, run.report, tmp_path, run.config, request)
+        fixture_function(session.clusters)(
+            SETTINGS, SUPPLIED, [], None, run.report, tmp_path, PULLED, run.config, request
+        )
     assert taken == []
     assert [cluster.label for cluster in run.testbed.clusters] == ["server"]
     for each in later:
@@ -202,7 +206,17 @@ def test_a_run_says_of_which_kubernetes_its_clusters_are(
     lines: list[str] = []
     report = Report(tmp_path, lines.append)
     request = SimpleNamespace(addfinalizer=lambda _: None)
-    arguments: tuple[Any, ...] = (SETTINGS, SUPPLIED, [], Engine("docker"), report, tmp_path, run.config, request)
+    arguments: tuple[Any, ...] = (
+        SETTINGS,
+        SUPPLIED,
+        [],
+        Engine("docker"),
+        report,
+        tmp_path,
+        PULLED,
+        run.config,
+        request,
+    )
     fixture_function(session.clusters)(*arguments)
     assert lines == ["Kubernetes: server 1.36.3"]
     assert taken == []

@@ -58,6 +58,7 @@ def asked(folder: Path, command: str) -> list[str]:
 def pull(engine: Engine, folder: Path, *images: str, mirrors: tuple[str, ...] = ()) -> tuple[list[Path], str]:
     (folder / "images").mkdir()
     made = PulledImages(engine, images, [parse_mirror("--mirror", each) for each in mirrors], folder / "images")
+    made.start()
     return list(made.archives()), made.left_to_nodes()
 
 
