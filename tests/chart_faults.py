@@ -128,11 +128,6 @@ REVIEWS = """\
     resources: [tokenreviews]
     verbs: [create]
 """
-PODS_OF_AGENTS = """\
-  - apiGroups: [""]
-    resources: [pods]
-    verbs: [get]
-"""
 FEDERATION_PORT = """\
     - name: federation
       port: {{ $values.federation.bundleEndpoint.port }}
@@ -367,12 +362,6 @@ AGENT_FAULTS = (
         "component ready|agent attested",
         r"(?i)TokenReview|forbidden",
         (Edit(SERVER_ACCESS, REVIEWS, ""),),
-    ),
-    ChartFault(
-        "server-that-may-not-read-the-agents-pods",
-        "component ready|agent attested",
-        r"(?i)forbidden|fail to get pod",
-        (Edit(SERVER_ACCESS, PODS_OF_AGENTS, ""),),
     ),
     ChartFault(
         "agent-that-asks-for-a-server-of-another-name",
