@@ -83,7 +83,6 @@ CHANGES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "server-that-may-not-review-tokens": {
         "ClusterRole spire-server": ["no longer create on authentication.k8s.io/tokenreviews"]
     },
-    "server-that-may-not-read-the-agents-pods": {"Role spire-system/spire-server": ["no longer get on pods"]},
     "agent-that-asks-for-a-server-of-another-name": {AGENT_CONF: ["agent.conf.agent.server_address"]},
     "service-of-the-server-that-selects-nothing": {SERVER_SERVICE: ["spec.selector.app.kubernetes.io/name"]},
     "service-of-the-server-with-another-port": {SERVER_SERVICE: ["spec.ports[grpc].targetPort"]},
