@@ -15,6 +15,7 @@ from fixtures.diagnosis.chain import Diagnosis
 from fixtures.diagnosis.finding import Finding
 from fixtures.diagnosis.stalls import BROKEN_FOR, StallWatch
 from fixtures.diagnosis.testbed import Testbed
+from fixtures.k8s.kind.configuration import NodeSettings
 from fixtures.k8s.kind.pulled_images import PulledImages
 from fixtures.plugins import diagnosis, session
 from fixtures.plugins.reporting import REPORT
@@ -169,6 +170,7 @@ SETTINGS = SimpleNamespace(
     prefix="",
     contexts={},
     keep_clusters=False,
+    nodes=NodeSettings(),
     bundle_ports=[8440],
     federate="",
 )
