@@ -20,6 +20,7 @@ from fixtures.diagnosis.chain import Diagnosis
 from fixtures.diagnosis.finding import Finding
 from fixtures.diagnosis.stalls import BROKEN_FOR, StallWatch
 from fixtures.diagnosis.testbed import Testbed
+from fixtures.k8s.kind.configuration import NodeSettings
 from fixtures.k8s.kind.images.pulled_images import PulledImages
 from fixtures.plugins import diagnosis, options, session
 from fixtures.plugins.reporting import REPORT
@@ -176,6 +177,7 @@ SETTINGS = SimpleNamespace(
     prefix="",
     contexts={},
     keep_clusters="",
+    nodes=NodeSettings(),
     bundle_ports=[8440],
     federate="",
 )
