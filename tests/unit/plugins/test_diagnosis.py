@@ -140,6 +140,7 @@ class Taken:
     down: ClassVar[list[str]] = []
     is_external = False
     created_here = False
+    may_be_kept = True
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.label = "server"
@@ -261,7 +262,8 @@ def test_clusters_are_kept_always_or_where_something_failed_and_the_summary_says
     request = SimpleNamespace(addfinalizer=later.append, session=SimpleNamespace(testsfailed=failed))
     settings = SimpleNamespace(**{**vars(SETTINGS), "keep_clusters": chosen})
     report = Report(tmp_path)
-    arguments: tuple[Any, ...] = (settings, SUPPLIED, [], Engine("docker"), report, tmp_path, run.config, request)
+    shown_by: tuple[Any, ...] = (run.config, request)
+    arguments: tuple[Any, ...] = (settings, SUPPLIED, [], Engine("docker"), report, tmp_path, PULLED, *shown_by)
     fixture_function(session.clusters)(*arguments)
     later[0]()
     assert taken == ([] if is_kept else ["cluster"])
