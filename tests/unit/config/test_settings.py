@@ -659,7 +659,7 @@ def test_a_machine_with_no_engine_is_refused_unless_one_is_to_be_installed(
 def test_what_the_readme_says_to_type_installs_what_is_missing(marker: str) -> None:
     environments = configparser.ConfigParser(interpolation=None)
     environments.read(PROJECT / "tox.ini")
-    assert f"-m {marker} --install {{posargs}}" in environments[f"testenv:{marker}"]["commands"]
+    assert f"-m {marker} --install " in environments[f"testenv:{marker}"]["commands"]
 
 
 def test_an_engine_that_can_start_no_node_is_refused(

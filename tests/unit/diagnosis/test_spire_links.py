@@ -542,6 +542,38 @@ def test_an_entry_whose_parent_is_no_agent_is_given_to_nobody(
     assert spire_links.orphaned_entry(spire, "demo") == ""
 
 
+@pytest.mark.parametrize(
+    ("parent", "driver", "words", "is_certain"),
+    [
+        ("spiffe://server.example/spire/agent/k8s_psat/elsewhere/uid", "csi.spiffe.io", "is the ID of no agent", True),
+        ("", "csi.spiffe.io", "it has no entry", False),
+        (AGENT_ID, "csi.spiffe.io", "runs and is not ready", False),
+        ("", "another.csi", "runs and is not ready", False),
+    ],
+)
+def test_a_workload_that_waits_for_its_identity_without_a_word_is_put_down_to_its_entry(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch, parent: str, driver: str, words: str, is_certain: bool
+) -> None:
+    objects.with_spire()
+    controller(objects, "Deployment", "oidc")
+    made = pod(
+        objects,
+        {**container("init", running=running(NOW - 60)), "ready": False},
+        name="oidc-1-x",
+        owner=("ReplicaSet", "oidc-1"),
+        volumes=[{"name": "workload-api", "csi": {"driver": driver, "readOnly": True}}],
+    )
+    spire = objects.spire
+    selector = f"k8s:pod-uid:{made.metadata.uid}"
+    entries = [api_types.Entry("1", "spiffe://server.example/x", parent, (selector,), ())] if parent else []
+    monkeypatch.setattr(spire, "entries", lambda: entries)
+    monkeypatch.setattr(spire, "agents", lambda: [replace(objects.attested, spiffe_id=AGENT_ID)])
+    found = next(iter(spire_links.check_components(spire)))
+    assert words in found.sentence
+    assert ("entry" in found.sentence) is ("entry" in words or is_certain)
+    assert (is_of_configuration(found.sentence, ""), found.on_its_way) == (is_certain, not is_certain)
+
+
 @pytest.mark.parametrize("missed", ["", "/tmp/spire-server/private/other.sock"])  # noqa: S108
 def test_a_controller_manager_that_looks_for_another_socket_is_not_on_its_way(objects: Objects, missed: str) -> None:
     spire = objects.with_spire(server=0)

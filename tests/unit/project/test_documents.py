@@ -66,7 +66,8 @@ def test_every_input_and_output_of_the_action_is_documented_and_no_other() -> No
 
 def test_the_suites_that_the_action_offers_are_those_that_there_are() -> None:
     offered = set(re.findall(r"\w+", ACTION["inputs"]["marker"]["description"].partition(": ")[2])) - {"or"}
-    assert offered == set(CLUSTER_MARKERS)
+    # What `published` tries is this project's own path to what is published, by stand-ins.
+    assert offered == set(CLUSTER_MARKERS) - {"published"}
 
 
 def test_the_example_for_gitlab_gives_variables_that_the_job_has() -> None:

@@ -255,7 +255,7 @@ def test_a_third_party_is_reported_with_what_is_known_of_its_bundle(tmp_path: Pa
 def test_what_an_upgrade_renames_is_followed_by_what_the_run_made(tmp_path: Path) -> None:
     first, second = sides()
     first.cluster.label, second.cluster.label = "one", "two"
-    made = Federation([first, second], Way("10.89.0.1"), (8440, 8441), tmp_path)
+    made = Federation([first, second], Way("port-forward", network=KindNetwork("10.89.0.1")), (8440, 8441), tmp_path)
     made.open_endpoints()
     before: Any = made.forwards["one.example"]
 
@@ -278,10 +278,10 @@ def test_what_an_upgrade_renames_is_followed_by_what_the_run_made(tmp_path: Path
     made.follow(first, LAYOUT)
     after: Any = made.forwards["one.example"]
     assert before.done == ["opened", "closed"]
-    assert (after.done, after.to[1:3]) == (["opened"], ("spire", "other-server"))
+    assert (after.done, after.to[2:4]) == (["opened"], ("spire", "other-server"))
     assert second.cluster.done == []
 
     # At another address they are told.
-    made.connectivity = Way("10.89.0.2")
+    made.connectivity = Way("port-forward", network=KindNetwork("10.89.0.2"))
     made.follow(first, replace(LAYOUT, bundle_endpoint=LAYOUT.bundle_endpoint))
     assert second.cluster.done == [("record", "one-example"), ("apply", "one-example")]
