@@ -15,6 +15,12 @@ def test_every_bundle_endpoint_answers_the_other_side(federation: Federation, ca
     checks.endpoints_are_their_owners(federation, calls.endpoint)
 
 
+@pytest.mark.dependency(name="endpoint services", depends=["endpoints"], scope="session")
+def test_every_bundle_endpoint_answers_at_its_service(federation: Federation, calls: TutorialCalls) -> None:
+    # A forward reaches what listens on loopback alone, too; another cluster's pods would not.
+    checks.endpoint_services_answer(federation.spires.values(), calls.demo)
+
+
 @pytest.mark.dependency(name="federation list", depends=["spire ready"], scope="session")
 def test_federation_list_shows_exactly_the_peers(federation: Federation) -> None:
     checks.relationships_are_exact(federation)

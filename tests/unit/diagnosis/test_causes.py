@@ -423,6 +423,11 @@ def test_a_container_that_crashes_for_want_of_the_workload_apis_socket_is_put_do
     assert "its last lines say which" in causes.why_unready("container x crashes (exit code 1): unknown flag")
 
 
+def test_a_controller_manager_of_another_trust_domain_is_named() -> None:
+    crash = 'container x crashes (exit code 1): CSR URI SAN is invalid: "spiffe://other.example/x" is not a member of '
+    assert "global.spire.trustDomain" in causes.why_unready(f'{crash}trust domain "server.example"')
+
+
 def test_an_agent_that_cannot_ask_the_kubelet_is_why_a_workload_has_no_identity() -> None:
     for sentence in OF_CONFIGURATION:
         if "agent logs" in sentence:

@@ -25,6 +25,7 @@ from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
 from fixtures.spire.layout import Workload
 from fixtures.workloads.demo import Demo
+from fixtures.workloads.probe import ProbeError
 from tests.unit import own_chart
 from tests.unit.kubernetes_objects import (
     NOW,
@@ -776,3 +777,34 @@ def test_a_firewall_is_named_where_a_forward_answers_on_this_machine_and_not_to_
         assert spire_links.firewall_cause(listening_forward(port), "https://127.0.0.1:1") == "", "it is of another URL"
     assert spire_links.firewall_cause(listening_forward(port), f"https://127.0.0.1:{port}") == ""
     assert spire_links.firewall_cause(None, f"https://127.0.0.1:{port}") == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "is_ours", "words"),
+    [
+        ("", True, ""),
+        ("dial tcp 10.96.1.2:8443: connect: connection refused", True, "refuses connections"),
+        ("dial tcp 10.96.1.2:8443: i/o timeout", True, "does not answer"),
+        ("dial tcp 10.96.1.2:8443: connect: connection refused", False, ""),
+    ],
+)
+def test_an_endpoint_that_its_service_does_not_reach_is_named_after_all_else(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch, error: str, is_ours: bool, words: str
+) -> None:
+    asked: list[str] = []
+
+    def ask(url: str) -> None:
+        asked.append(url)
+        if error:
+            raise ProbeError(error)
+
+    spire = objects.spire
+    spire.was_installed_by_run = is_ours
+    monkeypatch.setattr(spire, "relationships", list, raising=False)
+    probes = {spire.trust_domain: SimpleNamespace(endpoint=ask)}
+    demo = cast(Demo, SimpleNamespace(probes=probes))
+    found = list(spire_links.check_endpoints(spire, cast(Federation, SimpleNamespace(peers=lambda _: [])), demo))
+    assert asked == (["https://spire-server.spire-server.svc:8443"] if is_ours else [])
+    assert [(each.link, each.follows, words in each.sentence) for each in found] == (
+        [("endpoint reachable", True, True)] if words else []
+    )

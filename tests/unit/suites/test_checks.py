@@ -304,6 +304,29 @@ def test_an_endpoint_of_another_id_is_red_at_once(recorded: Read, shown: Callabl
         checks.endpoint_is_its_owners(found, spire())
 
 
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_an_endpoint_is_asked_at_its_service_where_this_run_has_installed_it(
+    recorded: Read, shown: Callable[..., Endpoint], is_ours: bool
+) -> None:
+    asked: list[str] = []
+
+    def ask(url: str) -> Endpoint:
+        asked.append(url)
+        return shown("spiffe://server.example/spire/impostor")
+
+    owner: Any = spire(recorded("bundle-show.json"))
+    owner.was_installed_by_run, owner.layout = is_ours, LAYOUT
+    probe = SimpleNamespace(cluster=SimpleNamespace(label="server"), endpoint=ask)
+    demo: Any = SimpleNamespace(probes={owner.trust_domain: probe})
+    if is_ours:
+        with pytest.raises(AssertionError, match="impostor"):
+            checks.endpoint_services_answer([owner], demo, TOO_SOON)
+        assert set(asked) == {"https://spire-server.spire-server.svc:8443"}
+    else:
+        checks.endpoint_services_answer([owner], demo, TOO_SOON)
+        assert asked == []
+
+
 def test_the_fields_are_looked_at_once_the_api_server_can_and_an_unknown_one_is_red_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
