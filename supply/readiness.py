@@ -14,7 +14,7 @@ from pathlib import Path
 
 from supply import catalogue, host, plan, programs, versions
 
-# Seconds of both cores of a machine with two, for two steps side by side (a whole build: 1,242 s); others take less
+# Seconds of both cores of a machine with two, for two steps side by side (a full build: 1,242 s); others take less
 # than `SHORT_STEP`. By the beginning of the step's name.
 STEP_SECONDS = {
     "program-spire-controller-manager": 97,
@@ -32,7 +32,7 @@ STEP_SECONDS = {
     "debian-node": 12,
 }
 SHORT_STEP = 3
-# Go's module cache 6.2, its build cache 12, and what is kept 6.4 GiB, after a whole build.
+# Go's module cache 6.2, its build cache 12, and what is kept 6.4 GiB, after a full build.
 BUILD_SPACE = 25 * 2**30
 DEBIAN_MIRROR = "http://deb.debian.org/debian"  # debootstrap's own
 
@@ -53,8 +53,8 @@ class Readiness:
     def space(self) -> int:
         """About how many bytes they take on this machine's disk."""
         spent = sum(map(_seconds, self.missing))
-        whole = sum(STEP_SECONDS.values()) + STEP_SECONDS["program-spire-"]  # two versions of SPIRE
-        return min(BUILD_SPACE, BUILD_SPACE * spent // whole)
+        total = sum(STEP_SECONDS.values()) + STEP_SECONDS["program-spire-"]  # two versions of SPIRE
+        return min(BUILD_SPACE, BUILD_SPACE * spent // total)
 
 
 def look(cache: Path | None = None) -> Readiness:

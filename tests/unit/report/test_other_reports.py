@@ -9,6 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from fixtures.core.project import PROJECT
+
 pytest_plugins = ["pytester"]
 
 CONFTEST = """
@@ -49,8 +51,9 @@ PLUGINS = ("options", "reporting", "recording")
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester) -> pytest.Pytester:
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A project with a test that passes and one that fails, for a link that is broken."""
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
     pytester.makeconftest(CONFTEST)
     pytester.makeini("[pytest]\naddopts = " + " ".join(f"-p fixtures.plugins.{each}" for each in PLUGINS) + "\n")
     pytester.makepyfile(TESTS)

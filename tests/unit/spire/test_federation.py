@@ -281,7 +281,7 @@ def test_what_an_upgrade_renames_is_followed_by_what_the_run_made(tmp_path: Path
     assert (after.done, after.to[2:4]) == (["opened"], ("spire", "other-server"))
     assert second.cluster.done == []
 
-    # At another address they are told.
+    # At another address they have to know.
     made.connectivity = Way("port-forward", network=KindNetwork("10.89.0.2"))
     made.follow(first, replace(LAYOUT, bundle_endpoint=LAYOUT.bundle_endpoint))
     assert second.cluster.done == [("record", "one-example"), ("apply", "one-example")]

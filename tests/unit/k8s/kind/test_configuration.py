@@ -1,4 +1,4 @@
-"""What kubeadm is told about a Kind cluster."""
+"""What kubeadm gets to know of a Kind cluster."""
 
 from __future__ import annotations
 

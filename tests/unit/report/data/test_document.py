@@ -10,6 +10,7 @@ import pytest
 
 from fixtures.core import redaction
 from fixtures.core.progress import Observation
+from fixtures.core.project import PROJECT
 from fixtures.report.data.document import SCHEMA, RunFileError, describe, read_document, title, write_document
 from fixtures.report.data.facts import ExecutedTest
 from fixtures.report.run import Report
@@ -156,7 +157,10 @@ def test_a_test_is_there_with_its_outcome_its_time_and_what_it_saw(project: pyte
     assert (project.path / "run" / "report.html").read_text().startswith("<!doctype html>")
 
 
-def test_a_run_that_is_interrupted_is_written_as_far_as_it_came(project: pytest.Pytester) -> None:
+def test_a_run_that_is_interrupted_is_written_as_far_as_it_came(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
     project.makepyfile(
         """
         from fixtures.plugins.reporting import REPORT
