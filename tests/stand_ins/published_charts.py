@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from supply.catalogue import Catalogue
 from supply.images import PREFIX
 from tests.chart_faults import copy_of_own_chart
 
+DIGEST = re.compile(r"@sha256:[0-9a-f]{64}\b")
 # Where the projects publish what the local supply builds.
 SPIFFE, SIG_STORAGE, DEMO = "ghcr.io/spiffe", "registry.k8s.io/sig-storage", "docker.io/maiariyer"
 PLACES = {
@@ -35,7 +37,8 @@ class PublishedCharts:
     """The charts spire and spire-crds, packaged: those in `given`, else this project's own.
 
     `folder`, which does not exist, is for them: its `packages/` is the repository. The project's own have the images'
-    names as they are published, and the newest chart's version.
+    names as they are published, and the newest chart's version; images that others choose by a digest, they choose by
+    its tag.
     """
 
     def __init__(self, made: Catalogue, given: Path | None, folder: Path) -> None:
@@ -43,6 +46,9 @@ class PublishedCharts:
         self._helm = made.helm
         source = given or _own_charts(made.charts, folder)
         self.pair: ChartPair = charts.prepare(source, folder / "charts", made.helm)
+        # Nothing that is built here has the digest of what is published.
+        for file in (folder / "charts").rglob("values.yaml"):
+            file.write_text(DIGEST.sub("", file.read_text()))
         self.packages = folder / "packages"
         for name in RELEASES:
             charts.run_helm(self._helm, "package", str(folder / "charts" / name), "--destination", str(self.packages))

@@ -67,6 +67,7 @@ class Registry:
         self._network = network
         self._program = program
         self._folder = folder
+        self.sizes: dict[str, int] = {}  # of the layers of each image, in bytes
         self._container = f"{network.name}-registry"
 
     def start(self) -> None:
@@ -100,7 +101,7 @@ class Registry:
         """Push images: reference -> archive. Raises `PushError`."""
         pusher = Pusher(self.url)
         for reference, archive in published.items():
-            pusher.push(archive, reference)
+            self.sizes[reference] = pusher.push(archive, reference)
 
     def pulled(self) -> set[str]:
         """The images whose manifests were asked for by name, `HOST/PATH:TAG`, since it was started."""

@@ -20,6 +20,7 @@ from fixtures.diagnosis.chain import Diagnosis
 from fixtures.diagnosis.finding import Finding
 from fixtures.diagnosis.stalls import BROKEN_FOR, StallWatch
 from fixtures.diagnosis.testbed import Testbed
+from fixtures.k8s.kind.configuration import NodeSettings
 from fixtures.k8s.kind.images.pulled_images import PulledImages
 from fixtures.plugins import diagnosis, options, session
 from fixtures.plugins.reporting import REPORT
@@ -139,6 +140,7 @@ class Taken:
     down: ClassVar[list[str]] = []
     is_external = False
     created_here = False
+    may_be_kept = True
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.label = "server"
@@ -176,6 +178,7 @@ SETTINGS = SimpleNamespace(
     prefix="",
     contexts={},
     keep_clusters="",
+    nodes=NodeSettings(),
     bundle_ports=[8440],
     federate="",
 )
@@ -259,7 +262,8 @@ def test_clusters_are_kept_always_or_where_something_failed_and_the_summary_says
     request = SimpleNamespace(addfinalizer=later.append, session=SimpleNamespace(testsfailed=failed))
     settings = SimpleNamespace(**{**vars(SETTINGS), "keep_clusters": chosen})
     report = Report(tmp_path)
-    arguments: tuple[Any, ...] = (settings, SUPPLIED, [], Engine("docker"), report, tmp_path, run.config, request)
+    shown_by: tuple[Any, ...] = (run.config, request)
+    arguments: tuple[Any, ...] = (settings, SUPPLIED, [], Engine("docker"), report, tmp_path, PULLED, *shown_by)
     fixture_function(session.clusters)(*arguments)
     later[0]()
     assert taken == ([] if is_kept else ["cluster"])

@@ -12,27 +12,64 @@ import yaml
 
 from fixtures.config.command_line import CLUSTER_MARKERS
 from fixtures.core.project import PROJECT
+from tests.unit.project.markdown import Document, documents
 
-DOCUMENTS = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")])
+DOCUMENTS = list(documents())
 CI = (PROJECT / "docs" / "ci.md").read_text()
 ACTION: dict[str, Any] = yaml.safe_load((PROJECT / "action.yml").read_text())
 
 
-def fragments(document: Path) -> set[str]:
-    """The names by which headings of a document are linked to, as GitHub makes them."""
-    headings = re.findall(r"^#+ (.+)$", document.read_text(), flags=re.M)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(PROJECT)))
-def test_every_link_within_the_project_leads_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
-        if re.match(r"https?://", target):
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_every_link_leads_somewhere_within_the_project(document: Document) -> None:
+    for target in document.links:
+        if target.startswith("https://"):
             continue
         place, _, fragment = target.partition("#")
-        found = (document.parent / place).resolve() if place else document
-        assert found.exists(), f"{document.name} links to {target}"
-        assert not fragment or fragment in fragments(found), f"{document.name} links to {target}"
+        found = (document.path.parent / place).resolve() if place else document.path
+        assert found.exists(), f"{document} links to {target}"
+        assert found.is_relative_to(PROJECT), f"{document} links to {target}"
+        assert not fragment or fragment in Document(found).anchors, f"{document} links to {target}"
+
+
+def test_every_page_is_led_to_from_the_readme() -> None:
+    """At one remove at the most."""
+    reached = {PROJECT / "README.md"}
+    for _ in range(2):
+        reached |= {
+            (page.parent / target.partition("#")[0]).resolve()
+            for page in reached
+            if page.suffix == ".md"
+            for target in Document(page).links
+        }
+    assert {document.path for document in DOCUMENTS} <= reached
+
+
+def test_anchors_are_those_that_github_makes(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A `--set` of values, again\n## Same\n```\n# no heading\n```\n## Same\n[x](#same-1)\n")
+    assert Document(page).anchors == {"a---set-of-values-again", "same", "same-1"}
+    assert Document(page).links == ["#same-1"]
+
+
+NAME_OF_A_FILE = re.compile(r"(?=.*(/|\.(py|toml|ya?ml|md|ini|txt|log|xml|html|json|tar)$))[\w./*-]+")
+# What runs read and write, or people have: their own files, places in nodes and images, parts of URLs, names in Kubernetes.
+ELSEWHERE = {
+    "a file of the reader's": {"client.yaml", "values.yaml", "/home/me/pull.json"},
+    "of other programs": {"hosts.toml", "Chart.yaml", "/tmp"},
+    "a part of a URL": {"/v2/", "/v2/spiffe/spire-server/manifests/1.15.2"},
+    "in Kubernetes": {"demo/server-service", "spire-federation-demo/server-service"},
+}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_every_file_that_is_named_exists_or_is_written_by_a_run(document: Document) -> None:
+    sources = [path.read_text() for folder in ("fixtures", "supply", "tests") for path in (PROJECT / folder).rglob("*.py")]
+    roots = (PROJECT, PROJECT / "tests", PROJECT / "docs")
+    for name in filter(NAME_OF_A_FILE.fullmatch, document.code):
+        if any(name in each for each in ELSEWHERE.values()) or any((root / name).exists() for root in roots):
+            continue
+        written = re.escape(name.strip("/")).replace("VERSION", r"\{[^}]+\}").replace("server", r"(server|\{[^}]+\})")
+        assert any(re.search(rf"[\"/]{written}[\"/]", source) for source in sources), f"{document} names {name}"
 
 
 def examples() -> Iterator[Any]:
@@ -66,7 +103,8 @@ def test_every_input_and_output_of_the_action_is_documented_and_no_other() -> No
 
 def test_the_suites_that_the_action_offers_are_those_that_there_are() -> None:
     offered = set(re.findall(r"\w+", ACTION["inputs"]["marker"]["description"].partition(": ")[2])) - {"or"}
-    assert offered == set(CLUSTER_MARKERS)
+    own = {"published"}  # tries the suite itself, where the local supply can be built
+    assert offered == set(CLUSTER_MARKERS) - own
 
 
 def test_the_example_for_gitlab_gives_variables_that_the_job_has() -> None:
