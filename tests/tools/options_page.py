@@ -20,14 +20,14 @@ MORE = {
         *("--charts", "--chart-version", "--values", "--set", "--set-string", "--set-file", "--set-json", "--pace"),
         *("--from", "--to", "--rollback", "--max-failed", "--from-values", "--from-set", "--to-values", "--to-set"),
     ),
-    "registries-and-mirrors.md": ("--apply", "--chart-repository", "--kind-config", "--mirror", "--ca-file", "--pull"),
+    "registries-and-mirrors.md": ("--apply", "--chart-repository", "--kind-config", "--mirror", "--ca-file"),
     "your-own-clusters.md": (
         *("--context", "--allow-disruption", "--no-install", "--federate"),
         *("--connectivity", "--endpoint", "--demo-url", "--bundle-port", "--demo-port"),
         *("--demo-images", "--demo-image-server", "--demo-image-client"),
     ),
     "kept-clusters.md": ("--keep-clusters",),
-    "offline-supply.md": ("--supply", "--image-archive"),
+    "offline-supply.md": ("--supply", "--image-archive", "--pull"),
     "getting-started.md": ("--preflight", "--install", "--keep-runs", "--run-folder", "--cluster-prefix"),
     "reading-a-red-run.md": ("--pause-on-fail",),
 }

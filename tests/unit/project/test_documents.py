@@ -51,25 +51,35 @@ def test_anchors_are_those_that_github_makes(tmp_path: Path) -> None:
     assert Document(page).links == ["#same-1"]
 
 
-NAME_OF_A_FILE = re.compile(r"(?=.*(/|\.(py|toml|ya?ml|md|ini|txt|log|xml|html|json|tar)$))[\w./*-]+")
-# What runs read and write, or people have: their own files, places in nodes and images, parts of URLs, names in Kubernetes.
+NAME_OF_A_FILE = re.compile(r"(?=.*(/|\.(py|toml|ya?ml|md|ini|txt|log|xml|html|json|tar|crt)$))[\w./*-]+")
+# Names that are no files of this project or of a run's folder.
 ELSEWHERE = {
-    "a file of the reader's": {"client.yaml", "values.yaml", "/home/me/pull.json"},
-    "of other programs": {"hosts.toml", "Chart.yaml", "/tmp"},
-    "a part of a URL": {"/v2/", "/v2/spiffe/spire-server/manifests/1.15.2"},
+    "a file or folder of the reader's": {"client.yaml", "values.yaml", "/home/me/pull.json", ".venv/bin/tox"},
+    "of other programs, and of machines": {
+        *("hosts.toml", "Chart.yaml", "/tmp", "/etc/docker/certs.d/HOST/ca.crt", "/etc/containers/certs.d/HOST/ca.crt"),
+    },
+    "a part of a URL": {"OWNER/REPOSITORY", "/v2/", "/v2/spiffe/spire-server/manifests/1.15.2"},
     "in Kubernetes": {"demo/server-service", "spire-federation-demo/server-service"},
 }
 
 
+@pytest.fixture(scope="module")
+def written() -> list[re.Pattern[str]]:
+    """The names of files and folders that the suite writes, as they stand in its source."""
+    sources = [path.read_text() for folder in ("fixtures", "tests") for path in (PROJECT / folder).rglob("*.py")]
+    names = {name for source in sources for name in re.findall(r"\"([\w.-]*(?:\{[^\"}]+\}[\w.-]*)*)\"", source)}
+    return [re.compile(re.sub(r"\\\{.*?\\\}", ".+", re.escape(name))) for name in names if not name.startswith("{")]
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
-def test_every_file_that_is_named_exists_or_is_written_by_a_run(document: Document) -> None:
-    sources = [path.read_text() for folder in ("fixtures", "supply", "tests") for path in (PROJECT / folder).rglob("*.py")]
-    roots = (PROJECT, PROJECT / "tests", PROJECT / "docs")
+def test_every_file_that_is_named_exists_or_is_written_by_a_run(
+    document: Document, written: list[re.Pattern[str]]
+) -> None:
+    roots = (PROJECT, PROJECT / "tests", PROJECT / "docs", PROJECT / "fixtures", document.path.parent)
     for name in filter(NAME_OF_A_FILE.fullmatch, document.code):
         if any(name in each for each in ELSEWHERE.values()) or any((root / name).exists() for root in roots):
             continue
-        written = re.escape(name.strip("/")).replace("VERSION", r"\{[^}]+\}").replace("server", r"(server|\{[^}]+\})")
-        assert any(re.search(rf"[\"/]{written}[\"/]", source) for source in sources), f"{document} names {name}"
+        assert any(each.fullmatch(name.removeprefix("runs/").strip("/")) for each in written), f"{document} names {name}"
 
 
 def examples() -> Iterator[Any]:
