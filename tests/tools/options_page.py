@@ -41,18 +41,19 @@ HEAD = """\
 tox -e federation -- --cluster-prefix=mine- --keep-clusters=on-failure
 ```
 
-What stands after `--` is for pytest; in an environment of your own (`pip install -e .`) it is `pytest -m federation OPTIONS`, and
-`spire-federation OPTIONS` where the suite is installed. Put `=` between an option and its value, since pytest looks for its settings
-beside a path that stands alone. `pytest --help` lists all options by topic.
+What stands after `--` is for pytest; in an environment of your own (`pip install -e .`) it is `pytest -m federation
+OPTIONS`, and `spire-federation OPTIONS` where the suite is installed. Put `=` between an option and its value, since
+pytest looks for its settings beside a path that stands alone. `pytest --help` lists all options by topic.
 
 Each option below is an environment variable, and an ini key of that name in small letters beside pytest's own keys:
-`SPIRE_FEDERATION_CLUSTER_PREFIX` and `spire_federation_cluster_prefix`. The command line wins over the environment, and that over the
-ini-file. A repeatable option has a line for each value there, a flag is `true` or `false`; those of an upgrade mean nothing in other
-runs. The header of a run lists what is not default, and where it comes from. Bash completes options after `pip install argcomplete` and
-`eval "$(register-python-argcomplete pytest)"`, as pytest's own.
+`SPIRE_FEDERATION_CLUSTER_PREFIX` and `spire_federation_cluster_prefix`. The command line wins over the environment,
+and that over the ini-file. A repeatable option has a line for each value there, a flag is `true` or `false`; those of
+an upgrade mean nothing in other runs. The header of a run lists what is not default, and where it comes from. Bash
+completes options after `pip install argcomplete` and `eval "$(register-python-argcomplete pytest)"`, as pytest's own.
 
-What cannot work (an unknown folder, a taken port, two equal trust domains, no engine, a folder that cannot be written, workers of
-pytest-xdist, retries of pytest-rerunfailures) is refused in a sentence before anything is started; the exit code is then 4.
+What cannot work (an unknown folder, a taken port, two equal trust domains, no engine, a folder that cannot be
+written, workers of pytest-xdist, retries of pytest-rerunfailures) is refused in a sentence before anything is
+started; the exit code is then 4.
 """
 
 TAIL = """
@@ -63,7 +64,7 @@ These are no ini keys and variables of the suite's.
 | option | what it does |
 | --- | --- |
 | `-m SUITE` | the suite that is run: one of {suites}; without it, the tests that need no cluster |
-| `--strict` | warnings of the suite are red; the option is pytest's own, which then is strict with its settings and markers too |
+| `--strict` | warnings of the suite are red; pytest's own option, so its settings and markers are strict too |
 | `--kubeconfig=FILE` | the kubeconfig with the contexts of `--context` |
 | `--kind-bin=PATH`, `--kind-kubectl-bin=PATH` | kind and kubectl, instead of those on PATH or downloaded ones |
 | `--kind-image=IMAGE` | Kind's node image, and with it the version of Kubernetes |
@@ -86,7 +87,8 @@ def _table(topic: str, options: Sequence[Option]) -> Iterator[str]:
     yield "| --- | --- | --- |"
     for option in options:
         more = [f"[{name.removesuffix('.md')}]({name})" for name, names in MORE.items() if option.name in names]
-        yield f"| `{_form(option)}` | {'; see '.join([_cell(option.attributes['help']), *more])} | `{option.variable}` |"
+        words = "; see ".join([_cell(option.attributes["help"]), *more])
+        yield f"| `{_form(option)}` | {words} | `{option.variable}` |"
 
 
 def _form(option: Option) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import configparser
+import functools
 import importlib
 import importlib.util
 import re
@@ -27,7 +28,9 @@ pytest_plugins = ["pytester"]
 PROGRAMS = ("tox", "pytest", "python", "python3", "spire-federation", "pip")
 # Other people's programs, of which no command is parsed here.
 OTHERS = ("apt-get", "docker", "eval", "export", "helm", "kubectl", "pre-commit", "skopeo", "ufw")
-WITHOUT_ARGUMENTS = ("tests.tools.options_page", "tests.tools.installed_files")
+WITHOUT_PARSER = ("tests.tools.options_page", "tests.tools.installed_files", "venv")
+# What comes last is installed: this project, or a package.
+INSTALL = re.compile(r"install( -q| -e| --constraint SUITE/constraints.txt)* ([a-z]+|\.|SUITE)")
 Take = Callable[[str], None]
 
 
@@ -48,103 +51,102 @@ def commands(document: Document) -> Iterator[str]:
 COMMANDS = sorted({command for document in documents() for command in commands(document)})
 
 
-class Taken(Exception):
-    """Arguments that a parser took."""
+class TakenError(Exception):
+    """Arguments that a parser took: it goes no further."""
 
 
-@pytest.fixture
-def take(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Take:
-    """Has a command parsed by whatever would parse it. Fails where that refuses it."""
-    tox = configparser.ConfigParser(interpolation=None)
-    tox.read(PROJECT / "tox.ini")
-    parse = argparse.ArgumentParser.parse_args
+class Parsers:
+    """Have a command parsed by whatever would parse it; each method raises where that refuses it."""
 
-    def parsed(parser: argparse.ArgumentParser, *arguments: Any) -> None:
-        parse(parser, *arguments)
-        raise Taken
+    def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.pytester, self.monkeypatch = pytester, monkeypatch
+        self.tox = configparser.ConfigParser(interpolation=None)
+        self.tox.read(PROJECT / "tox.ini")
 
-    def take_module(name: str, arguments: Sequence[str]) -> None:
-        if importlib.util.find_spec(name) is None:
-            raise AssertionError(f"there is no module {name}")
-        if name in WITHOUT_ARGUMENTS:
-            assert not arguments
-        elif name == "tests.tools.engine_elsewhere":
-            take_pytest(arguments)
-        elif name not in ("venv", "pytest"):
-            package = importlib.util.find_spec(f"{name}.__main__") if "tools" not in name else None
-            with monkeypatch.context() as patched:
-                patched.setattr(argparse.ArgumentParser, "parse_args", parsed)
-                try:
-                    importlib.import_module(package.name if package else name).main(arguments)
-                except Taken:
-                    return
-                except SystemExit as ended:
-                    assert ended.code == 0, f"{name} refuses {arguments}"
-                    assert arguments[-1:] == ["--help"]
-        elif name == "pytest":
-            take_pytest(arguments)
+    def take(self, command: str) -> None:
+        """A line of shell."""
+        for part in re.split(r" (?:&&|\|) ", re.sub(r" > \S+$", "", command)):
+            self.take_words(shlex.split(part.replace(" OPTIONS", "")))
 
-    def take_pytest(arguments: Sequence[str]) -> None:
-        given = [each.replace("PORT", "8443") for each in arguments if not each.startswith("CHECKOUT")]
-        config = pytester.parseconfig(
-            *("-c", str(PROJECT / "pyproject.toml"), "--rootdir", str(PROJECT), "-p", "fixtures.plugins.options", *given)
-        )
-        # What stands alone would be a path, and a shortened option is another's the day after.
-        assert not set(config.args) - {str(PROJECT / "tests"), str(pytester.path)}, config.args
-        known = {name.partition("=")[0] for name in given if name.startswith("--")}
-        assert known <= known_options(), known - known_options()
-        if config.option.markexpr:
-            assert any(marker_matches(config.option.markexpr, each) for each in CLUSTER_MARKERS), config.option.markexpr
+    def take_words(self, words: Sequence[str]) -> None:
+        """A command and its arguments."""
+        program, arguments = Path(words[0]).name, list(words[1:])
+        if program == "tox":
+            self.take_tox(arguments)
+        elif program == "pytest":
+            self.take_pytest(arguments)
+        elif program == "spire-federation":
+            command = pytest_command(arguments)
+            self.take_pytest(command[command.index("-m", 4) :])
+        elif program in ("python", "python3"):
+            assert arguments[0] == "-m"
+            self.take_module(arguments[1], arguments[2:])
+        elif program == "pip":
+            assert INSTALL.fullmatch(" ".join(arguments)), arguments
+        else:
+            assert program in OTHERS, f"no parser is known for {program}"
 
-    def take_tox(arguments: Sequence[str]) -> None:
+    def take_tox(self, arguments: Sequence[str]) -> None:
+        """The environments, and what is handed to their commands."""
         own, _, handed = " ".join(arguments).partition(" -- ")
         match = re.fullmatch(r"-e ([\w,]+)", own)
         assert match, own
         for environment in match[1].split(","):
-            section = tox[f"testenv:{environment}"]
-            for line in (section.get("commands") or tox["testenv"]["commands"]).strip().splitlines():
-                default = re.search(r"\{posargs:?(.*?)\}", line)
-                if default:
-                    line = line.replace(default[0], handed or default[1]).replace("{tox_root}", str(PROJECT))
-                    take_words(shlex.split(line))
-                else:
-                    assert not handed, f"tox -e {environment} hands nothing on"
+            section = self.tox[f"testenv:{environment}"]
+            lines = section.get("commands") or self.tox["testenv"]["commands"]
+            place = re.search(r"\{posargs:?(.*?)\}", lines)
+            assert place or not handed, f"tox -e {environment} hands nothing on"
+            if place:
+                command = lines.strip().replace(place[0], handed or place[1]).replace("{tox_root}", str(PROJECT))
+                self.take_words(shlex.split(command))
 
-    def take_words(words: Sequence[str]) -> None:
-        program, arguments = Path(words[0]).name, list(words[1:])
-        if program == "tox":
-            take_tox(arguments)
-        elif program == "pytest":
-            take_pytest(arguments)
-        elif program == "spire-federation":
-            take_pytest(pytest_command([] if arguments == ["OPTIONS"] else arguments)[4:])
-        elif program in ("python", "python3"):
-            assert arguments[0] == "-m"
-            take_module(arguments[1], arguments[2:])
-        elif program == "pip":
-            # what comes last is installed: this project, or a package of a registry
-            assert re.fullmatch(r"install( -q| -e| --constraint SUITE/constraints.txt)* ([a-z]+|\.|SUITE)", " ".join(arguments))
+    def take_pytest(self, arguments: Sequence[str]) -> None:
+        """Arguments of pytest, by its own parser with the suite's options."""
+        given = [each.replace("PORT", "8443") for each in arguments if not each.startswith("CHECKOUT")]
+        settings = ("-c", str(PROJECT / "pyproject.toml"), "--rootdir", str(PROJECT), "-p", "fixtures.plugins.options")
+        config = self.pytester.parseconfig(*settings, *given)
+        # What stands alone is a path to pytest.
+        assert set(config.args) <= {str(PROJECT / "tests"), str(self.pytester.path)}, config.args
+        # A shortened option may be another's the day after.
+        named = {each.partition("=")[0] for each in given if each.startswith("--")}
+        assert named <= known_options(), named - known_options()
+        suite = config.option.markexpr
+        assert not suite or any(marker_matches(suite, each) for each in CLUSTER_MARKERS), suite
+
+    def take_module(self, name: str, arguments: Sequence[str]) -> None:
+        """A module that is run, by the parser of its `main`."""
+        assert importlib.util.find_spec(name), f"there is no module {name}"
+        if name in ("pytest", "tests.tools.engine_elsewhere"):
+            self.take_pytest([each for each in arguments if each != "--help"])
+        elif name in WITHOUT_PARSER:
+            assert not arguments or name == "venv"
         else:
-            assert program in OTHERS, f"no parser is known for {program}"
+            is_package = importlib.util.find_spec(name).submodule_search_locations  # type: ignore[union-attr]
+            module = importlib.import_module(f"{name}.__main__" if is_package else name)
+            parse = argparse.ArgumentParser.parse_args
 
-    def take_command(command: str) -> None:
-        for part in re.split(r" (?:&&|\|) ", re.sub(r" > \S+$", "", command)):
-            take_words(shlex.split(part.replace(" OPTIONS", "")))
+            def parse_alone(parser: argparse.ArgumentParser, *given: Any) -> None:
+                parse(parser, *given)
+                raise TakenError
 
-    return take_command
+            with self.monkeypatch.context() as patched:
+                patched.setattr(argparse.ArgumentParser, "parse_args", parse_alone)
+                with pytest.raises((TakenError, SystemExit)) as ended:
+                    module.main(arguments)
+            is_help = isinstance(ended.value, SystemExit) and ended.value.code == 0 and arguments[-1:] == ["--help"]
+            assert is_help or isinstance(ended.value, TakenError), f"{name} refuses {arguments}"
 
 
-def known_options() -> set[str]:
+@pytest.fixture
+def take(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Take:
+    """Has a command parsed."""
+    return Parsers(pytester, monkeypatch).take
+
+
+@functools.cache
+def known_options() -> frozenset[str]:
     """What `pytest --help` lists."""
-    if not HELP:
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "--help"], cwd=PROJECT, capture_output=True, text=True, check=True
-        )
-        HELP.update(re.findall(r"(?<![\w-])--[a-z][\w-]*", done.stdout))
-    return HELP
-
-
-HELP: set[str] = set()
+    return frozenset(re.findall(r"(?<![\w-])--[a-z][\w-]*", run("-m", "pytest", "--help")))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -184,7 +186,7 @@ def test_no_command_stands_where_it_is_not_looked_for() -> None:
 @pytest.mark.parametrize("document", list(documents()), ids=str)
 def test_every_option_that_is_named_is_one(document: Document, pytestconfig: pytest.Config) -> None:
     """Of pytest with the suite's options, of the project's own commands, or of a program that is named beside it."""
-    sources = [*(PROJECT / "tests" / "tools").glob("*.py"), *PROJECT.glob("*/__main__.py"), *PROJECT.glob("*/*/__main__.py")]
+    sources = [*(PROJECT / "tests" / "tools").glob("*.py"), *PROJECT.glob("[fs]*/**/__main__.py")]
     own = {name for path in sources for name in re.findall(r"\"(--[a-z][a-z-]*)\"", path.read_text())}
     assert {option.name for option in option_table(pytestconfig).options} <= known_options()
     for code in document.code:

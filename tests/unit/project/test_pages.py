@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from fixtures.config.command_line import CLUSTER_MARKERS
+from fixtures.config.option_sources import option_table
 from fixtures.core.project import PROJECT
 from fixtures.diagnosis.chain import LINKS
 from fixtures.report.red_run.failure import Failure
@@ -36,7 +37,7 @@ def test_the_command_prints_the_page() -> None:
 
 
 def test_pages_that_say_more_are_of_options_that_there_are(pytestconfig: pytest.Config) -> None:
-    options = [option.name for option in options_page.option_table(pytestconfig).options]
+    options = [option.name for option in option_table(pytestconfig).options]
     named = [name for names in options_page.MORE.values() for name in names]
     assert sorted(named) == sorted(options)
     for page, names in options_page.MORE.items():
