@@ -16,11 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from fixtures.config.command_line import CLUSTER_MARKERS, marker_matches
 from fixtures.config.console import pytest_command
 from fixtures.config.option_sources import option_table
 from fixtures.core.project import PROJECT
+from fixtures.plugins import options
+from supply.host import Engine
+from tests.stand_ins.web_server import FileServer, serving
 from tests.unit.project.markdown import Document, documents
 
 pytest_plugins = ["pytester"]
@@ -48,7 +52,8 @@ def commands(document: Document) -> Iterator[str]:
             yield f"{code} --help" if named else code
 
 
-COMMANDS = sorted({command for document in documents() for command in commands(document)})
+CI = re.findall(r"^\.venv/bin/tox .*$", (PROJECT / ".ci" / "run").read_text(), flags=re.M)
+COMMANDS = sorted({*CI, *(command for document in documents() for command in commands(document))})
 
 
 class TakenError(Exception):
@@ -56,10 +61,24 @@ class TakenError(Exception):
 
 
 class Parsers:
-    """Have a command parsed by whatever would parse it; each method raises where that refuses it."""
+    """Have a command parsed by whatever would parse it; each method raises where that refuses it.
 
-    def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.pytester, self.monkeypatch = pytester, monkeypatch
+    The machine has an engine, the working folder what a reader has, and `repository` (a URL) two releases.
+    """
+
+    def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, repository: str) -> None:
+        self.pytester, self.monkeypatch, self.repository = pytester, monkeypatch, repository
+        monkeypatch.setattr("fixtures.config.command_line.host.engine", lambda: Engine("docker"))
+        for name in ("values.yaml", "client.yaml"):
+            (pytester.path / name).write_text("{}\n")
+        for name, version in (("spire", "0.30.0"), ("spire-crds", "0.6.0")):
+            chart = pytester.mkdir(name) / "Chart.yaml"
+            chart.write_text(yaml.safe_dump({"name": name, "version": version}))
+        releases = {"entries": {"spire": [{"version": "0.30.0"}, {"version": "0.29.0"}]}}
+        (pytester.path / "index.yaml").write_text(yaml.safe_dump(releases))
+        kubeconfig = {"contexts": [{"name": name} for name in ("server", "client")]}
+        (pytester.path / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
+        monkeypatch.setenv("KUBECONFIG", str(pytester.path / "kubeconfig"))
         self.tox = configparser.ConfigParser(interpolation=None)
         self.tox.read(PROJECT / "tox.ini")
 
@@ -102,7 +121,8 @@ class Parsers:
 
     def take_pytest(self, arguments: Sequence[str]) -> None:
         """Arguments of pytest, by its own parser with the suite's options."""
-        given = [each.replace("PORT", "8443") for each in arguments if not each.startswith("CHECKOUT")]
+        given = [self.filled_in(each) for each in arguments if not each.startswith("CHECKOUT")]
+        given += [f"--chart-repository={self.repository}"] if "--from=previous" in given else []
         settings = ("-c", str(PROJECT / "pyproject.toml"), "--rootdir", str(PROJECT), "-p", "fixtures.plugins.options")
         config = self.pytester.parseconfig(*settings, *given)
         # What stands alone is a path to pytest.
@@ -112,6 +132,14 @@ class Parsers:
         assert named <= known_options(), named - known_options()
         suite = config.option.markexpr
         assert not suite or any(marker_matches(suite, each) for each in CLUSTER_MARKERS), suite
+        # As far as a run gets before anything is started; what the archive of images has is a file's own business.
+        if not config.option.image_archive:
+            options.pytest_configure(config)
+
+    def filled_in(self, argument: str) -> str:
+        """An argument that names a thing of the working folder where it has what stands for one of the reader's."""
+        argument = re.sub(r"^(--context=(\w+))=CONTEXT$", r"\1=\2", argument).replace("HOST:PORT", "192.0.2.1:8443")
+        return argument.replace("../helm-charts-hardened", ".")
 
     def take_module(self, name: str, arguments: Sequence[str]) -> None:
         """A module that is run, by the parser of its `main`."""
@@ -138,9 +166,11 @@ class Parsers:
 
 
 @pytest.fixture
-def take(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Take:
+def take(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Iterator[Take]:
     """Has a command parsed."""
-    return Parsers(pytester, monkeypatch).take
+    server = FileServer(pytester.path)
+    with serving(server):
+        yield Parsers(pytester, monkeypatch, server.url).take
 
 
 @functools.cache
