@@ -107,7 +107,7 @@ class Parsers:
 
     def take_tox(self, arguments: Sequence[str]) -> None:
         """The environments, and what is handed to their commands."""
-        own, _, handed = " ".join(arguments).partition(" -- ")
+        own, _, handed = shlex.join(arguments).partition(" -- ")
         match = re.fullmatch(r"-e ([\w,]+)", own)
         assert match, own
         for environment in match[1].split(","):
