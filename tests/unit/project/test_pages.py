@@ -57,6 +57,14 @@ def test_the_readme_names_every_suite() -> None:
     assert set(re.findall(r"tox -e (\w+)", " ".join(table))) == {*CLUSTER_MARKERS, "reliability"}
 
 
+def test_every_file_of_a_suite_has_a_row_in_its_table() -> None:
+    for page, suite in (("how-a-run-works.md", "federation"), ("other-suites.md", "resilience")):
+        text = (PROJECT / "docs" / page).read_text()
+        files = sorted(path.name for path in (PROJECT / "tests" / suite).glob("test_*.py"))
+        assert re.findall(rf"^\| `{suite}/(test_\w+\.py)` \|", text, flags=re.M) == files
+        assert {f"{name}.py" for name in re.findall(r"\btest_\d_\w+", text)} <= {*files}
+
+
 def test_the_red_run_that_is_shown_is_the_one_that_was_recorded() -> None:
     run = recorded("red-relationship")
     diagnosis = run["diagnosis"]["lines"]
