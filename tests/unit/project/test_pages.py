@@ -52,6 +52,11 @@ def test_the_readme_fits_one_screen_and_begins_with_what_the_project_runs_of_it(
     assert [block.text for block in README.blocks if block.language == "sh"] == [FEDERATION, UNIT]
 
 
+def test_nothing_of_the_checkout_is_in_the_way_of_what_the_readme_makes() -> None:
+    place = PROJECT / FEDERATION.split()[3]
+    assert place.is_dir() or not place.exists()
+
+
 def test_the_readme_names_every_suite() -> None:
     table = re.findall(r"^\| (`tox.*?) \|", README.text, flags=re.M)
     assert set(re.findall(r"tox -e (\w+)", " ".join(table))) == {*CLUSTER_MARKERS, "reliability"}
