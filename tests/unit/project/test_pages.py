@@ -8,13 +8,21 @@ import sys
 
 import pytest
 
-from fixtures.config.command_line import CLUSTER_MARKERS
+from fixtures.artifacts.programs import DOWNLOAD_BASES, PROJECTS_OWN, REQUIREMENTS
+from fixtures.config.chart_source import OLDEST_CHART
+from fixtures.config.command_line import BUNDLE_PORT, CLUSTER_MARKERS, DEMO_PORT
 from fixtures.config.option_sources import option_table
 from fixtures.core.project import PROJECT
+from fixtures.core.waiting import STALL_AFTER
+from fixtures.diagnosis import stalls
 from fixtures.diagnosis.chain import LINKS
+from fixtures.preflight.machine import CLUSTER_MEMORY, GIB
 from fixtures.report.red_run.failure import Failure
 from fixtures.report.red_run.one_screen import SCREEN_COLUMNS, shown_diagnosis, shown_failures
+from fixtures.traffic.generator import REQUEST_RATE
+from tests.published.test_3_slow_line import BYTES_PER_SECOND
 from tests.tools import options_page
+from tests.tools.reliability import POINTS
 from tests.unit.project.markdown import Document
 from tests.unit.report.recorded_runs import recorded
 
@@ -134,3 +142,34 @@ def test_the_top_of_the_house_is_drawn_as_it_is() -> None:
                 assert (PROJECT / name / inner).is_dir(), f"{name} has no {inner}/"
     drawn = set(re.findall(r"(\w+)/", tree.partition("tests/ ")[2].partition("\n")[0]))
     assert drawn == {path.parent.name for path in (PROJECT / "tests").glob("*/__init__.py")}
+
+
+def test_numbers_that_pages_repeat_are_those_of_the_suite(pytestconfig: pytest.Config) -> None:
+    (kept,) = (each.attributes["default"] for each in option_table(pytestconfig).options if each.name == "--keep-runs")
+    since = {name: f"{each.since.major}.{each.since.minor}" for name, each in REQUIREMENTS.items()}
+    programs = (
+        f"kind ({since['kind']} or newer), kubectl ({since['kubectl']} or newer) and Helm ({since['helm']} or newer, "
+        f"but not {REQUIREMENTS['helm'].before.major})"  # type: ignore[union-attr]
+    )
+    (go,) = re.findall(r"^go (.+)$", (PROJECT / "workloads" / "server" / "go.mod").read_text(), flags=re.M)
+    expected = {
+        "getting-started.md": [programs, f"about {CLUSTER_MEMORY / GIB:.1f} GiB each", f"The newest {kept} stay"],
+        "offline-supply.md": [
+            programs[1:],
+            f"Go {go}",
+            *(f"${DOWNLOAD_BASES[name]}" for name in REQUIREMENTS),
+            *(f"`{PROJECTS_OWN[name]}`" for name in REQUIREMENTS),
+        ],
+        "testing-your-chart.md": [f"every chart from {OLDEST_CHART} on"],
+        "your-own-clusters.md": [f"({BUNDLE_PORT} and {BUNDLE_PORT + 1}, {DEMO_PORT}; or any free ones)"],
+        "how-a-run-works.md": [
+            f"A wait of more than {STALL_AFTER:.0f} s has the links checked every {stalls.WALK_INTERVAL:.0f} s, and "
+            f"one that stays broken for {stalls.BROKEN_FOR:.0f} s ends it, for {stalls.CONFIGURED_FOR:.0f} s where",
+        ],
+        "other-suites.md": [f"a line of {BYTES_PER_SECOND / 1e6:.0f} MB/s"],
+    }
+    for page, sentences in expected.items():
+        text = " ".join((PROJECT / "docs" / page).read_text().split())
+        for sentence in sentences:
+            assert sentence in text, f"{page} does not have {sentence!r}"
+    assert (stalls.ON_ITS_WAY_FOR // 50, stalls.PULLED_FOR / 60, REQUEST_RATE, len(POINTS)) == (1, 4, 5, 10)
