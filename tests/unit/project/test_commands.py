@@ -217,7 +217,7 @@ def test_no_command_stands_where_it_is_not_looked_for() -> None:
 def test_every_option_that_is_named_is_one(document: Document, pytestconfig: pytest.Config) -> None:
     """Of pytest with the suite's options, of the project's own commands, or of a program that is named beside it."""
     sources = [*(PROJECT / "tests" / "tools").glob("*.py"), *PROJECT.glob("[fs]*/**/__main__.py")]
-    own = {name for path in sources for name in re.findall(r"\"(--[a-z][a-z-]*)\"", path.read_text())}
+    own = {name for path in sources for name in re.findall(r"add_argument\(\s*\"(--[a-z-]+)\"", path.read_text())}
     assert {option.name for option in option_table(pytestconfig).options} <= known_options()
     for code in document.code:
         for name in re.findall(r"(?<![\w-])--[a-z][\w-]*", code):
