@@ -12,7 +12,7 @@ import pytest
 from fixtures.core.project import PROJECT
 
 
-def preflight(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def preflight(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """The real project's, in a working folder of its own, on a machine without any program and with an empty cache."""
     environment = {
         **{key: value for key, value in os.environ.items() if key in ("LANG", "LC_ALL", "VIRTUAL_ENV")},
@@ -21,8 +21,9 @@ def preflight(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         "PATH": str(folder),
         "HTTPS_PROXY": "http://127.0.0.1:1",
         "PYTHONDONTWRITEBYTECODE": "1",
+        **variables,
     }
-    command = [sys.executable, "-m", "pytest", "--preflight", str(PROJECT / "tests")]
+    command = [sys.executable, "-m", "pytest", *([] if variables else ["--preflight"]), str(PROJECT / "tests")]
     return subprocess.run(
         [*command, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
@@ -44,3 +45,11 @@ def test_a_command_line_that_is_refused_ends_as_in_a_run(tmp_path: Path) -> None
     done = preflight(tmp_path, "--charts=/none")
     assert (done.returncode, done.stdout) == (pytest.ExitCode.USAGE_ERROR, "")
     assert done.stderr.startswith("ERROR: --charts: /none is no folder of charts")
+
+
+def test_options_of_the_environment_count_too(tmp_path: Path) -> None:
+    given = {"SPIRE_FEDERATION_PREFLIGHT": "true", "SPIRE_FEDERATION_SUPPLY": "published"}
+    done = preflight(tmp_path, "-m", "federation", **given)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "no container engine answers" in done.stdout
+    assert "no apt-get" not in done.stdout

@@ -12,27 +12,77 @@ import yaml
 
 from fixtures.config.command_line import CLUSTER_MARKERS
 from fixtures.core.project import PROJECT
+from tests.unit.project.markdown import Document, documents
 
-DOCUMENTS = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")])
+DOCUMENTS = list(documents())
 CI = (PROJECT / "docs" / "ci.md").read_text()
 ACTION: dict[str, Any] = yaml.safe_load((PROJECT / "action.yml").read_text())
 
 
-def fragments(document: Path) -> set[str]:
-    """The names by which headings of a document are linked to, as GitHub makes them."""
-    headings = re.findall(r"^#+ (.+)$", document.read_text(), flags=re.M)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(PROJECT)))
-def test_every_link_within_the_project_leads_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
-        if re.match(r"https?://", target):
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_every_link_leads_somewhere_within_the_project(document: Document) -> None:
+    for target in document.links:
+        if target.startswith("https://"):
             continue
         place, _, fragment = target.partition("#")
-        found = (document.parent / place).resolve() if place else document
-        assert found.exists(), f"{document.name} links to {target}"
-        assert not fragment or fragment in fragments(found), f"{document.name} links to {target}"
+        found = (document.path.parent / place).resolve() if place else document.path
+        assert found.exists(), f"{document} links to {target}"
+        assert found.is_relative_to(PROJECT), f"{document} links to {target}"
+        assert not fragment or fragment in Document(found).anchors, f"{document} links to {target}"
+
+
+def test_every_page_is_led_to_from_the_readme() -> None:
+    """At one remove at the most."""
+    reached = {PROJECT / "README.md"}
+    for _ in range(2):
+        reached |= {
+            (page.parent / target.partition("#")[0]).resolve()
+            for page in reached
+            if page.suffix == ".md"
+            for target in Document(page).links
+        }
+    assert {document.path for document in DOCUMENTS} <= reached
+
+
+def test_anchors_are_those_that_github_makes(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A `--set` of values, again\n## Same\n```\n# no heading\n```\n## Same\n[x](#same-1)\n")
+    assert Document(page).anchors == {"a---set-of-values-again", "same", "same-1"}
+    assert Document(page).links == ["#same-1"]
+
+
+NAME_OF_A_FILE = re.compile(r"(?=.*(/|\.(py|toml|ya?ml|md|ini|txt|log|xml|html|json|tar|crt)$))[\w./*-]+")
+# Names that are no files of this project or of a run's folder.
+ELSEWHERE = {
+    "a file or folder of the reader's": {"client.yaml", "values.yaml", "/home/me/pull.json", ".venv/bin/tox"},
+    "of other programs, and of machines": {
+        *("hosts.toml", "Chart.yaml", "/tmp"),  # noqa: S108 - snap's Docker has another
+        *("/etc/docker/certs.d/HOST/ca.crt", "/etc/containers/certs.d/HOST/ca.crt"),
+    },
+    "a part of a URL": {"OWNER/REPOSITORY", "/v2/", "/v2/spiffe/spire-server/manifests/1.15.2"},
+    "in Kubernetes": {"demo/server-service", "spire-federation-demo/server-service"},
+}
+
+
+@pytest.fixture(scope="module")
+def written() -> list[re.Pattern[str]]:
+    """The names of files and folders that the suite writes, as they stand in its source."""
+    sources = [path.read_text() for folder in ("fixtures", "tests") for path in (PROJECT / folder).rglob("*.py")]
+    names = {name for source in sources for name in re.findall(r"\"([\w.-]*(?:\{[^\"}]+\}[\w.-]*)*)\"", source)}
+    return [re.compile(re.sub(r"\\\{.*?\\\}", ".+", re.escape(name))) for name in names if not name.startswith("{")]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_every_file_that_is_named_exists_or_is_written_by_a_run(
+    document: Document, written: list[re.Pattern[str]]
+) -> None:
+    roots = (PROJECT, PROJECT / "tests", PROJECT / "docs", PROJECT / "fixtures", document.path.parent)
+    for name in filter(NAME_OF_A_FILE.fullmatch, document.code):
+        if any(name in each for each in ELSEWHERE.values()) or any((root / name).exists() for root in roots):
+            continue
+        assert any(each.fullmatch(name.removeprefix("runs/").strip("/")) for each in written), (
+            f"{document} names {name}"
+        )
 
 
 def examples() -> Iterator[Any]:
@@ -66,8 +116,8 @@ def test_every_input_and_output_of_the_action_is_documented_and_no_other() -> No
 
 def test_the_suites_that_the_action_offers_are_those_that_there_are() -> None:
     offered = set(re.findall(r"\w+", ACTION["inputs"]["marker"]["description"].partition(": ")[2])) - {"or"}
-    # What `published` tries is this project's own path to what is published, by stand-ins.
-    assert offered == set(CLUSTER_MARKERS) - {"published"}
+    own = {"published"}  # tries the suite itself, where the local supply can be built
+    assert offered == set(CLUSTER_MARKERS) - own
 
 
 def test_the_example_for_gitlab_gives_variables_that_the_job_has() -> None:
