@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from fixtures.artifacts import programs
+from fixtures.k8s.cluster import Cluster
 from fixtures.k8s.kind.cluster import record_of
-from fixtures.report import collection
 from fixtures.report.__main__ import main
 from fixtures.report.collection import CollectionError, Place, collect, context_places, kept_places
 from tests.unit import secret_examples
@@ -143,7 +143,7 @@ def test_what_is_found_goes_into_one_zip_which_says_why_spire_is_not_diagnosed_a
 ) -> None:
     (folder / "exported").write_text(api_server.kubeconfig())
     monkeypatch.setattr(programs, "find", lambda name, _: program(folder / "bin", name, exported=folder / "exported"))
-    monkeypatch.setattr(collection.Cluster, "kubernetes_version", lambda *_: "1.36.3")
+    monkeypatch.setattr(Cluster, "kubernetes_version", lambda *_: "1.36.3")
     said: list[str] = []
     zipped = collect([Place("theirs", "a", (folder / "exported",))], folder / "to" / "evidence.zip", said.append)
     assert zipped == folder / "to" / "evidence.zip"
