@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.config.console import pytest_command
+from fixtures.config.console import main, pytest_command
 from fixtures.core.project import PROJECT
 
 
@@ -37,6 +37,21 @@ def test_a_project_that_has_tests_and_fixtures_of_its_own_is_left_alone(tmp_path
     found = collected(tmp_path)
     assert found.returncode == 0, found.stderr
     assert "test_own" not in found.stdout
+
+
+@pytest.mark.parametrize(("command", "said"), [("compare", "no A"), ("collect", "no run from this folder")])
+def test_it_compares_runs_and_collects_evidence_too(
+    command: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    became: list[list[str]] = []
+    monkeypatch.setattr("sys.argv", ["spire-federation", command, *(["A", "B"] if command == "compare" else [])])
+    monkeypatch.setattr("os.execv", lambda _, arguments: became.append(arguments))
+    main()
+    (tmp_path / "fixtures").mkdir()
+    (tmp_path / "fixtures" / "__init__.py").write_text("raise ImportError('not of the suite')\n")
+    done = subprocess.run(became[0], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"{command}: {said}")
 
 
 def test_what_cannot_work_is_refused_with_pytests_own_exit_code(tmp_path: Path) -> None:

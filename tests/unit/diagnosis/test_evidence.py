@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import uuid
 from collections.abc import Callable
@@ -119,17 +120,40 @@ def test_the_reason_why_evidence_is_not_available_has_no_secrets(tmp_path: Path)
     assert (tmp_path / "pods.txt").read_text() == f"not available: 401 for Bearer {REDACTED}\n"
 
 
-def test_the_values_of_a_release_are_kept_without_secrets(tmp_path: Path) -> None:
-    password = f"hunter{uuid.uuid4().int}"
+def test_a_release_is_kept_without_secrets_and_without_what_its_secrets_hold(tmp_path: Path) -> None:
+    password, plain, part = (f"hunter{uuid.uuid4().int}" for _ in range(3))
+    held = base64.b64encode(plain.encode()).decode()
+    secret = f"kind: Secret\ndata:\n  any: {held}\n  tls.crt: \nstringData:\n  file: a spire-server with {part}\n"
+    other = f"kind: Pod\nspec:\n  name: spire-server\n  args: [one, {plain}]\n"
+    values = (
+        f"spire-server:\n  key: value\n  name: spire-server\n  vault:\n    password:\n      db: {password}\n"
+        f"  plain: {plain}\n  part: {part}\n  empty: ''\n"
+    )
+    printed = {"manifest": f"---\n{secret}---\n{other}", "values": values, "history": "REVISION\n1\n"}
 
     def helm(*arguments: str) -> str:
-        assert arguments == ("get", "values", "-n", "spire-mgmt", "spire", "--all", "-o", "yaml")
-        return f"spire-server:\n  key: value\n  vault:\n    password:\n      db: {password}\n"
+        asked, where = arguments[1] if arguments[0] == "get" else arguments[0], arguments[-3:]
+        assert where == ("-n", "spire-mgmt", "spire")
+        return printed[asked]
 
-    spire: Any = SimpleNamespace(helm=helm)
-    evidence._keep(tmp_path / "helm-values.yaml", lambda: evidence._helm_values(spire))
-    shown = {"spire-server": {"key": "value", "vault": {"password": {"db": REDACTED}}}}
-    assert yaml.safe_load((tmp_path / "helm-values.yaml").read_text()) == shown
+    for name, ask in evidence.of_release(helm, "spire-mgmt", "spire", "helm").items():
+        evidence._keep(tmp_path / name, ask)
+    shown = {name: (tmp_path / f"helm-{name}").read_text() for name in ("values.yaml", "manifests.yaml", "history.txt")}
+    assert yaml.safe_load(shown["values.yaml"])["spire-server"] == {
+        "key": "value",
+        "name": "spire-server",
+        "vault": {"password": {"db": REDACTED}},
+        "plain": REDACTED,
+        "part": REDACTED,
+        "empty": "",
+    }
+    hidden = {"data": {"any": REDACTED, "tls.crt": REDACTED}, "stringData": {"file": REDACTED}}
+    assert list(yaml.safe_load_all(shown["manifests.yaml"])) == [
+        {"kind": "Secret", **hidden},
+        {"kind": "Pod", "spec": {"name": "spire-server", "args": ["one", REDACTED]}},
+    ]
+    assert shown["history.txt"] == printed["history"]
+    assert not [text for text in shown.values() if any(each in text for each in (password, plain, part, held))]
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,22 @@ def test_a_red_run_is_one_screen_and_has_its_tracebacks_in_a_file(red_project: p
     assert "cannot come after 3.5 s" in junit
 
 
+def test_on_github_the_tracebacks_of_a_red_run_are_a_closed_group_of_the_log(
+    red_project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    lines = red_project.runpytest_inprocess().outlines
+    began = lines.index("::group::tracebacks (failures.txt)")
+    ended = lines.index("::endgroup::", began)
+    kept = (red_project.path / "run" / "failures.txt").read_text().splitlines()
+    assert lines[began + 2 : ended - 1] == kept
+    assert kept.count("        a_local_variable = 1") == 2
+    assert lines[began + 1].startswith("::stop-commands::")
+    annotations = [number for number, line in enumerate(lines) if line.startswith("::error title=SPIRE federation RED")]
+    assert len(annotations) == 1
+    assert annotations[0] > lines.index("RED: 2 failed, 2 error, 2 skipped") > ended
+
+
 @pytest.mark.parametrize("argument", ["-v", "--tb=long"])
 def test_with_v_or_a_style_of_tb_pytest_shows_its_tracebacks_too(red_project: pytest.Pytester, argument: str) -> None:
     done = red_project.runpytest_inprocess(argument, "--junitxml=junit.xml")

@@ -69,7 +69,10 @@ def test_what_a_group_has_is_between_its_lines_also_where_it_fails() -> None:
 
     with pytest.raises(OSError, match="no terminal"), log_group("100% of it\nall", lines.append, ON_GITHUB):
         fail()
-    assert lines == ["::group::100%25 of it%0Aall", "inside", "::endgroup::"]
+    stop, resume = lines[1], lines[3]
+    assert lines == ["::group::100%25 of it%0Aall", stop, "inside", resume, "::endgroup::"]
+    token = stop.removeprefix("::stop-commands::")
+    assert (resume, len(token) > 8) == (f"::{token}::", True)
 
 
 def test_elsewhere_there_are_no_groups() -> None:
