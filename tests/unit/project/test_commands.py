@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from fixtures.config.command_line import CLUSTER_MARKERS, marker_matches
-from fixtures.config.console import pytest_command
+from fixtures.config.console import OF_REPORTS, pytest_command
 from fixtures.config.option_sources import option_table
 from fixtures.core.project import PROJECT
 from fixtures.plugins import options
@@ -48,7 +48,8 @@ def commands(document: Document) -> Iterator[str]:
             yield from filter(None, block.text.replace("\\\n", " ").splitlines())
     for code in document.code:
         if re.match(rf"(\.venv/bin/)?({'|'.join((*PROGRAMS, *OTHERS))}) ", code):
-            named = re.fullmatch(r"python -m [\w.]+( [a-z]+)?", code) and "options_page" not in code
+            bare = re.fullmatch(rf"python -m [\w.]+( [a-z]+)?|spire-federation ({'|'.join(OF_REPORTS)})", code)
+            named = bare and "options_page" not in code
             yield f"{code} --help" if named else code
 
 
@@ -94,6 +95,8 @@ class Parsers:
             self.take_tox(arguments)
         elif program == "pytest":
             self.take_pytest(arguments)
+        elif program == "spire-federation" and {*arguments[:1]} & {*OF_REPORTS}:
+            self.take_module("fixtures.report", arguments)
         elif program == "spire-federation":
             command = pytest_command(arguments)
             self.take_pytest(command[command.index("-m", 4) :])
