@@ -423,6 +423,13 @@ def test_a_container_that_crashes_for_want_of_the_workload_apis_socket_is_put_do
     assert "its last lines say which" in causes.why_unready("container x crashes (exit code 1): unknown flag")
 
 
+def test_a_template_that_cannot_be_executed_is_why_there_is_no_entry() -> None:
+    logged = 'the controller manager logs: ERROR entry-reconciler Failed to render entry {"error": "template: x:1:12"}'
+    assert "spiffeIDTemplate" in causes.why_not_rendered(logged)
+    assert causes.is_of_configuration("pod demo/x has no entry", causes.why_not_rendered(logged))
+    assert causes.why_not_rendered("the controller manager logs: something else") == ""
+
+
 def test_a_controller_manager_of_another_trust_domain_is_named() -> None:
     crash = 'container x crashes (exit code 1): CSR URI SAN is invalid: "spiffe://other.example/x" is not a member of '
     assert "global.spire.trustDomain" in causes.why_unready(f'{crash}trust domain "server.example"')

@@ -576,6 +576,24 @@ def test_a_workload_that_waits_for_its_identity_without_a_word_is_put_down_to_it
     assert found.on_its_way is ("entry" not in found.sentence)
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_agents_that_ask_at_a_service_that_is_not_there_are_put_down_to_that(objects: Objects, is_there: bool) -> None:
+    spire = objects.with_spire(agents=0)
+    address = "spire-servers.spire-server"
+    agents = tuple(replace(each, server_address=address) for each in spire.layout.agents)
+    spire.layout = replace(spire.layout, agents=agents)
+    if is_there:
+        objects.add("Service", "spire-servers", SERVER_NAMESPACE, spec={"ports": []})
+    objects.of_agent({**container(AGENT, running=running(NOW - 60)), "ready": False})
+    line = 'level=error msg="Failed to retrieve attestation result" error="code = Unavailable desc = no children to pick"'
+    objects.log(f"{AGENT_POD}/{AGENT}", line, at=NOW - 5)
+    found = next(iter(spire_links.check_components(spire)))
+    words = f"its server_address is {address}, and there is no Service spire-server/spire-servers"
+    assert (words in found.sentence) is not is_there
+    assert is_there or not found.on_its_way
+    assert is_of_configuration(found.sentence, "") is not is_there
+
+
 @pytest.mark.parametrize("missed", ["", "/tmp/spire-server/private/other.sock"])  # noqa: S108
 def test_a_controller_manager_that_looks_for_another_socket_is_not_on_its_way(objects: Objects, missed: str) -> None:
     spire = objects.with_spire(server=0)

@@ -514,6 +514,23 @@ def test_a_configuration_that_a_pod_does_not_get_is_for_the_run_to_find(name: st
     assert [each.socket_folder for each in found.agents] == [each.socket_folder for each in right.agents]
 
 
+@pytest.mark.parametrize(
+    ("address", "service"),
+    [
+        ("trust", ("nodes", "trust")),
+        ("trust.identity", ("identity", "trust")),
+        ("trust.identity.svc.cluster.local", ("identity", "trust")),
+        ("spire.corp.example", None),
+        ("10.0.0.1", None),
+        ("fd00::1", None),
+        ("", None),
+    ],
+)
+def test_the_service_at_which_agents_ask_for_their_server(address: str, service: tuple[str, str] | None) -> None:
+    found = layout([*server(), *agent(config=changed(AGENT, server_address=address)), csi_driver()])
+    assert found.agents[0].server_service == service
+
+
 def test_a_controller_manager_may_look_for_the_servers_socket_where_it_is_not() -> None:
     def missed(path: str, *, volume: str = "private") -> str:
         manifests = [*server(manager=changed(MANAGER, spireServerSocketPath=path)), *agent(), csi_driver()]
