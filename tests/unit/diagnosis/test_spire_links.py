@@ -585,7 +585,7 @@ def test_agents_that_ask_at_a_service_that_is_not_there_are_put_down_to_that(obj
     if is_there:
         objects.add("Service", "spire-servers", SERVER_NAMESPACE, spec={"ports": []})
     objects.of_agent({**container(AGENT, running=running(NOW - 60)), "ready": False})
-    line = 'level=error msg="Failed to retrieve attestation result" error="code = Unavailable desc = no children to pick"'
+    line = 'level=error msg="Failed to retrieve attestation result" error="code = Unavailable: no children to pick"'
     objects.log(f"{AGENT_POD}/{AGENT}", line, at=NOW - 5)
     found = next(iter(spire_links.check_components(spire)))
     words = f"its server_address is {address}, and there is no Service spire-server/spire-servers"
