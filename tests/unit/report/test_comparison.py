@@ -54,7 +54,7 @@ def test_a_red_run_differs_from_a_green_one_by_its_broken_link_and_what_led_to_i
     ]
     outcomes = [each.after for each in found["tests"]]
     assert outcomes == sorted(outcomes), "errors stand before what was skipped for them"
-    assert Difference("federation", "1.2 s", "17.0 s (slower)") in found["times"]
+    assert Difference("federation", "1.2 s", "16.9 s (slower)") in found["times"]
 
 
 def test_what_only_one_of_two_runs_came_to_is_no_broken_link(green: dict[str, Any]) -> None:
