@@ -56,7 +56,6 @@ def own_chart() -> Layout:
 def test_the_components_of_the_own_chart_are_found(own_chart: Layout) -> None:
     assert str(own_chart.server) == "StatefulSet spire-server/spire-server"
     assert own_chart.server.container == Container("spire-server", "localhost/spire-federation/spire-server:1.15.3")
-    assert own_chart.server.label_selector == "app.kubernetes.io/name=spire-server,app.kubernetes.io/part-of=spire"
     assert (own_chart.server.replicas, own_chart.server.pods) == (1, ("spire-server-0",))
     assert own_chart.server.binary == "/opt/spire/bin/spire-server"
     assert own_chart.server.socket_option == ()
