@@ -13,7 +13,14 @@ from typing import Any, cast
 import pytest
 
 from fixtures.diagnosis import spire_links
-from fixtures.diagnosis.causes import CSI_CAUSE, WHY_REFUSED, WHY_UNATTESTED, WHY_UNKNOWN_CALLER, is_of_configuration
+from fixtures.diagnosis.causes import (
+    CSI_CAUSE,
+    WHY_ORPHANED,
+    WHY_REFUSED,
+    WHY_UNATTESTED,
+    WHY_UNKNOWN_CALLER,
+    is_of_configuration,
+)
 from fixtures.diagnosis.finding import Finding
 from fixtures.diagnosis.spire_links import NEW_POD, RECENT
 from fixtures.k8s import failures
@@ -532,15 +539,31 @@ def test_an_entry_whose_parent_is_no_agent_is_given_to_nobody(
     ]
     monkeypatch.setattr(spire, "entries", lambda: entries, raising=False)
     monkeypatch.setattr(spire, "agents", lambda: [replace(objects.attested, spiffe_id=AGENT_ID)])
-    found = spire_links.orphaned_entry(spire, "demo")
-    assert bool(found) is not is_given
+    found, why = spire_links.useless_entry(spire, "demo")
+    assert (bool(found), why == WHY_ORPHANED) == (not is_given, not is_given)
     if found:
         assert found == (
             f"the entry spiffe://server.example/x has the parent {parent}, which is the ID of no agent ({AGENT_ID})"
         )
         assert is_of_configuration(found, "")
     monkeypatch.setattr(spire, "agents", list)
-    assert spire_links.orphaned_entry(spire, "demo") == ""
+    assert spire_links.useless_entry(spire, "demo") == ("", "")
+
+
+def test_an_entry_of_a_pod_is_useless_where_agents_do_not_know_of_pods(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spire = objects.spire
+    made = pod(objects, container(running=running()), name="server-1-x", namespace="demo")
+    entries = [api_types.Entry("1", "spiffe://server.example/x", AGENT_ID, (f"k8s:pod-uid:{made.metadata.uid}",), ())]
+    monkeypatch.setattr(spire, "entries", lambda: entries, raising=False)
+    monkeypatch.setattr(spire, "agents", lambda: [replace(objects.attested, spiffe_id=AGENT_ID)])
+    assert spire_links.useless_entry(spire, "demo") == ("", "")
+    agents = tuple(replace(each, workload_attestors=("unix",)) for each in spire.layout.agents)
+    spire.layout = replace(spire.layout, agents=agents)
+    found, why = spire_links.useless_entry(spire, "demo")
+    assert found.endswith("is for a pod, and the agents have no workload attestor k8s (unix)")
+    assert is_of_configuration(found, why)
 
 
 @pytest.mark.parametrize(
