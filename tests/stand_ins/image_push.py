@@ -1,14 +1,16 @@
 """Images pushed from archives into a registry, without an engine.
 
 Follows the OCI distribution specification, "Push" (blobs in one piece, then the manifest), and the image
-specification's "Image Manifest". Layers are compressed, as published ones are: those of the archives are in the local
-node image already, and would not be pulled.
+specification's "Image Manifest". Layers are compressed, as published ones are, and a layer with an empty file lies
+below them: the local node image has those of the archives unpacked, and containerd pulls no layer that it has unpacked
+on the same ones below (`rootfs.diff_ids`).
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import shutil
 import tarfile
@@ -50,26 +52,29 @@ class Pusher:
         Raises `PushError`.
         """
         repository, tag = split_reference(reference)
+        lowest = _lowest_layer()
         with tarfile.open(archive) as tar:
             (described,) = json.loads(_member(tar, "manifest.json").read())
-            config = self._blob(repository, tar, described["Config"], CONFIG)
-            layers = [self._blob(repository, tar, name, LAYER) for name in described["Layers"]]
+            image = json.loads(_member(tar, described["Config"]).read())
+            image["rootfs"]["diff_ids"].insert(0, f"sha256:{hashlib.sha256(lowest).hexdigest()}")
+            if image.get("history"):
+                image["history"].insert(0, {"created_by": "an empty file"})
+            config = self._upload(repository, io.BytesIO(json.dumps(image).encode()), CONFIG)
+            layers = [self._layer(repository, io.BytesIO(lowest))]
+            layers += [self._layer(repository, _member(tar, name)) for name in described["Layers"]]
         manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}
         self._answer("PUT", f"{repository}/manifests/{tag or 'latest'}", CREATED, json.dumps(manifest), MANIFEST)
         return sum(layer["size"] for layer in layers)
 
-    def _blob(self, repository: str, tar: tarfile.TarFile, name: str, media_type: str) -> dict[str, Any]:
-        """Upload a file of the archive, or have the registry mount it from a repository that has it; its descriptor."""
+    def _layer(self, repository: str, layer: IO[bytes]) -> dict[str, Any]:
+        """Upload a layer, compressed, or have the registry mount it from a repository that has it; its descriptor."""
         with tempfile.TemporaryFile() as file:
-            if media_type == LAYER:
-                with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=1, mtime=0) as packed:
-                    shutil.copyfileobj(_member(tar, name), packed, PIECE)
-            else:
-                shutil.copyfileobj(_member(tar, name), file, PIECE)
-            return self._upload(repository, file, media_type)
+            with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=1, mtime=0) as packed:
+                shutil.copyfileobj(layer, packed, PIECE)
+            return self._upload(repository, file, LAYER)
 
     def _upload(self, repository: str, file: IO[bytes], media_type: str) -> dict[str, Any]:
-        size = file.tell()
+        size = file.seek(0, io.SEEK_END)
         file.seek(0)
         digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"  # type: ignore[arg-type]
         file.seek(0)
@@ -98,6 +103,14 @@ class Pusher:
         if answer.status != wanted:
             raise PushError(f"{method} {url}: {answer.status} {answer.data[:300]!r}")
         return answer
+
+
+def _lowest_layer() -> bytes:
+    """A layer with an empty file, as tar."""
+    with io.BytesIO() as file:
+        with tarfile.open(fileobj=file, mode="w") as tar:
+            tar.addfile(tarfile.TarInfo(".stand-in"))
+        return file.getvalue()
 
 
 def _member(tar: tarfile.TarFile, name: str) -> IO[bytes]:
