@@ -33,7 +33,7 @@ CONFIGURATION = {
 }
 
 
-class KindNetwork:
+class SeparateNetwork:
     """A network for Kind's nodes, apart from that of other runs; `name` is it and `gateway` its first address."""
 
     def __init__(self, engine: Engine, name: str) -> None:
@@ -62,7 +62,7 @@ class KindNetwork:
 class Registry:
     """A registry, empty at first. `program` is CNCF Distribution's, `folder` (there already) for what it is made of."""
 
-    def __init__(self, engine: Engine, network: KindNetwork, program: Path, folder: Path) -> None:
+    def __init__(self, engine: Engine, network: SeparateNetwork, program: Path, folder: Path) -> None:
         self._engine = engine
         self._network = network
         self._program = program
