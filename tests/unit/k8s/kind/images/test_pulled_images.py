@@ -119,6 +119,18 @@ def test_where_no_mirror_has_an_image_its_own_registry_is_asked_as_the_nodes_do(
     assert left == f"pulled by each node, since {engine.program} could not: ghcr.io/gone:v1: {words}"
 
 
+def test_archives_go_when_no_node_needs_them_any_more(engine: Engine, tmp_path: Path) -> None:
+    images = ("ghcr.io/spiffe/spire-server:1.15.3",)
+    (tmp_path / "there").write_text(f"{images[0]}\n")
+    (tmp_path / "images").mkdir()
+    made = PulledImages(engine, images, [], tmp_path / "images")
+    made.start()
+    (archive_of_one,) = made.archives()
+    assert archive_of_one.is_file()
+    made.close()
+    assert not archive_of_one.exists()
+
+
 @pytest.mark.parametrize(
     ("given", "full"),
     [
