@@ -164,7 +164,9 @@ def test_a_test_is_there_with_its_outcome_its_time_and_what_it_saw(project: pyte
     assert tests["left out"]["sentence"] == "not here"
     assert made["verdict"]["result"] == "red"
     assert made["verdict"]["outcomes"] == {"passed": 1, "failed": 1, "error": 1, "skipped": 1}
-    assert (project.path / "run" / "report.html").read_text().startswith("<!doctype html>")
+    page = (project.path / "run" / "report.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert 'href="./failures.txt"' in page
     assert "failures.txt" in [each["path"] for each in made["sources"]]
     assert not [each["path"] for each in made["sources"] if not each["what"]]
 
