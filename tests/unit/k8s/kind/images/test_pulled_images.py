@@ -137,7 +137,7 @@ def test_archives_go_when_no_node_needs_them_any_more(engine: Engine, tmp_path: 
     assert not archive_of_one.exists()
 
 
-# A pull of an hour, and a process that ends meanwhile.
+# A pull of minutes, and a process that ends meanwhile.
 SLOW_PULL = """
 import sys
 from pathlib import Path
@@ -155,7 +155,7 @@ made.close()
 def test_an_end_of_the_run_waits_for_no_pull(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program, begun = tmp_path / "bin" / "docker", tmp_path / "begun"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\n[ "$1" = image ] && exit 1\necho $$ > {begun}\nexec sleep 3600\n')
+    program.write_text(f'#!/bin/sh\n[ "$1" = image ] && exit 1\necho $$ > {begun}\nexec sleep 200\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent), prepend=":")
     (tmp_path / "images").mkdir()
