@@ -24,7 +24,7 @@ def bench(settings: Settings, engine: Engine, run_folder: Path) -> Bench:
         pytest.skip("these values are the hardened charts': give their folder with --charts")
     (run_folder / "charts").mkdir()
     # A run of its own makes and deletes its clusters; none of them is kept.
-    return Bench(run_folder, "field-", engine, lambda: None, settings.source.charts)
+    return Bench(run_folder, f"{settings.prefix}field-", engine, lambda: None, settings.source.charts)
 
 
 @pytest.fixture(scope="module")

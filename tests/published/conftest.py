@@ -17,7 +17,7 @@ from supply.catalogue import Catalogue
 from supply.host import Engine
 from tests.stand_ins.faulty_registry import Authority, FaultyRegistry, with_tokens
 from tests.stand_ins.published_charts import PublishedCharts, demo_images
-from tests.stand_ins.registry import KindNetwork, Registry
+from tests.stand_ins.registry import Registry, SeparateNetwork
 from tests.stand_ins.web_server import FileServer, publish_programs, serving
 from tests.tools.runs import Result, Run
 
@@ -35,7 +35,7 @@ class Published:
     """
 
     made: Catalogue
-    network: KindNetwork
+    network: SeparateNetwork
     registry: Registry
     downloads: FileServer
     chart_repository: FileServer
@@ -67,7 +67,7 @@ def published(
     scratch = tmp_path_factory.mktemp("published")
     with ExitStack() as undo:
         with report.phase("stand-ins") as phase:
-            network = KindNetwork(engine, f"{settings.prefix}{PREFIX}kind")
+            network = SeparateNetwork(engine, f"{settings.prefix}{PREFIX}kind")
             network.create()
             undo.callback(network.remove)
             phase.progress("registry")

@@ -1,4 +1,4 @@
-"""A reverse proxy before a registry that answers as registries do on a bad day: busy, limited, private or slow.
+"""A reverse proxy before a registry, which answers as a registry does that is busy, limited, private or slow.
 
 Status codes and bodies are those of the OCI distribution specification ("Error Codes"), tokens those of CNCF
 Distribution's "Token Authentication Specification".

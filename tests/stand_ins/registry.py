@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from fixtures.artifacts.chart_download import why_unreachable
 from fixtures.core.waiting import Condition, Look, wait_for
 from fixtures.k8s.kind.network import described_network
 from supply import archives
@@ -19,7 +20,6 @@ from supply.archives import Entry
 from supply.host import Engine
 from supply.images import PREFIX, architecture
 from tests.stand_ins.image_push import Pusher
-from tests.stand_ins.web_server import why_away
 
 IMAGE = f"{PREFIX}/registry:stand-in"
 PORT = 5000
@@ -33,7 +33,7 @@ CONFIGURATION = {
 }
 
 
-class KindNetwork:
+class SeparateNetwork:
     """A network for Kind's nodes, apart from that of other runs; `name` is it and `gateway` its first address."""
 
     def __init__(self, engine: Engine, name: str) -> None:
@@ -62,7 +62,7 @@ class KindNetwork:
 class Registry:
     """A registry, empty at first. `program` is CNCF Distribution's, `folder` (there already) for what it is made of."""
 
-    def __init__(self, engine: Engine, network: KindNetwork, program: Path, folder: Path) -> None:
+    def __init__(self, engine: Engine, network: SeparateNetwork, program: Path, folder: Path) -> None:
         self._engine = engine
         self._network = network
         self._program = program
@@ -92,7 +92,7 @@ class Registry:
         self.on_loopback = self._engine.run("port", self._container, f"{PORT}/tcp").split()[0]
 
         def look() -> Look[bool]:
-            reason = why_away(f"{self.url}/v2/")
+            reason = why_unreachable(f"{self.url}/v2/")
             return Look(None if reason else True, reason)
 
         wait_for(Condition("the registry's answer", look), START_TIMEOUT)

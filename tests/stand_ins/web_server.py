@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import tarfile
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -15,8 +13,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from fixtures.artifacts.programs import DOWNLOAD_BASES, downloads
-
-ANSWER_TIMEOUT = 3.0  # seconds
 
 
 class FileServer(ThreadingHTTPServer):
@@ -78,14 +74,3 @@ def _place(server: FileServer, url: str) -> Path:
     place = server.folder / urlsplit(url).path.lstrip("/")
     place.parent.mkdir(parents=True, exist_ok=True)
     return place
-
-
-def why_away(url: str) -> str:
-    """Why nothing answers there, or an empty text."""
-    try:
-        urllib.request.urlopen(url, timeout=ANSWER_TIMEOUT).close()  # noqa: S310
-    except urllib.error.HTTPError:
-        return ""
-    except OSError as error:
-        return str(error)
-    return ""

@@ -15,12 +15,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from fixtures.core.project import PROJECT
+from fixtures.core.waiting import Condition, Look, wait_for
 from supply import host
 
 PREFIX = "elsewhere-"
@@ -63,16 +63,13 @@ def network_namespace() -> Iterator[None]:
 
 @contextmanager
 def engine_service(engine: host.Engine, path: Path) -> Iterator[Path]:
-    """Podman's service, at a socket."""
+    """Podman's service, at a socket. Raises `WaitError` where it does not listen."""
     with subprocess.Popen(
         [engine.program, "system", "service", "--time=0", f"unix://{path}"], env={**os.environ, **engine.environment}
     ) as service:
         try:
-            end = time.monotonic() + SOCKET_TIMEOUT
-            while not path.exists():
-                if service.poll() is not None or time.monotonic() > end:
-                    raise SystemExit("Podman's service does not listen")
-                time.sleep(LOOK_INTERVAL)
+            listening = Condition("the socket of Podman's service", lambda: Look(path.exists() or None, "away"))
+            wait_for(listening, SOCKET_TIMEOUT, fails_if=lambda: None if service.poll() is None else "it has ended")
             yield path
         finally:
             service.terminate()

@@ -539,6 +539,10 @@ def test_a_folder_that_cannot_be_written_is_refused_with_what_to_give(
         ValueError, match=rf"^{locked} cannot be written, where the run's artefacts .* --run-folder=DIR"
     ):
         command_line.read_settings(configured("--run-folder", str(locked / "runs" / "1")))
+    # Without that option, the place that runs really have.
+    monkeypatch.setattr(command_line, "RUNS", locked / "runs")
+    with pytest.raises(ValueError, match=rf"^{locked} cannot be written, where the run's artefacts "):
+        command_line.read_settings(configured())
     monkeypatch.setenv("SPIRE_FEDERATION_CACHE", str(locked))
     with pytest.raises(ValueError, match=rf"^{locked} cannot be written, .*: set SPIRE_FEDERATION_CACHE$"):
         command_line.read_settings(configured("--run-folder", str(tmp_path / "run")))

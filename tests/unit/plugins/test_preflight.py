@@ -41,6 +41,17 @@ def test_a_machine_that_has_nothing_has_a_line_for_each_problem(tmp_path: Path, 
     assert left <= {".config"}, "it is to start nothing, and to leave nothing (but for Go's own settings)"
 
 
+@pytest.mark.parametrize(
+    ("options", "looked_at"),
+    [((), True), (("--connectivity=node-port",), False), (("--connectivity=load-balancer",), False)],
+    ids=["auto", "node-port", "load-balancer"],
+)
+def test_ports_are_looked_at_where_a_run_takes_some(tmp_path: Path, options: tuple[str, ...], looked_at: bool) -> None:
+    done = preflight(tmp_path, "--supply=published", *options)
+    assert done.returncode == 1, done.stderr
+    assert any(line.split()[1] == "ports" for line in done.stdout.splitlines()) == looked_at
+
+
 def test_a_command_line_that_is_refused_ends_as_in_a_run(tmp_path: Path) -> None:
     done = preflight(tmp_path, "--charts=/none")
     assert (done.returncode, done.stdout) == (pytest.ExitCode.USAGE_ERROR, "")

@@ -11,6 +11,7 @@ import pytest
 from fixtures.core import redaction
 from fixtures.core.progress import Observation
 from fixtures.core.project import PROJECT
+from fixtures.k8s.connectivity.connectivity import CONNECTIVITIES, Connectivity
 from fixtures.report.data.document import SCHEMA, RunFileError, describe, read_document, title, write_document
 from fixtures.report.data.facts import ExecutedTest
 from fixtures.report.run import Report
@@ -75,6 +76,15 @@ def test_a_run_that_came_to_nothing_is_aborted(tmp_path: Path) -> None:
 def test_a_refused_run_says_why(tmp_path: Path) -> None:
     made = describe(Report(tmp_path, refused="no engine answers"))
     assert (made["verdict"]["result"], made["verdict"]["sentence"]) == ("refused", "no engine answers")
+
+
+@pytest.mark.parametrize("way", [each for each in CONNECTIVITIES if each != "auto"])
+def test_each_way_to_the_other_cluster_is_named_as_its_option_is(way: str, tmp_path: Path) -> None:
+    report = Report(tmp_path)
+    report.facts.connectivity = Connectivity(way, "it was asked for")
+    made = describe(report)
+    check(made)
+    assert made["settings"]["connectivity"] == {"way": way, "why": "it was asked for"}
 
 
 def test_nothing_in_it_is_secret_or_no_json(tmp_path: Path) -> None:
@@ -154,7 +164,11 @@ def test_a_test_is_there_with_its_outcome_its_time_and_what_it_saw(project: pyte
     assert tests["left out"]["sentence"] == "not here"
     assert made["verdict"]["result"] == "red"
     assert made["verdict"]["outcomes"] == {"passed": 1, "failed": 1, "error": 1, "skipped": 1}
-    assert (project.path / "run" / "report.html").read_text().startswith("<!doctype html>")
+    page = (project.path / "run" / "report.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert 'href="./failures.txt"' in page
+    assert "failures.txt" in [each["path"] for each in made["sources"]]
+    assert not [each["path"] for each in made["sources"] if not each["what"]]
 
 
 def test_a_run_that_is_interrupted_is_written_as_far_as_it_came(

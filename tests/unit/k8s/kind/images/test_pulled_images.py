@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import tarfile
+import time
 from pathlib import Path
+from threading import Event, Timer
 
 import pytest
 
+from fixtures.core.project import PROJECT
+from fixtures.core.waiting import ended_by
 from fixtures.k8s.kind.images.pulled_images import PulledImages, full_name
 from fixtures.k8s.kind.images.registries import parse_mirror
 from supply.host import Engine
@@ -117,6 +123,58 @@ def test_where_no_mirror_has_an_image_its_own_registry_is_asked_as_the_nodes_do(
     # The words of each that was asked.
     words = f"Error: 10.89.1.2:5000/gone:v1: {REFUSED}; Error: ghcr.io/gone:v1: {REFUSED}"
     assert left == f"pulled by each node, since {engine.program} could not: ghcr.io/gone:v1: {words}"
+
+
+def test_archives_go_when_no_node_needs_them_any_more(engine: Engine, tmp_path: Path) -> None:
+    images = ("ghcr.io/spiffe/spire-server:1.15.3",)
+    (tmp_path / "there").write_text(f"{images[0]}\n")
+    (tmp_path / "images").mkdir()
+    made = PulledImages(engine, images, [], tmp_path / "images")
+    made.start()
+    (archive_of_one,) = made.archives()
+    assert archive_of_one.is_file()
+    made.close()
+    assert not archive_of_one.exists()
+
+
+# A pull of minutes, and a process that ends meanwhile.
+SLOW_PULL = """
+import sys
+from pathlib import Path
+from fixtures.k8s.kind.images.pulled_images import PulledImages
+from supply.host import Engine
+
+made = PulledImages(Engine("docker"), ["ghcr.io/spiffe/spire-server:1.15.3"], [], Path(sys.argv[1]))
+made.start()
+while not Path(sys.argv[2]).exists():
+    pass
+made.close()
+"""
+
+
+def test_an_end_of_the_run_waits_for_no_pull(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, begun = tmp_path / "bin" / "docker", tmp_path / "begun"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\n[ "$1" = image ] && exit 1\necho $$ > {begun}\nexec sleep 200\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    (tmp_path / "images").mkdir()
+    command = [sys.executable, "-c", SLOW_PULL, str(tmp_path / "images"), str(begun)]
+    subprocess.run(command, cwd=PROJECT, check=True, timeout=60, stdin=subprocess.DEVNULL)
+    subprocess.run(["kill", begun.read_text().strip()], check=True)
+
+
+def test_waits_for_archives_end_as_others_do(engine: Engine, tmp_path: Path) -> None:
+    program = tmp_path / "bin" / engine.program
+    program.write_text('#!/bin/sh\n[ "$1" = image ] && exit 1\nexec sleep 5\n')
+    made = PulledImages(engine, ["ghcr.io/spiffe/spire-server:1.15.3"], [], tmp_path)
+    made.start()
+    ending = Event()
+    began = time.monotonic()
+    Timer(0.5, ending.set).start()
+    with ended_by(ending):
+        assert list(made.archives()) == []
+    assert time.monotonic() - began < 4
 
 
 @pytest.mark.parametrize(
