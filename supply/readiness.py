@@ -34,7 +34,6 @@ STEP_SECONDS = {
 SHORT_STEP = 3
 # Go's module cache 6.2, its build cache 12, and what is kept 6.4 GiB, after a full build.
 BUILD_SPACE = 25 * 2**30
-DEBIAN_MIRROR = "http://deb.debian.org/debian"  # debootstrap's own
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,9 @@ def obstacles(readiness: Readiness, why_unreachable: Callable[[str], str], cache
     if packages and not shutil.which("apt-get"):
         found.append(f"{' '.join(packages)} are needed, and this machine has no apt-get to install them")
     found += _go_obstacles(readiness.missing, why_unreachable)
-    if "debian-base" in readiness.missing:
-        mirror = host.debian_mirror() or DEBIAN_MIRROR
+    mirror = host.debian_mirror()
+    # Without one it is debootstrap's own.
+    if mirror and "debian-base" in readiness.missing:
         reason = why_unreachable(f"{mirror.rstrip('/')}/dists/{versions.load().suite}/Release")
         found += (
             [f"the Debian mirror {mirror} cannot be reached ({reason}): set SUPPLY_DEBIAN_MIRROR"] if reason else []
