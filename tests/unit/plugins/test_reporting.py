@@ -238,6 +238,26 @@ def test_on_github_a_red_or_refused_run_is_annotated_and_summarised(
     assert "no agent" in (project.path / "summary").read_text()
 
 
+@pytest.mark.parametrize("cluster", ["", "server"])
+def test_the_folder_of_a_run_that_is_refused_stays_where_it_has_begun_on_a_cluster(
+    project: pytest.Pytester, cluster: str
+) -> None:
+    project.makepyfile(
+        f"""
+        from fixtures.plugins.reporting import REPORT
+
+        def test_ready(pytestconfig):
+            report = pytestconfig.stash[REPORT]
+            with report.phase("a phase", {cluster!r}):
+                pass
+            report.refuse("no image")
+        """
+    )
+    done = project.runpytest_inprocess()
+    done.stdout.fnmatch_lines(["REFUSED: no image"])
+    assert (project.path / "run").is_dir() is bool(cluster)
+
+
 def test_a_summary_that_cannot_be_written_changes_nothing(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
