@@ -189,7 +189,7 @@ def test_clusters_that_fail_are_taken_down_only_after_the_failure_is_reported(
     run: Run, taken: list[str], tmp_path: Path
 ) -> None:
     later: list[Callable[[], None]] = []
-    request = SimpleNamespace(addfinalizer=later.append)
+    request = SimpleNamespace(session=SimpleNamespace(addfinalizer=later.append))
     with pytest.raises(RuntimeError, match="kind failed"):
         fixture_function(session.clusters)(
             SETTINGS, SUPPLIED, [], None, run.report, tmp_path, PULLED, run.config, request
@@ -208,7 +208,7 @@ def test_a_run_says_of_which_kubernetes_its_clusters_are(
         monkeypatch.setattr(Taken, name, lambda *_, answer=answer: answer, raising=False)
     lines: list[str] = []
     report = Report(tmp_path, lines.append)
-    request = SimpleNamespace(addfinalizer=lambda _: None)
+    request = SimpleNamespace(session=SimpleNamespace(addfinalizer=lambda _: None))
     arguments: tuple[Any, ...] = (
         SETTINGS,
         SUPPLIED,
@@ -229,7 +229,7 @@ def test_a_federation_that_fails_is_closed_only_after_the_failure_is_reported(
     run: Run, taken: list[str], tmp_path: Path
 ) -> None:
     later: list[Callable[[], None]] = []
-    request = SimpleNamespace(addfinalizer=later.append)
+    request = SimpleNamespace(session=SimpleNamespace(addfinalizer=later.append))
     arguments: tuple[Any, ...] = (SETTINGS, {}, None, [], "10.89.0.1", run.report, tmp_path, run.config, request)
     with pytest.raises(RuntimeError, match="no relationship"):
         fixture_function(session.federation)(*arguments)
@@ -259,7 +259,7 @@ def test_clusters_are_kept_always_or_where_something_failed_and_the_summary_says
     for name, answer in (("create", None), ("load_archives", None), ("kubernetes_version", "1.36.3")):
         monkeypatch.setattr(Taken, name, lambda *_, answer=answer: answer, raising=False)
     later: list[Callable[[], None]] = []
-    request = SimpleNamespace(addfinalizer=later.append, session=SimpleNamespace(testsfailed=failed))
+    request = SimpleNamespace(session=SimpleNamespace(testsfailed=failed, addfinalizer=later.append))
     settings = SimpleNamespace(**{**vars(SETTINGS), "keep_clusters": chosen})
     report = Report(tmp_path)
     shown_by: tuple[Any, ...] = (run.config, request)

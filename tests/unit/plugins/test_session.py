@@ -19,6 +19,8 @@ ELSEWHERE = Connectivity("node-port", "192.0.2.1, the gateway of Kind's network,
 HERE = Connectivity("port-forward", "it is here", KindNetwork("10.89.0.1"))
 GIVEN = {"endpoints": {"client": "https://client.test"}, "demo_url": "https://demo.test"}
 
+pytest_plugins = ["pytester"]
+
 
 class RefusedError(Exception):
     """The run is ended with this sentence."""
@@ -82,3 +84,24 @@ def test_what_breaks_forwards_is_refused_where_there_are_none(
 def test_a_way_that_cannot_work_is_refused(decide: Callable[..., tuple[Connectivity, list[str]]]) -> None:
     with pytest.raises(RefusedError, match="no address of this machine"):
         decide(ClusterError("10.89.0.1 is no address of this machine"), "federation")
+
+
+def test_what_an_interrupted_fixture_has_begun_is_undone(pytester: pytest.Pytester) -> None:
+    """As `clusters` does it: pytest itself runs no finalizer of a fixture whose setup was interrupted."""
+    pytester.makepyfile(
+        """
+        import pathlib
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def clusters(request):
+            request.addfinalizer(pathlib.Path("by the fixture").touch)
+            request.session.addfinalizer(pathlib.Path("by the session").touch)
+            raise KeyboardInterrupt
+
+        def test_ready(clusters): pass
+        """
+    )
+    pytester.runpytest_subprocess()
+    assert (pytester.path / "by the session").exists()
+    assert not (pytester.path / "by the fixture").exists()
