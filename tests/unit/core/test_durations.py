@@ -17,7 +17,7 @@ from fixtures.core.durations import DAY, format_duration, parse_duration
         ("10h", 36000.0),
         ("1h10m10s", 4210.0),
         ("1µs", 1e-6),
-        # A sign, a fraction without its whole part or without digits, every unit, and no unit at all for zero.
+        # A sign, a fraction without its integer part or without digits, every unit, and no unit at all for zero.
         ("+5m", 300.0),
         (".5h", 1800.0),
         ("2.s", 2.0),

@@ -89,6 +89,12 @@ class Objects(KubernetesObjects):
         """The agent's pod, with these containers."""
         pod(self, *statuses, name=AGENT_POD, namespace=SYSTEM_NAMESPACE, owner=("DaemonSet", AGENT))
 
+    def of_oidc_provider(self, *statuses: dict[str, Any], **fields: Any) -> Any:
+        """The pod of an OIDC discovery provider `oidc`, with these containers, beside a SPIRE that is ready."""
+        self.with_spire()
+        controller(self, "Deployment", "oidc")
+        return pod(self, *statuses, name="oidc-1-x", owner=("ReplicaSet", "oidc-1"), **fields)
+
     def of_server(self, since: float = NOW - 600) -> None:
         """The server's pod, whose container runs since then (Unix seconds)."""
         pod(self, container(SERVER, running=running(since)))
@@ -578,15 +584,9 @@ def test_an_entry_of_a_pod_is_useless_where_agents_do_not_know_of_pods(
 def test_a_workload_that_waits_for_its_identity_without_a_word_is_put_down_to_its_entry(
     objects: Objects, monkeypatch: pytest.MonkeyPatch, parent: str, driver: str, words: str, is_certain: bool
 ) -> None:
-    objects.with_spire()
-    controller(objects, "Deployment", "oidc")
-    made = pod(
-        objects,
-        {**container("init", running=running(NOW - 60)), "ready": False},
-        name="oidc-1-x",
-        owner=("ReplicaSet", "oidc-1"),
-        volumes=[{"name": "workload-api", "csi": {"driver": driver, "readOnly": True}}],
-    )
+    volume = {"name": "workload-api", "csi": {"driver": driver, "readOnly": True}}
+    waiting = {**container("init", running=running(NOW - 60)), "ready": False}
+    made = objects.of_oidc_provider(waiting, volumes=[volume])
     spire = objects.spire
     selector = f"k8s:pod-uid:{made.metadata.uid}"
     entries = [api_types.Entry("1", "spiffe://server.example/x", parent, (selector,), ())] if parent else []
@@ -737,14 +737,7 @@ UNREACHED = (
 def test_a_workload_of_spires_own_whose_agent_cannot_ask_the_kubelet_is_put_down_to_that(
     objects: Objects, words: str, at: float, is_named: bool
 ) -> None:
-    objects.with_spire()
-    controller(objects, "Deployment", "oidc")
-    pod(
-        objects,
-        {**container("oidc", running=running(NOW - 60)), "ready": False},
-        name="oidc-1-x",
-        owner=("ReplicaSet", "oidc-1"),
-    )
+    objects.of_oidc_provider({**container("oidc", running=running(NOW - 60)), "ready": False})
     line = 'level=warning msg="Failed to fetch JWKS" error="code = PermissionDenied desc = no identity issued"'
     for seconds in (30, 10):
         objects.log("oidc-1-x/oidc", line, at=NOW - seconds)
@@ -781,14 +774,7 @@ NO_CALLER = (
 def test_a_workload_that_its_agent_hangs_up_on_is_named_with_the_agents_words(
     objects: Objects, line: str, words: str, cause: str
 ) -> None:
-    objects.with_spire()
-    controller(objects, "Deployment", "oidc")
-    pod(
-        objects,
-        {**container("oidc", running=running(NOW - 60)), "ready": False},
-        name="oidc-1-x",
-        owner=("ReplicaSet", "oidc-1"),
-    )
+    objects.of_oidc_provider({**container("oidc", running=running(NOW - 60)), "ready": False})
     for seconds in (30, 10):
         objects.log("oidc-1-x/oidc", RESET, at=NOW - seconds)
     objects.of_agent(container(AGENT, running=running()))
