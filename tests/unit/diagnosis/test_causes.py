@@ -247,6 +247,7 @@ PREEMPTION = (
         ("container a of b has no image: ErrImagePull", "name or tag is wrong"),
         ("has failed 2 times", "a hook of the chart fails"),
         ("container a of b crashes (exit code 1)", "configuration is refused"),
+        ("container a of b crashes (exit code 137, 1 restarts): killed for lack of memory", "its memory limit"),
         ("container a of b crashes (exit code 1): the token claim has failed", "configuration is refused"),
         ("StatefulSet a may not create its pods: forbidden", "admission rule"),
         ("its pods cannot be created: exceeded quota", "admission rule"),

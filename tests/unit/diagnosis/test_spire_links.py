@@ -435,6 +435,41 @@ def test_a_service_without_a_ready_pod_is_named_where_all_else_is_ready(
     assert not any("leads to no pod" in each for each in sentences(spire_links.check_components(objects.spire)))
 
 
+def test_a_port_that_leads_to_none_that_a_container_declares_is_named(objects: Objects) -> None:
+    ports = [{"name": "bundle", "port": 8443, "targetPort": "federation"}, {"name": "api", "port": 443}]
+    objects.add("Service", SERVER, spec={"selector": {"app": "server"}, "ports": ports})
+    objects.add("Service", "neighbour", spec={"selector": {"app": "server"}, "ports": ports})
+    for name in (SERVER, "neighbour"):
+        endpoint_slice = {
+            "metadata": {"labels": {"kubernetes.io/service-name": name}},
+            "endpoints": [{"conditions": {"ready": True}, "addresses": ["10.244.0.5"]}],
+            "ports": [{"name": "api", "port": 8081}],
+        }
+        objects.add("EndpointSlice", f"{name}-x", addressType="IPv4", **endpoint_slice)
+    found = list(spire_links.check_components(objects.with_spire()))
+    # That of the bundle endpoint matters to every run; a neighbour's may be one that nobody asks.
+    assert [(each.sentence, each.follows) for each in found] == [
+        (
+            f"port 8443 of Service spire-server/{name} leads to port federation of its pods, "
+            "and no container declares that port",
+            follows,
+        )
+        for name, follows in ((SERVER, False), ("neighbour", True))
+    ]
+    assert all(is_of_configuration(each.sentence, each.cause) for each in found)
+
+
+@pytest.mark.parametrize("words", ["", "no port of Service identity/trust leads there (443 to api)"])
+def test_an_endpoint_to_which_no_port_of_its_service_leads_is_named(objects: Objects, words: str) -> None:
+    spire = objects.spire
+    spire.layout = replace(spire.layout, bundle_endpoint=replace(spire.layout.bundle_endpoint, leads_elsewhere=words))
+    found = list(spire_links.endpoint_service(spire))
+    assert [(each.link, is_of_configuration(each.sentence, each.cause)) for each in found] == (
+        [("endpoint reachable", True)] if words else []
+    )
+    assert all(each.sentence.endswith(f"listens on port 8443 of {spire.layout.server}, and {words}") for each in found)
+
+
 def forward(*, is_opening: bool, opening_for: float = 1.0, words: str = "") -> PortForward:
     found = SimpleNamespace(
         is_opening=is_opening,
@@ -615,6 +650,24 @@ def test_agents_that_ask_at_a_service_that_is_not_there_are_put_down_to_that(obj
     assert (words in found.sentence) is not is_there
     assert is_there or not found.on_its_way
     assert is_of_configuration(found.sentence, "") is not is_there
+
+
+@pytest.mark.parametrize("elsewhere", ["", "no port of Service spire-server/spire-server leads there (443 to grpc)"])
+def test_agents_that_reach_no_server_are_put_down_to_a_service_that_leads_past_it(
+    objects: Objects, elsewhere: str
+) -> None:
+    spire = objects.with_spire(agents=0)
+    server = replace(spire.layout.server, port=8089, leads_elsewhere=elsewhere)
+    spire.layout = replace(spire.layout, server=server)
+    objects.add("Service", "spire-server", SERVER_NAMESPACE, spec={"ports": []})
+    objects.of_agent({**container(AGENT, running=running(NOW - 60)), "ready": False})
+    dialing = "code = Unavailable desc = connection error: dial tcp 10.96.108.213:443: connect: connection refused"
+    line = f'level=warning msg="Failed to retrieve attestation result" error="{dialing}"'
+    objects.log(f"{AGENT_POD}/{AGENT}", line, at=NOW - 5)
+    found = next(iter(spire_links.check_components(spire)))
+    assert (f"the server listens on port 8089, and {elsewhere}" in found.sentence) is bool(elsewhere)
+    assert is_of_configuration(found.sentence, "") is bool(elsewhere)
+    assert not elsewhere or not found.on_its_way
 
 
 @pytest.mark.parametrize("missed", ["", "/tmp/spire-server/private/other.sock"])  # noqa: S108

@@ -94,9 +94,9 @@ def test_a_crashing_container_is_reported_with_exit_code_restarts_and_last_lines
     found = unrecoverable(objects)
     assert found is not None
     first, *lines = found.splitlines()
-    assert (
-        first
-        == "server: container main of spire-server/spire-server-0 crashes (exit code 1, 4 restarts); its last lines:"
+    assert first == (
+        "server: container main of spire-server/spire-server-0 crashes (exit code 1, 4 restarts): "
+        "it last wrote: line 29; its last lines:"
     )
     assert lines == [f"    line {number}" for number in range(30 - LOG_TAIL_LINES, 30)]
 
@@ -132,7 +132,33 @@ def test_the_last_lines_are_of_the_previous_container_where_this_one_has_none(
         objects.log("spire-server-0/main", *now)
     found = unrecoverable(objects)
     assert found is not None
-    assert found.endswith("(exit code 139, 2 restarts); its last lines:\n    datastore is locked")
+    last = "it last wrote: datastore is locked; its last lines:\n    datastore is locked"
+    assert found.endswith(f"(exit code 139, 2 restarts): {last}")
+
+
+@pytest.mark.parametrize(
+    ("end", "limits", "words"),
+    [
+        # As a kubelet reports a server with `resources.limits.memory=12Mi`, which has not written a line.
+        ({"reason": "OOMKilled"}, {"memory": "12Mi"}, "killed for lack of memory (OOMKilled), with a limit of 12Mi"),
+        ({"reason": "OOMKilled"}, {"cpu": "1"}, "killed for lack of memory (OOMKilled)"),
+        ({"reason": "OOMKilled"}, None, "killed for lack of memory (OOMKilled)"),
+        (
+            {"reason": "StartError", "message": 'exec: "/nowhere":\n stat /nowhere: no such file or directory'},
+            None,
+            'exec: "/nowhere": stat /nowhere: no such file or directory',
+        ),
+    ],
+    ids=["its limit", "another limit", "no limit", "not started"],
+)
+def test_a_container_that_was_ended_by_others_is_reported_in_their_words(
+    objects: KubernetesObjects, end: dict[str, str], limits: dict[str, str] | None, words: str
+) -> None:
+    status = container("main", 2, {"terminated": {**exited(137), **end}}, **CRASHED)
+    pod(objects, status | ({"resources": {"limits": limits}} if limits else {}))
+    found = unrecoverable(objects)
+    assert found is not None
+    assert found.endswith(f"(exit code 137, 2 restarts): {words}; its last lines:\n    (it wrote none)")
 
 
 def test_a_crashing_container_without_a_log_and_an_exit_code_is_reported(objects: KubernetesObjects) -> None:

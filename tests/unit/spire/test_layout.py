@@ -374,6 +374,40 @@ def test_a_service_may_lead_to_the_bundle_endpoint_by_number() -> None:
     assert layout(manifests).bundle_endpoint.service == Service("identity", "endpoint", 8443)
 
 
+@pytest.mark.parametrize(
+    ("port", "target", "expected"),
+    [
+        # The Service's port leads to the API, or the server listens where no port leads.
+        (9443, "api", "no port of Service identity/trust leads there (443 to api, 9443 to api)"),
+        (9999, "bundle", "no port of Service identity/trust leads there (443 to api, 9443 to bundle)"),
+        (9443, "bundle", ""),
+    ],
+)
+def test_a_service_whose_ports_lead_past_the_bundle_endpoint_is_still_the_servers(
+    port: int, target: str, expected: str
+) -> None:
+    webhook = service("a-webhook", "identity", "trust", 443, "webhook")
+    own = service("trust", "identity", "trust", 443, "api")
+    own["spec"]["ports"].append({"port": 9443, "targetPort": target})
+    programs = [*server(config=with_endpoint(port=port)), *agent(), csi_driver()]
+    others = [each for each in programs if each["kind"] != "Service"]
+    found = layout([webhook, own, *others]).bundle_endpoint
+    assert (found.service, found.leads_elsewhere) == (Service("identity", "trust", port), expected)
+
+
+@pytest.mark.parametrize(
+    ("bind_port", "expected"),
+    [
+        (None, ""),
+        (8081, ""),
+        ("8089", "no port of Service identity/trust leads there (443 to api, 444 to bundle)"),
+    ],
+)
+def test_a_service_whose_ports_lead_past_the_servers_api(bind_port: Any, expected: str) -> None:
+    found = layout([*server(config=changed(SERVER, bind_port=bind_port)), *agent(), csi_driver()]).server
+    assert (found.port, found.leads_elsewhere) == (int(bind_port or 8081), expected)
+
+
 def oidc_provider(config: dict[str, Any], *beside: Manifest, ports: list[dict[str, Any]]) -> list[Manifest]:
     program = container("keys", "-config", "/etc/keys.conf", ports=ports)
     program["volumeMounts"] = [{"name": "etc", "mountPath": "/etc/keys.conf", "subPath": "keys.conf"}]
