@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fixtures.diagnosis.causes import is_of_configuration, why_unready
 from fixtures.k8s import failures
 from fixtures.k8s.failures import (
     CRASH_LOOP_RESTARTS,
@@ -231,6 +232,27 @@ def test_a_claim_whose_provisioner_is_slow_or_tries_again_may_be_bound_yet(
     event(objects, "PersistentVolumeClaim", "another", "ProvisioningFailed", "of another claim")
     problem = why(objects, unscheduled(objects, UNBOUND, VOLUMES))
     assert problem == Problem(f"pod spire-server-0 waits for its claim {CLAIM}: {words}", UNBOUND, on_its_way=True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        # The local path provisioner's.
+        'failed to provision volume with StorageClass "standard": NodePath only supports ReadWriteOnce and '
+        "ReadWriteOncePod (1.22+) access modes",
+        # As CSI drivers have it, with gRPC's code (CSI, "CreateVolume Errors").
+        'failed to provision volume with StorageClass "gp3": rpc error: code = InvalidArgument desc = Volume '
+        "capabilities not supported",
+    ],
+)
+def test_a_claim_that_its_provisioner_refuses_is_not_on_its_way(objects: KubernetesObjects, words: str) -> None:
+    storage_class(objects)
+    claim(objects, storageClassName="standard")
+    event(objects, "PersistentVolumeClaim", CLAIM, "ProvisioningFailed", words)
+    problem = why(objects, unscheduled(objects, UNBOUND, VOLUMES))
+    assert problem == Problem(f"pod spire-server-0 waits for its claim {CLAIM}: {words}", UNBOUND)
+    assert is_of_configuration(problem.sentence, "")
+    assert why_unready(problem.sentence).startswith("the provisioner does not make")
 
 
 def test_a_claim_is_named_also_while_the_scheduler_waits_for_its_volume(objects: KubernetesObjects) -> None:
