@@ -13,7 +13,7 @@ from functools import partial
 from fixtures.core.concurrency import map_concurrently, run_concurrently
 from fixtures.core.progress import observe
 from fixtures.core.waiting import Condition, Look, wait_for
-from fixtures.diagnosis.spire_links import fields_looked_at
+from fixtures.diagnosis.links.spire_links import fields_looked_at
 from fixtures.k8s import conditions, failures, pods
 from fixtures.k8s.cluster import Cluster
 from fixtures.resilience.environment import Environment

@@ -9,9 +9,10 @@ from typing import Any, cast
 import pytest
 
 from fixtures.core import waiting
-from fixtures.diagnosis import chain, cluster_links, spire_links
+from fixtures.diagnosis import chain
 from fixtures.diagnosis.chain import LINKS, Diagnosis, diagnose, diagnose_settled
 from fixtures.diagnosis.finding import Finding
+from fixtures.diagnosis.links import cluster_links, spire_links
 from fixtures.diagnosis.testbed import Testbed
 from fixtures.k8s.cluster import Cluster
 from fixtures.spire.federation import Federation

@@ -13,7 +13,7 @@ import pytest
 from kubernetes import client as k8s
 
 from fixtures.core.waiting import Condition, Look, WaitError, wait_for
-from fixtures.diagnosis import spire_links
+from fixtures.diagnosis.links import spire_links
 from fixtures.k8s.cluster import Cluster, ClusterError
 from fixtures.k8s.connectivity.connectivity import Connectivity
 from fixtures.k8s.pods import containers_ready

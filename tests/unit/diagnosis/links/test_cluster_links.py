@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from fixtures.diagnosis import cluster_links
+from fixtures.diagnosis.links import cluster_links
 from fixtures.k8s.cluster import Cluster
 from tests.unit.api_server import READY, WITHOUT_CSI_NODE
 from tests.unit.kubernetes_objects import KubernetesObjects

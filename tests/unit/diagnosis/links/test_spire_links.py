@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import pytest
 
-from fixtures.diagnosis import spire_links
 from fixtures.diagnosis.causes import (
     CSI_CAUSE,
     WHY_ORPHANED,
@@ -22,7 +21,8 @@ from fixtures.diagnosis.causes import (
     is_of_configuration,
 )
 from fixtures.diagnosis.finding import Finding
-from fixtures.diagnosis.spire_links import NEW_POD, RECENT
+from fixtures.diagnosis.links import spire_links
+from fixtures.diagnosis.links.spire_links import NEW_POD, RECENT
 from fixtures.k8s import failures
 from fixtures.k8s.cluster import Cluster, ClusterError
 from fixtures.k8s.connectivity.port_forward import PortForward
