@@ -364,7 +364,7 @@ UNREADY = "DaemonSet spire-system/spire-agent has 0 of 1 ready: "
 OF_CONFIGURATION = (
     f"{UNREADY}pod x waits for a volume: {SETUP}configmap references non-existent config key: bundle.crt",
     f"{UNREADY}pod x waits for a volume: {SETUP}hostPath type check failed: /run/spire/x is not a directory",
-    f'{UNREADY}pod x waits for a volume: {SETUP}kubernetes.io/csi: mounter.SetupAt failed to check volume lifecycle '
+    f"{UNREADY}pod x waits for a volume: {SETUP}kubernetes.io/csi: mounter.SetupAt failed to check volume lifecycle "
     'mode: volume mode "Ephemeral" not supported by driver csi.spiffe.io (only supports ["Persistent"])',
     f"x-1 does not start: {SETUP}kubernetes.io/csi: mounter.SetUpAt failed to get CSI client: "
     "driver name csi.spiffe.io not found in the list of registered CSI drivers",
