@@ -58,6 +58,7 @@ def _look(found: Any) -> Look:
 def test_a_chain_that_holds_has_no_broken_link(testbed: Testbed, looks: Callable[..., None]) -> None:
     looks()
     assert diagnose(testbed) == Diagnosis(None)
+    assert ("client", "fields") in diagnose(testbed).looks
     assert diagnose(testbed).lines() == ["no broken link: every one that can be looked at holds"]
 
 
@@ -113,7 +114,9 @@ def test_what_cannot_be_looked_at_because_something_is_broken_is_no_news(
 ) -> None:
     both = [finding("component ready", label) for label in ("server", "client")]
     looks(components=both, agents=RuntimeError("no such pod"))
-    assert diagnose(testbed).unseen == ()
+    found = diagnose(testbed)
+    assert found.unseen == ()
+    assert found.looks == {(label, name) for label in ("server", "client") for name in ("cluster", "components")}
 
 
 def test_long_evidence_is_cut_to_its_end() -> None:
