@@ -8,9 +8,9 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from fixtures.diagnosis.spire_links import FIELDS
+from fixtures.diagnosis.links.spire_links import FIELDS
 
-from fixtures.diagnosis import spire_links
+from fixtures.diagnosis.links import spire_links
 from fixtures.diagnosis.chain import LINKS, Diagnosis, _link_checks
 from fixtures.diagnosis.finding import Finding
 from fixtures.diagnosis.testbed import Testbed

@@ -1,0 +1,385 @@
+"""What of SPIRE is not ready, what is to be named of it, and what only follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fixtures.diagnosis.causes import (
+    CSI_CAUSE,
+    WHY_UNATTESTED,
+    WHY_UNKNOWN_CALLER,
+    is_of_configuration,
+)
+from fixtures.diagnosis.links import component_links
+from fixtures.diagnosis.links.spire_links import RECENT
+from fixtures.spire import api_types
+from tests.unit.diagnosis.links.spire_objects import AGENT_ID, AGENT_POD, Objects, sentences
+from tests.unit.kubernetes_objects import (
+    NOW,
+    container,
+    controller,
+    event,
+    exited,
+    pod,
+    running,
+    stamp,
+    waits,
+)
+from tests.unit.own_chart import AGENT, CLASS_NAME, CSI_DRIVER, SERVER, SERVER_NAMESPACE, SYSTEM_NAMESPACE
+
+CRASHES = container(AGENT, 5, {"terminated": exited(1, NOW - 5)}, waiting=waits("CrashLoopBackOff"))
+
+
+@pytest.mark.parametrize("server", [0, 1])
+def test_a_crash_of_what_needs_another_component_may_be_for_that(objects: Objects, server: int) -> None:
+    objects.of_agent(CRASHES)
+    pod(objects, container(SERVER, running=running(NOW - 30), ready=bool(server)), name="spire-server-0")
+    found = list(component_links.check_components(objects.with_spire(server=server, agents=0)))
+    crash = next(each for each in found if AGENT in each.sentence)
+    assert "crashes (exit code 1, 5 restarts)" in crash.sentence
+    assert crash.on_its_way is not bool(server)
+    assert len(found) == 2 - server
+
+
+def test_the_servers_own_words_are_given_where_its_bundle_is_missing(objects: Objects) -> None:
+    objects.of_agent(container(AGENT, waiting=waits("ContainerCreating")))
+    pod(objects, container(SERVER, running=running()), name="spire-server-0")
+    message = 'MountVolume.SetUp failed for volume "spire-bundle" : configmap "spire-bundle" not found'
+    event(objects, "Pod", AGENT_POD, "FailedMount", message, namespace=SYSTEM_NAMESPACE)
+    objects.server_log = (
+        'time="2026-11-23T09:59:55Z" level=error msg="Notifier failed to handle event" '
+        'error="forbidden" notifier=k8sbundle\n'
+    )
+    (found,) = component_links.check_components(objects.with_spire(agents=0))
+    assert found.sentence.endswith(f"{message}; the server logs: Notifier failed to handle event: forbidden")
+    assert not found.on_its_way
+
+
+def test_a_release_that_failed_before_it_came_to_its_components_is_the_reason_that_they_are_not_there(
+    objects: Objects,
+) -> None:
+    objects.status, objects.failed = "failed", 'revision 2: pre-upgrade hooks failed: namespaces "identity" not found'
+    found = sentences(component_links.check_components(objects.spire))
+    assert found[0] == f"Helm's release spire has failed: {objects.failed}"
+    assert found[1] == f"there is no StatefulSet spire-server/{SERVER}"
+    assert found.count(found[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("revision", "ready_for", "logged", "on_its_way"),
+    [
+        # As seen on chart 0.30.0: a server with its authorities in its datastore publishes them 30 s after its start.
+        (2, 20, "", True),
+        (2, 50, "", False),
+        (2, 20, 'level=error msg="Failed to publish bundle" BundlePublisher=k8s_configmap error="forbidden"', False),
+        (1, 20, "", False),
+    ],
+)
+def test_an_upgraded_servers_bundle_in_a_renamed_config_map_may_come_after_half_a_minute(
+    objects: Objects, revision: int, ready_for: float, logged: str, on_its_way: bool
+) -> None:
+    objects.revision, objects.server_log = revision, logged
+    objects.of_agent(container(AGENT, waiting=waits("ContainerCreating")))
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": stamp(NOW - ready_for)}
+    pod(objects, container(SERVER, running=running()), conditions=[ready])
+    message = 'MountVolume.SetUp failed for volume "spire-bundle" : configmap "spire-bundle" not found'
+    event(objects, "Pod", AGENT_POD, "FailedMount", message, namespace=SYSTEM_NAMESPACE)
+    (found,) = component_links.check_components(objects.with_spire(agents=0))
+    assert found.on_its_way is on_its_way
+    assert ("the server logs: Failed to publish bundle: forbidden" in found.sentence) is bool(logged)
+
+
+@pytest.mark.parametrize(
+    ("status", "on_its_way"), [("", True), ("pending-install", True), ("deployed", False), ("failed", False)]
+)
+def test_a_component_that_is_not_there_may_come_while_helm_installs(
+    objects: Objects, status: str, on_its_way: bool
+) -> None:
+    objects.status = status
+    found = list(component_links.check_components(objects.spire))
+    assert sentences(found) == [
+        f"there is no StatefulSet spire-server/{SERVER}",
+        f"there is no DaemonSet spire-system/{AGENT}",
+        f"there is no DaemonSet spire-system/{CSI_DRIVER}",
+    ]
+    assert {each.on_its_way for each in found} == {on_its_way}
+
+
+def job(objects: Objects, **status: Any) -> None:
+    objects.add("Job", "hook", SERVER_NAMESPACE, status=status)
+
+
+def hook_pod(objects: Objects, *statuses: dict[str, Any]) -> None:
+    # A Job's pod that is not started again has failed where a container has.
+    phase = "Failed" if any("terminated" in each["state"] for each in statuses) else ""
+    pod(objects, *statuses, name="hook-x", owner=("Job", "hook"), phase=phase)
+
+
+@pytest.mark.parametrize(("ready", "is_found"), [(1, False), (0, True)])
+def test_while_a_hook_runs_before_the_installation_nothing_is_missing(
+    objects: Objects, ready: int, is_found: bool
+) -> None:
+    objects.status = "pending-install"
+    job(objects, active=1, ready=ready)
+    hook_pod(objects, container(running=running()))
+    assert bool(list(component_links.check_components(objects.spire))) is is_found
+
+
+@pytest.mark.parametrize(
+    ("status", "statuses", "words", "on_its_way"),
+    [
+        ({"succeeded": 1}, [container(terminated=exited(0))], None, False),
+        ({"active": 1, "ready": 1}, [container(running=running())], None, False),
+        ({"active": 1, "failed": 1}, [container(terminated=exited(1))], "has failed 1 times", True),
+        ({"failed": 2}, [container(terminated=exited(1))], "has failed 2 times", False),
+        (
+            {"active": 1},
+            [container(waiting=waits("ImagePullBackOff", "localhost/main:v1: not found"))],
+            "container main of pod hook-x has no image: localhost/main:v1: not found",
+            False,
+        ),
+        (
+            {"active": 1},
+            [container(waiting=waits("ContainerCreating"))],
+            "container main of pod hook-x is being started (ContainerCreating)",
+            True,
+        ),
+    ],
+    ids=["succeeded", "runs", "fails", "failed", "no image", "starts"],
+)
+def test_a_hook_that_fails_or_does_not_start_is_named(
+    objects: Objects, status: dict[str, int], statuses: list[dict[str, Any]], words: str | None, on_its_way: bool
+) -> None:
+    spire = objects.with_spire()
+    job(objects, **status)
+    hook_pod(objects, *statuses)
+    objects.log("hook-x/main", "kubectl: command not found")
+    found = list(component_links.check_components(spire))
+    assert [(each.sentence, each.on_its_way) for each in found] == (
+        [(f"Job spire-server/hook {words}", on_its_way)] if words else []
+    )
+    if "failed" in status:
+        assert found[0].evidence == "    kubectl: command not found"
+
+
+def test_a_failed_release_is_named_with_helms_words(objects: Objects) -> None:
+    objects.failed = "revision 2: pre-upgrade hooks failed: job failed:\n  BackoffLimitExceeded"
+    (found,) = component_links.check_components(objects.with_spire())
+    expected = "Helm's release spire has failed: revision 2: pre-upgrade hooks failed: job failed: BackoffLimitExceeded"
+    assert (found.sentence, found.evidence) == (expected, objects.failed)
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "leads"), [([{"conditions": {"ready": True}}], True), ([{"conditions": {"ready": False}}], False)]
+)
+def test_a_service_without_a_ready_pod_is_named_where_all_else_is_ready(
+    objects: Objects, endpoints: list[dict[str, Any]], leads: bool
+) -> None:
+    objects.add("Service", SERVER, spec={"selector": {"app": "server"}})
+    objects.add("Service", "without-selector", spec={})
+    labels = {"labels": {"kubernetes.io/service-name": SERVER}}
+    slice_endpoints = [{**each, "addresses": ["10.244.0.5"]} for each in endpoints]
+    objects.add("EndpointSlice", f"{SERVER}-x", metadata=labels, addressType="IPv4", endpoints=slice_endpoints)
+    # The API server has null where there is none.
+    objects.add("EndpointSlice", f"{SERVER}-y", metadata=labels, addressType="IPv6", endpoints=None)
+    found = sentences(component_links.check_components(objects.with_spire()))
+    assert found == ([] if leads else [f"Service spire-server/{SERVER} leads to no pod"])
+    # Where SPIRE was there before the run, its own Services are looked at, and no neighbour's.
+    objects.installed_by_run = False
+    objects.add("Service", "neighbour", spec={"selector": {"app": "neighbour"}})
+    assert sentences(component_links.check_components(objects.spire)) == found
+    objects.remove("StatefulSet")
+    assert not any("leads to no pod" in each for each in sentences(component_links.check_components(objects.spire)))
+
+
+def test_a_port_that_leads_to_none_that_a_container_declares_is_named(objects: Objects) -> None:
+    ports = [{"name": "bundle", "port": 8443, "targetPort": "federation"}, {"name": "api", "port": 443}]
+    objects.add("Service", SERVER, spec={"selector": {"app": "server"}, "ports": ports})
+    objects.add("Service", "neighbour", spec={"selector": {"app": "server"}, "ports": ports})
+    for name in (SERVER, "neighbour"):
+        endpoint_slice: dict[str, Any] = {
+            "metadata": {"labels": {"kubernetes.io/service-name": name}},
+            "endpoints": [{"conditions": {"ready": True}, "addresses": ["10.244.0.5"]}],
+            "ports": [{"name": "api", "port": 8081}],
+        }
+        objects.add("EndpointSlice", f"{name}-x", addressType="IPv4", **endpoint_slice)
+    found = list(component_links.check_components(objects.with_spire()))
+    # That of the bundle endpoint matters to every run; a neighbour's may be one that nobody asks.
+    assert [(each.sentence, each.follows) for each in found] == [
+        (
+            f"port 8443 of Service spire-server/{name} leads to port federation of its pods, "
+            "and no container declares that port",
+            follows,
+        )
+        for name, follows in ((SERVER, False), ("neighbour", True))
+    ]
+    assert all(is_of_configuration(each.sentence, each.cause) for each in found)
+
+
+@pytest.mark.parametrize(
+    ("parent", "driver", "words", "is_certain"),
+    [
+        ("spiffe://server.example/spire/agent/k8s_psat/elsewhere/uid", "csi.spiffe.io", "is the ID of no agent", True),
+        ("", "csi.spiffe.io", "it has no entry", False),  # for long: the pod is two minutes old
+        (AGENT_ID, "csi.spiffe.io", "runs and is not ready", False),
+        ("", "another.csi", "runs and is not ready", False),
+    ],
+)
+def test_a_workload_that_waits_for_its_identity_without_a_word_is_put_down_to_its_entry(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch, parent: str, driver: str, words: str, is_certain: bool
+) -> None:
+    volume = {"name": "workload-api", "csi": {"driver": driver, "readOnly": True}}
+    waiting = {**container("init", running=running(NOW - 60)), "ready": False}
+    made = objects.of_oidc_provider(waiting, volumes=[volume])
+    spire = objects.spire
+    selector = f"k8s:pod-uid:{made.metadata.uid}"
+    entries = [api_types.Entry("1", "spiffe://server.example/x", parent, (selector,), ())] if parent else []
+    monkeypatch.setattr(spire, "entries", lambda: entries)
+    monkeypatch.setattr(spire, "agents", lambda: [replace(objects.attested, spiffe_id=AGENT_ID)])
+    found = next(iter(component_links.check_components(spire)))
+    assert words in found.sentence
+    assert ("entry" in found.sentence) is ("entry" in words or is_certain)
+    assert is_of_configuration(found.sentence, "") is is_certain
+    assert found.on_its_way is ("entry" not in found.sentence)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_agents_that_ask_at_a_service_that_is_not_there_are_put_down_to_that(objects: Objects, is_there: bool) -> None:
+    spire = objects.with_spire(agents=0)
+    address = "spire-servers.spire-server"
+    agents = tuple(replace(each, server_address=address) for each in spire.layout.agents)
+    spire.layout = replace(spire.layout, agents=agents)
+    if is_there:
+        objects.add("Service", "spire-servers", SERVER_NAMESPACE, spec={"ports": []})
+    objects.of_agent({**container(AGENT, running=running(NOW - 60)), "ready": False})
+    line = 'level=error msg="Failed to retrieve attestation result" error="code = Unavailable: no children to pick"'
+    objects.log(f"{AGENT_POD}/{AGENT}", line, at=NOW - 5)
+    found = next(iter(component_links.check_components(spire)))
+    words = f"its server_address is {address}, and there is no Service spire-server/spire-servers"
+    assert (words in found.sentence) is not is_there
+    assert is_there or not found.on_its_way
+    assert is_of_configuration(found.sentence, "") is not is_there
+
+
+@pytest.mark.parametrize("elsewhere", ["", "no port of Service spire-server/spire-server leads there (443 to grpc)"])
+def test_agents_that_reach_no_server_are_put_down_to_a_service_that_leads_past_it(
+    objects: Objects, elsewhere: str
+) -> None:
+    spire = objects.with_spire(agents=0)
+    server = replace(spire.layout.server, port=8089, leads_elsewhere=elsewhere)
+    spire.layout = replace(spire.layout, server=server)
+    objects.add("Service", "spire-server", SERVER_NAMESPACE, spec={"ports": []})
+    objects.of_agent({**container(AGENT, running=running(NOW - 60)), "ready": False})
+    dialing = "code = Unavailable desc = connection error: dial tcp 10.96.108.213:443: connect: connection refused"
+    line = f'level=warning msg="Failed to retrieve attestation result" error="{dialing}"'
+    objects.log(f"{AGENT_POD}/{AGENT}", line, at=NOW - 5)
+    found = next(iter(component_links.check_components(spire)))
+    assert (f"the server listens on port 8089, and {elsewhere}" in found.sentence) is bool(elsewhere)
+    assert is_of_configuration(found.sentence, "") is bool(elsewhere)
+    assert not elsewhere or not found.on_its_way
+
+
+@pytest.mark.parametrize("missed", ["", "/tmp/spire-server/private/other.sock"])  # noqa: S108
+def test_a_controller_manager_that_looks_for_another_socket_is_not_on_its_way(objects: Objects, missed: str) -> None:
+    spire = objects.with_spire(server=0)
+    manager = replace(spire.layout.controller_manager, missed_socket=missed)
+    spire.layout = replace(spire.layout, controller_manager=manager)
+    name = manager.container.name
+    unready = {**container(name, running=running(NOW - 5)), "ready": False}
+    pod(objects, container(SERVER, running=running(NOW - 5)), unready, owner=("StatefulSet", SERVER))
+    found = next(iter(component_links.check_components(spire)))
+    assert f"container {name} of pod" in found.sentence
+    assert ("it dials /tmp/spire-server/private/other.sock" in found.sentence) is bool(missed)
+    assert found.on_its_way is not bool(missed)
+    assert is_of_configuration(found.sentence, "") is bool(missed)
+
+
+def test_a_workload_of_spires_own_without_an_entry_is_put_down_to_the_objects_that_make_it(objects: Objects) -> None:
+    objects.with_spire()
+    controller(objects, "Deployment", "oidc")
+    runs = {**container("oidc", running=running(NOW - 60)), "ready": False}
+    pod(objects, runs, name="oidc-1-x", owner=("ReplicaSet", "oidc-1"))
+    line = (
+        'level=warning msg="Failed to fetch JWKS" error="rpc error: code = PermissionDenied desc = no identity issued"'
+    )
+    for seconds in (30, 10):
+        objects.log("oidc-1-x/oidc", line, at=NOW - seconds)
+    pod(objects, container("spire-controller-manager", running=running()))
+    objects.log("spire-server-0/spire-controller-manager", "E1125 12:00:00.0 1 main.go:1] pods is forbidden")
+    (found,) = component_links.check_components(objects.spire)
+    assert found.sentence.endswith("no identity issued; the controller manager logs: pods is forbidden")
+    assert found.cause == f"no ClusterSPIFFEID of the class {CLASS_NAME} selects the namespace spire-server"
+
+
+# As SPIRE's agent (1.15) logs it where it may not ask the kubelet, and where it is not in the host's network.
+UNATTESTED = (
+    'time="2026-11-23T09:59:55Z" level=error msg="Failed to collect all selectors" error="workload attestor \\"k8s\\" '
+    'failed: rpc error: code = Internal desc = workloadattestor(k8s): %s" pid=4711 subsystem_name=workload_attestor'
+)
+NOT_ALLOWED = (
+    "unexpected status code on pods response: 403 Forbidden (user=system:serviceaccount:spire-system:spire-agent, "
+    "verb=get, resource=nodes, subresource(s)=[pods proxy]), and what other attestors say, so that it is cut"
+)
+UNREACHED = (
+    'unable to perform request: Get \\"https://127.0.0.1:10250/pods\\": dial tcp 127.0.0.1:10250: '
+    "connect: connection refused"
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "at", "is_named"),
+    [(NOT_ALLOWED, NOW - 10, True), (UNREACHED, NOW - 10, True), (UNREACHED, NOW - RECENT - 1, False)],
+)
+def test_a_workload_of_spires_own_whose_agent_cannot_ask_the_kubelet_is_put_down_to_that(
+    objects: Objects, words: str, at: float, is_named: bool
+) -> None:
+    objects.of_oidc_provider({**container("oidc", running=running(NOW - 60)), "ready": False})
+    line = 'level=warning msg="Failed to fetch JWKS" error="code = PermissionDenied desc = no identity issued"'
+    for seconds in (30, 10):
+        objects.log("oidc-1-x/oidc", line, at=NOW - seconds)
+    objects.of_agent(container(AGENT, running=running()))
+    objects.log(f"{AGENT_POD}/{AGENT}", UNATTESTED % words, at=at)
+    objects.log(f"{AGENT_POD}/{AGENT}", 'level=error msg="Something else"', at=NOW - 1)
+    (found,) = component_links.check_components(objects.spire)
+    assert ("workloadattestor(k8s): un" in found.sentence) is is_named
+    assert (found.cause == WHY_UNATTESTED) is is_named
+    assert is_of_configuration(found.sentence, "") is is_named
+    assert not found.on_its_way
+
+
+RESET = (
+    'level=error msg="Error starting spiffe-helper" error="rpc error: code = Unavailable desc = connection error: '
+    "desc = "
+    '\\"error reading server preface: read unix @->/tmp/spire-agent/public/spire-agent.sock: read: connection reset by '
+    'peer\\""'
+)
+NO_CALLER = (
+    'level=warning msg="Connection failed during accept" error="could not resolve caller information" '
+    "subsystem_name=endpoints"
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "words", "cause"),
+    [
+        (NO_CALLER, "could not resolve caller information", WHY_UNKNOWN_CALLER),
+        ('level=error msg="Something else"', "Something else", CSI_CAUSE),
+        ("", "", CSI_CAUSE),
+    ],
+)
+def test_a_workload_that_its_agent_hangs_up_on_is_named_with_the_agents_words(
+    objects: Objects, line: str, words: str, cause: str
+) -> None:
+    objects.of_oidc_provider({**container("oidc", running=running(NOW - 60)), "ready": False})
+    for seconds in (30, 10):
+        objects.log("oidc-1-x/oidc", RESET, at=NOW - seconds)
+    objects.of_agent(container(AGENT, running=running()))
+    if line:
+        objects.log(f"{AGENT_POD}/{AGENT}", line, at=NOW - 5)
+    (found,) = component_links.check_components(objects.spire)
+    assert ("an agent logs" in found.sentence, words in found.sentence) == (bool(line), True)
+    assert found.cause == cause
+    assert is_of_configuration(found.sentence, "") is (cause == WHY_UNKNOWN_CALLER)

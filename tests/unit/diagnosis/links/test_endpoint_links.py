@@ -1,0 +1,136 @@
+"""The way to a bundle endpoint: its Service, the suite's forward, and a firewall between."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from fixtures.diagnosis.causes import (
+    is_of_configuration,
+)
+from fixtures.diagnosis.finding import Finding
+from fixtures.diagnosis.links import endpoint_links
+from fixtures.k8s.cluster import Cluster
+from fixtures.k8s.connectivity.port_forward import PortForward
+from fixtures.k8s.kind.network import KindNetwork
+from fixtures.spire.federation import Federation
+from fixtures.workloads.demo import Demo
+from fixtures.workloads.probe import ProbeError
+from tests.unit.diagnosis.links.spire_objects import Objects
+from tests.unit.own_chart import SERVER_NAMESPACE
+
+
+@pytest.mark.parametrize("words", ["", "no port of Service identity/trust leads there (443 to api)"])
+def test_an_endpoint_to_which_no_port_of_its_service_leads_is_named(objects: Objects, words: str) -> None:
+    spire = objects.spire
+    spire.layout = replace(spire.layout, bundle_endpoint=replace(spire.layout.bundle_endpoint, leads_elsewhere=words))
+    found = list(endpoint_links.endpoint_service(spire))
+    assert [(each.link, is_of_configuration(each.sentence, each.cause)) for each in found] == (
+        [("endpoint reachable", True)] if words else []
+    )
+    assert all(each.sentence.endswith(f"listens on port 8443 of {spire.layout.server}, and {words}") for each in found)
+
+
+def forward(*, is_opening: bool, opening_for: float = 1.0, words: str = "") -> PortForward:
+    found = SimpleNamespace(
+        is_opening=is_opening,
+        opening_for=opening_for,
+        slow_after=PortForward.slow_after,
+        words=words,
+        namespace=SERVER_NAMESPACE,
+        target="svc/spire-server",
+    )
+    return cast(PortForward, found)
+
+
+def found_of(objects: Objects, endpoint: PortForward, server: PortForward | None = None) -> list[Finding]:
+    spire = objects.spire
+    federation = cast(Federation, SimpleNamespace(forwards={spire.trust_domain: endpoint}))
+    demo = cast(Demo, SimpleNamespace(forward=server, server=spire)) if server else None
+    return list(endpoint_links.forwards(spire, federation, demo))
+
+
+def test_a_forward_that_listens_or_is_not_to_is_not_broken(objects: Objects) -> None:
+    assert found_of(objects, forward(is_opening=False), forward(is_opening=False)) == []
+
+
+@pytest.mark.parametrize(("more", "on_its_way"), [(-0.1, True), (0.0, False)])
+def test_a_forward_that_is_being_opened_for_long_is_broken(objects: Objects, more: float, on_its_way: bool) -> None:
+    words = 'error: services "spire-server" not found'
+    opening = forward(is_opening=True, opening_for=PortForward.slow_after + more, words=words)
+    (found,) = found_of(objects, opening)
+    assert (found.link, found.on_its_way) == ("endpoint reachable", on_its_way)
+    assert found.sentence == f"the suite's forward to spire-server/svc/spire-server does not listen: {words}"
+    (found,) = found_of(objects, forward(is_opening=False), opening)
+    assert found.link == "server reachable"
+
+
+def test_a_forward_to_a_port_that_its_service_does_not_have_is_broken_at_once(objects: Objects) -> None:
+    words = "error: Service spire-server does not have a service port 8443"
+    (found,) = found_of(objects, forward(is_opening=True, opening_for=0.1, words=words))
+    assert not found.on_its_way
+
+
+def test_a_forward_to_another_clusters_server_is_that_clusters(objects: Objects) -> None:
+    opening = forward(is_opening=True)
+    demo = cast(Demo, SimpleNamespace(forward=opening, server=SimpleNamespace()))
+    federation = cast(Federation, SimpleNamespace(forwards={"client.example": opening}))
+    assert list(endpoint_links.forwards(objects.spire, federation, demo)) == []
+
+
+def listening_forward(port: int, *, subnet: str = "127.0.0.0/8") -> PortForward:
+    """A forward at this port of this machine."""
+    place = (cast(Cluster, None), SERVER_NAMESPACE, "svc/spire-server", 8443)
+    return PortForward(*place, Path("log"), KindNetwork("127.0.0.1", subnet), address="127.0.0.1", port=port)
+
+
+def test_a_firewall_is_named_where_a_forward_answers_on_this_machine_and_not_to_pods() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        found = endpoint_links.firewall_cause(listening_forward(port), f"https://127.0.0.1:{port}")
+        assert found.startswith(f"127.0.0.1:{port} answers on this machine itself, so this machine's firewall (ufw, ")
+        assert "`ufw allow from 127.0.0.0/8`, or give --connectivity=node-port" in found
+        assert "ufw allow" not in endpoint_links.firewall_cause(
+            listening_forward(port, subnet=""), f"https://127.0.0.1:{port}"
+        )
+        assert endpoint_links.firewall_cause(listening_forward(port), "https://127.0.0.1:1") == "", (
+            "it is of another URL"
+        )
+    assert endpoint_links.firewall_cause(listening_forward(port), f"https://127.0.0.1:{port}") == ""
+    assert endpoint_links.firewall_cause(None, f"https://127.0.0.1:{port}") == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "is_ours", "words"),
+    [
+        ("", True, ""),
+        ("dial tcp 10.96.1.2:8443: connect: connection refused", True, "refuses connections"),
+        ("dial tcp 10.96.1.2:8443: i/o timeout", True, "does not answer"),
+        ("dial tcp 10.96.1.2:8443: connect: connection refused", False, ""),
+    ],
+)
+def test_an_endpoint_that_its_service_does_not_reach_is_named_after_all_else(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch, error: str, is_ours: bool, words: str
+) -> None:
+    asked: list[str] = []
+
+    def ask(url: str) -> None:
+        asked.append(url)
+        if error:
+            raise ProbeError(error)
+
+    spire = objects.spire
+    spire.was_installed_by_run = is_ours
+    monkeypatch.setattr(spire, "relationships", list, raising=False)
+    probes = {spire.trust_domain: SimpleNamespace(endpoint=ask)}
+    demo = cast(Demo, SimpleNamespace(probes=probes))
+    found = list(endpoint_links.check_endpoints(spire, cast(Federation, SimpleNamespace(peers=lambda _: [])), demo))
+    assert asked == (["https://spire-server.spire-server.svc:8443"] if is_ours else [])
+    assert [(each.link, each.follows, words in each.sentence) for each in found] == (
+        [("endpoint reachable", True, True)] if words else []
+    )
