@@ -12,7 +12,7 @@ from fixtures.core import waiting
 from fixtures.diagnosis import chain
 from fixtures.diagnosis.chain import LINKS, Diagnosis, diagnose, diagnose_settled
 from fixtures.diagnosis.finding import Finding
-from fixtures.diagnosis.links import cluster_links, spire_links
+from fixtures.diagnosis.links import cluster_links, component_links, spire_links
 from fixtures.diagnosis.testbed import Testbed
 from fixtures.k8s.cluster import Cluster
 from fixtures.spire.federation import Federation
@@ -39,7 +39,8 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def set_looks(**found: Any) -> None:
         monkeypatch.setattr(cluster_links, "check_cluster", _look(found.get("cluster", [])))
-        for name in ("components", "agents", "fields"):
+        monkeypatch.setattr(component_links, "check_components", _look(found.get("components", [])))
+        for name in ("agents", "fields"):
             monkeypatch.setattr(spire_links, f"check_{name}", _look(found.get(name, [])))
 
     return set_looks

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from fixtures.diagnosis.links.spire_links import FIELDS
 
-from fixtures.diagnosis.links import spire_links
-from fixtures.diagnosis.chain import LINKS, Diagnosis, _link_checks
+from fixtures.diagnosis.chain import LINKS, Diagnosis, _last_link_checks, _link_checks
 from fixtures.diagnosis.finding import Finding
+from fixtures.diagnosis.links import endpoint_links, spire_links
+from fixtures.diagnosis.links.spire_links import FIELDS
 from fixtures.diagnosis.testbed import Testbed
 from fixtures.report.data.links import LOOKS, OF_CALLS, OF_PAIRS, links
 
@@ -60,7 +60,11 @@ def test_a_green_run_has_every_link_of_the_chain_and_all_hold() -> None:
 def test_every_link_is_looked_at_by_a_look_of_the_diagnosis() -> None:
     assert {link for of_it in LOOKS.values() for link in of_it} == set(LINKS)
     testbed = cast(Any, a_testbed(*TWO))
-    walked = {name for each in testbed.clusters for name, _ in (*_link_checks(testbed, each), (FIELDS, None))}
+    walked = {
+        name
+        for each in testbed.clusters
+        for name, _ in (*_link_checks(testbed, each), *_last_link_checks(testbed, each))
+    }
     assert set(LOOKS) <= walked, "a look of another name is never made, and its links never hold"
 
 
@@ -95,7 +99,8 @@ def test_each_kind_of_link_is_drawn_broken_once_and_no_other_with_it(link: str) 
 def test_whatever_finds_a_link_between_two_trust_domains_broken_says_which_is_the_other() -> None:
     made = [
         node
-        for node in ast.walk(ast.parse(Path(spire_links.__file__).read_text()))
+        for module in (spire_links, endpoint_links)
+        for node in ast.walk(ast.parse(Path(module.__file__).read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Finding"
     ]
     of_pairs = [node for node in made if isinstance(node.args[0], ast.Constant) and node.args[0].value in OF_PAIRS]
