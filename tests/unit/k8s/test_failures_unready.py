@@ -402,6 +402,21 @@ def test_a_volume_of_a_key_or_folder_that_is_not_there_is_not_mounted_for_good(
     assert not why(objects, held(objects, message)).on_its_way
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        # The SPIFFE CSI driver's, where its CSIDriver object has podInfoOnMount: false.
+        f"{SETUP}rpc error: code = InvalidArgument desc = only ephemeral volumes are supported",
+        f'{SETUP}rpc error: code = Internal desc = unable to mount "/a": operation not permitted',
+    ],
+)
+def test_a_mount_that_its_driver_refuses_does_not_come_by_itself(objects: KubernetesObjects, message: str) -> None:
+    problem = why(objects, held(objects, message))
+    assert problem == Problem(f"pod spire-server-0 waits for a volume: {message}", message)
+    assert is_of_configuration(problem.sentence, "")
+    assert why_unready(problem.sentence).startswith("the volume's driver does not mount it so")
+
+
 def test_a_mount_that_failed_before_its_container_was_started_is_over(objects: KubernetesObjects) -> None:
     made = pod(objects, container(running=running(NOW - 5), ready=False), probes=PROBES)
     event(objects, "Pod", "spire-server-0", "FailedMount", f'{SETUP}configmap "spire-bundle" not found')
