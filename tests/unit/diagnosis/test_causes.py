@@ -265,6 +265,16 @@ PREEMPTION = (
             'pod a waits for a volume: MountVolume.SetUp failed for volume "v" : configmap "c" not found',
             "has another name",
         ),
+        (
+            'pod a waits for a volume: MountVolume.SetUp failed for volume "v" : driver name x not found in the list '
+            "of registered CSI drivers",
+            "no driver of this name has registered",
+        ),
+        (
+            'pod a waits for a volume: MountVolume.SetUp failed for volume "v" : volume mode "Ephemeral" not supported '
+            "by driver csi.spiffe.io (no CSIDriver object)",
+            "see its CSIDriver object",
+        ),
         ('container a of pod b cannot be started: secret "s" not found', "has another name"),
         (
             (
