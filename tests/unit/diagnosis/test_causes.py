@@ -277,6 +277,11 @@ PREEMPTION = (
         ),
         ('container a of pod b cannot be started: secret "s" not found', "has another name"),
         (
+            "container a of b cannot be started: RunContainerError: runc create failed: unable to start container "
+            'process: exec: "/nowhere/spire-server": stat /nowhere/spire-server: no such file or directory',
+            "command is not in its image",
+        ),
+        (
             (
                 "container a of pod b runs and is not ready: Readiness probe failed: HTTP probe failed with "
                 "statuscode: 500"

@@ -408,6 +408,26 @@ def test_a_service_whose_ports_lead_past_the_servers_api(bind_port: Any, expecte
     assert (found.port, found.leads_elsewhere) == (int(bind_port or 8081), expected)
 
 
+@pytest.mark.parametrize(
+    ("pod", "resolves"),
+    [
+        ({}, True),
+        ({"dnsPolicy": "ClusterFirst"}, True),
+        ({"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}, True),
+        ({"dnsPolicy": "None"}, True),
+        ({"dnsPolicy": "Default"}, False),
+        # Kubernetes takes Default for it.
+        ({"hostNetwork": True}, False),
+        ({"hostNetwork": True, "dnsPolicy": "ClusterFirst"}, False),
+    ],
+)
+def test_whether_agents_ask_the_clusters_dns(pod: dict[str, Any], resolves: bool) -> None:
+    daemon_set, configuration = agent()
+    daemon_set["spec"]["template"]["spec"].update(pod)
+    found = layout([*server(), daemon_set, configuration, csi_driver()]).agents[0]
+    assert found.resolves_services is resolves
+
+
 def oidc_provider(config: dict[str, Any], *beside: Manifest, ports: list[dict[str, Any]]) -> list[Manifest]:
     program = container("keys", "-config", "/etc/keys.conf", ports=ports)
     program["volumeMounts"] = [{"name": "etc", "mountPath": "/etc/keys.conf", "subPath": "keys.conf"}]

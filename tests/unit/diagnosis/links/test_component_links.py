@@ -264,6 +264,23 @@ def test_agents_that_ask_at_a_service_that_is_not_there_are_put_down_to_that(obj
     assert is_of_configuration(found.sentence, "") is not is_there
 
 
+@pytest.mark.parametrize("resolves", [True, False])
+def test_agents_that_cannot_resolve_their_servers_name_are_put_down_to_their_dns_policy(
+    objects: Objects, resolves: bool
+) -> None:
+    spire = objects.with_spire(agents=0)
+    agents = tuple(replace(each, resolves_services=resolves) for each in spire.layout.agents)
+    spire.layout = replace(spire.layout, agents=agents)
+    objects.add("Service", "spire-server", SERVER_NAMESPACE, spec={"ports": []})
+    objects.of_agent({**container(AGENT, running=running(NOW - 60)), "ready": False})
+    line = 'level=error msg="Failed to retrieve attestation result" error="code = Unavailable: no children to pick"'
+    objects.log(f"{AGENT_POD}/{AGENT}", line, at=NOW - 5)
+    found = next(iter(component_links.check_components(spire)))
+    assert ("and its pods do not ask the cluster's DNS" in found.sentence) is not resolves
+    assert ("dnsPolicy" in found.cause) is not resolves
+    assert is_of_configuration(found.sentence, "") is not resolves
+
+
 @pytest.mark.parametrize("elsewhere", ["", "no port of Service spire-server/spire-server leads there (443 to grpc)"])
 def test_agents_that_reach_no_server_are_put_down_to_a_service_that_leads_past_it(
     objects: Objects, elsewhere: str
