@@ -247,6 +247,15 @@ PREEMPTION = (
         ("container a of b has no image: ErrImagePull", "name or tag is wrong"),
         ("has failed 2 times", "a hook of the chart fails"),
         ("container a of b crashes (exit code 1)", "configuration is refused"),
+        (
+            "container a of b crashes (exit code 1): failed to configure plugin: error getting kubeconfig: open "
+            "/var/run/secrets/kubernetes.io/serviceaccount/token: no such file or directory",
+            "no token of its service account",
+        ),
+        (
+            'container a of b crashes (exit code 1): User "x" cannot get resource "validatingwebhookconfigurations"',
+            "lacks a right",
+        ),
         ("container a of b crashes (exit code 137, 1 restarts): killed for lack of memory", "its memory limit"),
         ("container a of b crashes (exit code 1): the token claim has failed", "configuration is refused"),
         ("StatefulSet a may not create its pods: forbidden", "admission rule"),
