@@ -267,6 +267,13 @@ SERVER_FAULTS = (
     ),
     # An option of another SPIRE version.
     ChartFault(
+        "server-that-needs-more-memory",
+        "component ready",
+        r"killed for lack of memory .*12Mi",
+        (Edit(SERVER, PROBES, f"{PROBES}\n          resources: {{limits: {{memory: 12Mi}}}}"),),
+        other={"spire-server": {"resources": {"limits": {"memory": "12Mi"}}}},
+    ),
+    ChartFault(
         "server-option-that-is-not-known",
         "component ready",
         r"(?i)unknown",
@@ -387,6 +394,12 @@ AGENT_FAULTS = (
         r"(?i)Service|refused|unavailable|connect",
         (Edit(SERVER, "targetPort: grpc", "targetPort: 8099"),),
     ),
+    ChartFault(
+        "agent-that-does-not-ask-the-clusters-dns",
+        "component ready",
+        r"do not ask the cluster's DNS",
+        (Edit(AGENT, AGENT_POD, f"{AGENT_POD}      dnsPolicy: Default\n"),),
+    ),
     # The Service has a second port, and the agents ask that one.
     ChartFault(
         "service-of-the-server-that-leads-to-another-program",
@@ -466,6 +479,12 @@ CSI_FAULTS = (
         r"(?i)socket|no such file",
         (Edit(CSI, 'dir (index .Values "spire-agent").socketPath', '"/run/spire/sockets"'),),
         other={"spiffe-csi-driver": {"agentSocketPath": "/run/spire/sockets/spire-agent.sock"}},
+    ),
+    ChartFault(
+        "csi-driver-that-is-not-told-of-pods",
+        "component ready|CSI socket",
+        r"only ephemeral volumes",
+        (Edit(CSI, "podInfoOnMount: true", "podInfoOnMount: false"),),
     ),
     ChartFault(
         "csi-driver-that-the-kubelet-does-not-reach",
@@ -595,6 +614,13 @@ FEDERATION_FAULTS = (
         "endpoint reachable",
         r"(?i)port|refuses|closes",
         (Edit(SERVER, FEDERATION_PORT, ""),),
+    ),
+    # The port's number is right, and what is behind it is the API.
+    ChartFault(
+        "service-that-leads-past-the-bundle-endpoint",
+        "endpoint reachable",
+        r"no port of Service \S+ leads there",
+        (Edit(SERVER, FEDERATION_PORT, FEDERATION_PORT.replace("targetPort: federation", "targetPort: grpc")),),
     ),
     ChartFault(
         "server-without-a-bundle-endpoint",
