@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from supply import catalogue, host, image_index, plan, programs, prune, versions
+from supply import catalogue, host, image_index, pin, plan, prune, versions
 from supply.images import PREFIX
 
 
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         if given.command == "index":
             print(image_index.write_index(given.output, given.archives))
         elif given.command == "pin":
-            programs.pin(versions.load())
+            pin.pin(versions.load())
         elif given.command == "prune":
             prune.prune(plan.cache_folder(), host.engine(), print, dry_run=given.dry_run)
         else:
