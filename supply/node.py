@@ -135,7 +135,7 @@ def _install(root: Path, place: Place, version: str, values: dict[str, str]) -> 
     default = units / "default.target"
     default.unlink(missing_ok=True)
     default.symlink_to("/lib/systemd/system/multi-user.target")
-    # The engine mounts its own over these; what debootstrap copied from the host stays out of the image.
+    # The engine mounts its own over these; what was copied from the host stays out of the image.
     for name in ("resolv.conf", "hosts", "hostname"):
         (root / "etc" / name).unlink(missing_ok=True)
         (root / "etc" / name).touch()

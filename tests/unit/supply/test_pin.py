@@ -1,4 +1,4 @@
-"""The SHA-256 of programs that are downloaded: pinned at the versions of versions.toml, as their projects publish it."""
+"""The SHA-256 of programs that are downloaded, pinned at the versions of versions.toml and as they are published."""
 
 from __future__ import annotations
 
