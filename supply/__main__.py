@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
 
-from supply import catalogue, host, image_index, plan, programs, prune, versions
+from supply import catalogue, host, image_index, pin, plan, prune, versions
 from supply.images import PREFIX
 
 
@@ -26,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     index = commands.add_parser("index", help="make one image of several architectures out of an archive for each")
     index.add_argument("output", type=Path, help="the OCI archive to write, for `skopeo copy --all oci-archive:…`")
     index.add_argument("archives", nargs="+", type=Path, help="archives of one image, as `docker save` writes them")
-    commands.add_parser("pin", help="renew go.mod and go.sum of supply/modules/ for versions.toml")
+    commands.add_parser("pin", help="renew supply/modules/*/go.mod and go.sum, and downloads.sha256, for versions.toml")
     pruned = commands.add_parser(
         "prune", help="remove what was built from other pins or sources than those of this checkout"
     )
@@ -36,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
         if given.command == "index":
             print(image_index.write_index(given.output, given.archives))
         elif given.command == "pin":
-            programs.pin(versions.load())
+            pin.pin_modules(versions.load(), print)
+            pin.pin_downloads(versions.load(), print, os.environ)
         elif given.command == "prune":
             prune.prune(plan.cache_folder(), host.engine(), print, dry_run=given.dry_run)
         else:

@@ -102,7 +102,10 @@ def write_archive(
     env: Sequence[str] = (),
     stop_signal: str = "",
 ) -> None:
-    """Write an image archive under all the names (`registry/repository:tag`); `architecture` in Go's words (`amd64`)."""
+    """Write an image archive under all the names (`registry/repository:tag`).
+
+    `architecture` is in Go's words (`amd64`), `user` and `stop_signal` as in the image configuration.
+    """
     config: dict[str, object] = {"Env": [f"PATH={PATH}", *env]}
     if entrypoint:
         config["Entrypoint"] = list(entrypoint)

@@ -19,7 +19,8 @@ from supply.images import architecture
 from supply.plan import BuildError, cache_folder
 
 # program that shows a package is there -> Debian packages that bring it
-BUILDING = {"debootstrap": ("debootstrap",), "gcc": ("gcc", "libc6-dev"), "tar": ("tar",)}
+BUILDING = {"mmdebstrap": ("mmdebstrap", "debian-archive-keyring"), "gcc": ("gcc", "libc6-dev"), "tar": ("tar",)}
+DEBIAN = "http://deb.debian.org/debian"
 PODMAN = {
     "podman": ("podman",),
     "runc": ("runc",),
@@ -292,12 +293,12 @@ def _inotify_instance() -> int:
 
 
 def debian_mirror() -> str:
-    """`$SUPPLY_DEBIAN_MIRROR`, else the mirror this machine's apt has for Debian, else none (debootstrap's own)."""
+    """`$SUPPLY_DEBIAN_MIRROR`, else the mirror that this machine's apt has for Debian, else Debian's own."""
     chosen = os.environ.get("SUPPLY_DEBIAN_MIRROR")
-    if chosen is not None:
+    if chosen:
         return chosen
     if not shutil.which("apt-get"):
-        return ""
+        return DEBIAN
     asked = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI) $(LABEL)", "Created-By: Packages"],
         capture_output=True,
@@ -308,4 +309,4 @@ def debian_mirror() -> str:
         uri, _, label = line.partition(" ")
         if label == "Debian":
             return uri
-    return ""
+    return DEBIAN

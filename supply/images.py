@@ -15,7 +15,12 @@ from supply.versions import HERE, Program
 PREFIX = "localhost/spire-federation"
 SPIRE_USER = 1000
 CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
-ACCOUNTS = "root:x:0:0:root:/root:/sbin/nologin\nspire:x:1000:1000:spire:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n"
+# passwd(5)
+ACCOUNTS = """\
+root:x:0:0:root:/root:/sbin/nologin
+spire:x:1000:1000:spire:/:/sbin/nologin
+nonroot:x:65532:65532:nonroot:/:/sbin/nologin
+"""
 FOLDERS = (Entry("tmp", mode=0o1777), Entry("run/spire", owner=SPIRE_USER), Entry("var/lib/spire", owner=SPIRE_USER))
 
 

@@ -1,16 +1,21 @@
 """Kind's node image: Debian with Kubernetes, containerd and every image that the default run needs already in it.
 
-What Kind expects of a node image: `/kind/version`, `/kind/manifests/*.yaml`, kubeadm, kubelet and kubectl on PATH,
-containerd and kubelet as systemd units, and an entrypoint that ends in systemd (https://kind.sigs.k8s.io/docs/design/node-image/).
+What Kind expects of a node image (https://kind.sigs.k8s.io/docs/design/node-image/): `/kind/version`,
+`/kind/manifests/*.yaml`, kubeadm, kubelet and kubectl on PATH, containerd and kubelet as systemd units, and an
+entrypoint that ends in systemd.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import select
 import shutil
+import socket
 import subprocess
 import tempfile
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from supply import archives
@@ -38,8 +43,15 @@ MASKED = (
     "e2scrub_all.timer",
     "systemd-tmpfiles-clean.timer",
 )
-STARTING = 30.0  # seconds that containerd may take to answer
-# stands on the host while images are imported: (path in the node, mode)
+CONTAINERD_START_TIMEOUT = CONTAINERD_STOP_TIMEOUT = 30.0  # seconds
+# What containerd needs for pods alone; here it only imports images.
+UNUSED_PLUGINS = (
+    "io.containerd.grpc.v1.cri",
+    "io.containerd.cri.v1.images",
+    "io.containerd.cri.v1.runtime",
+    "io.containerd.nri.v1.nri",
+)
+# file of FILES -> (path in the node, mode)
 INSTALLED = {
     "containerd.toml": ("etc/containerd/config.toml", 0o644),
     "containerd.service": ("etc/systemd/system/containerd.service", 0o644),
@@ -59,7 +71,10 @@ def reference(version: str, place: Path) -> str:
 
 
 def step(version: str, provisioner: str, images: tuple[str, ...]) -> Step:
-    """`node.tar`, the node image's archive. `provisioner` is the local-path image, `images` the steps whose archives are preloaded."""
+    """`node.tar`, the node image's archive.
+
+    `provisioner` is the image of the local-path provisioner, `images` the steps whose archives are preloaded.
+    """
 
     def make(place: Place) -> None:
         root = place.out / "root"
@@ -120,7 +135,7 @@ def _install(root: Path, place: Place, version: str, values: dict[str, str]) -> 
     default = units / "default.target"
     default.unlink(missing_ok=True)
     default.symlink_to("/lib/systemd/system/multi-user.target")
-    # The engine mounts its own over these; what debootstrap copied from the host stays out of the image.
+    # The engine mounts its own over these; what was copied from the host stays out of the image.
     for name in ("resolv.conf", "hosts", "hostname"):
         (root / "etc" / name).unlink(missing_ok=True)
         (root / "etc" / name).touch()
@@ -133,50 +148,47 @@ def _preload(root: Path, place: Place, images: list[Path]) -> None:
     Of an unpacked image containerd needs its manifest and configuration alone; the layers' archives are let go.
     """
     programs = place.needs["program-containerd"]
-    with tempfile.TemporaryDirectory(prefix="containerd-") as state:
-        socket = Path(state) / "containerd.sock"
-        config = Path(state) / "config.toml"
-        config.write_text(
-            'version = 3\ndisabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime", "io.containerd.nri.v1.nri"]\n'
-        )
-        command: list[str | Path] = [
-            programs / "containerd",
-            "--config",
-            config,
-            "--root",
-            root / "var/lib/containerd",
-            "--state",
-            f"{state}/state",
-            "--address",
-            socket,
-        ]
-        with place.log.open("ab") as log:
-            daemon = subprocess.Popen(
-                command, stdout=log, stderr=log, env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
-            )
+    with tempfile.TemporaryDirectory(prefix="containerd-") as state, _containerd(root, place, Path(state)) as address:
+        ctr = (programs / "ctr", "--address", address, "--namespace", "k8s.io")
+        for image in images:
+            place.run(*ctr, "images", "import", "--local", image)
+        place.run(*ctr, "content", "prune", "references")
+
+
+@contextmanager
+def _containerd(root: Path, place: Place, state: Path) -> Iterator[Path]:
+    """Run a containerd until the end, its root inside the node and its own files in `state`; gives its socket.
+
+    It says by sd_notify(3) when it is ready. Raises `BuildError` if it ends, or does not get ready in time.
+    """
+    programs = place.needs["program-containerd"]
+    address, notified, config = state / "containerd.sock", state / "notify.sock", state / "config.toml"
+    config.write_text(f"version = 3\ndisabled_plugins = {json.dumps(UNUSED_PLUGINS)}\n")
+    command: list[str | Path] = [programs / "containerd", "--config", config, "--address", address]
+    command += ["--root", root / "var/lib/containerd", "--state", state / "state"]
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "NOTIFY_SOCKET": str(notified)}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notification, place.log.open("ab") as log:
+        notification.bind(str(notified))
+        daemon = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        ended = os.pidfd_open(daemon.pid)
         try:
-            _await_daemon(daemon, programs / "ctr", socket)
-            ctr = (programs / "ctr", "--address", socket, "--namespace", "k8s.io")
-            for image in images:
-                place.run(*ctr, "images", "import", "--local", image)
-            place.run(*ctr, "content", "prune", "references")
+            sources: list[socket.socket | int] = [notification, ended]
+            if select.select(sources, [], [], CONTAINERD_START_TIMEOUT)[0] != [notification]:
+                raise BuildError("containerd did not start; see the step's log")
+            yield address
         finally:
+            os.close(ended)
             daemon.terminate()
-            daemon.wait(timeout=STARTING)
+            daemon.wait(timeout=CONTAINERD_STOP_TIMEOUT)
 
 
 def _move_out_of_volume(root: Path) -> None:
-    """Keep the unpacked images elsewhere than below `/var`, which Kind makes a volume: the engine would copy all of it for every node."""
+    """Keep the unpacked images elsewhere than below `/var`.
+
+    Kind makes that a volume: the engine would copy all of it for every node.
+    """
     snapshots = root / "var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots"
     (root / "kind/snapshots").mkdir()
     for snapshot in sorted(snapshots.iterdir()):
         snapshot.rename(root / "kind/snapshots" / snapshot.name)
         snapshot.symlink_to(f"/kind/snapshots/{snapshot.name}")
-
-
-def _await_daemon(daemon: subprocess.Popen[bytes], ctr: Path, socket: Path) -> None:
-    end = time.monotonic() + STARTING
-    while subprocess.run([ctr, "--address", socket, "version"], capture_output=True, check=False).returncode:
-        if daemon.poll() is not None or time.monotonic() > end:
-            raise BuildError("containerd did not start; see the step's log")
-        time.sleep(0.1)

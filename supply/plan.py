@@ -1,6 +1,7 @@
 """Steps that are made once for each content of their inputs.
 
-A step's key is a hash over its own description, the content of its source files and the keys of the steps it needs.
+A step's key is a hash over its own description, the code that makes it, the content of its source files and the keys of
+the steps it needs.
 What it makes stands in `<cache>/<step>-<key>/`, moved there when it is complete: an interrupted build leaves nothing
 half made, and the next one makes the steps that are missing.
 """
@@ -22,6 +23,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from supply.locking import locked
+from supply.source_code import normalized
 from supply.time_left import in_words, keep_seconds, seconds_before, seconds_left
 
 TAIL = 20
@@ -90,7 +92,7 @@ def _digest(step: Step, keys: Mapping[str, str]) -> str:
     digest = hashlib.sha256()
     for text in (
         step.name,
-        inspect.getsource(inspect.getmodule(step.make) or step.make),
+        normalized(inspect.getsource(inspect.getmodule(step.make) or step.make)),
         *step.texts,
         *(keys[need] for need in step.needs),
     ):
@@ -98,7 +100,8 @@ def _digest(step: Step, keys: Mapping[str, str]) -> str:
     for source in step.sources:
         for path in _files(source):
             described = f"{path.relative_to(source.parent)} {path.stat().st_mode & 0o111:o}"
-            digest.update(described.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+            content = normalized(path.read_text()).encode() if path.suffix == ".py" else path.read_bytes()
+            digest.update(described.encode() + b"\0" + hashlib.sha256(content).digest())
     return digest.hexdigest()[:16]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from supply import catalogue, node, plan, versions
+from supply import catalogue, node, plan, published, versions
 from supply.host import Engine
 from supply.images import PREFIX
 
@@ -63,7 +63,7 @@ def folders(cache: Path, wanted: Collection[Path]) -> Iterator[Superseded]:
 
 def downloads(cache: Path, pins: versions.Versions) -> Iterator[Superseded]:
     """The programs in the cache (`tools/<system>/<name>-<version>`) that are of other versions than the pinned ones."""
-    pinned = {f"{name}-{pins.programs[name].version}" for name in ("kind", "helm")} | {f"kubectl-v{pins.kubernetes}"}
+    pinned = {f"{name}-{version}" for name, version in published.versions_of(pins).items()}
     running = set(_running())
     for path in sorted((cache / "tools").glob("*/*-v[0-9]*")):
         if path.is_file() and path.name not in pinned and path not in running:

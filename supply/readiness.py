@@ -75,18 +75,16 @@ def obstacles(readiness: Readiness, why_unreachable: Callable[[str], str], cache
         found.append(f"it is built on Linux, and this is {platform.system()}")
     needs_debian = any(name.startswith(("debian-", "node")) for name in readiness.missing)
     if needs_debian and os.geteuid() != 0:
-        found.append("debootstrap needs root")
+        found.append("mmdebstrap needs root")
     packages = host.missing_packages(host.BUILDING)
     if packages and not shutil.which("apt-get"):
         found.append(f"{' '.join(packages)} are needed, and this machine has no apt-get to install them")
     found += _go_obstacles(readiness.missing, why_unreachable)
-    mirror = host.debian_mirror()
-    # Without one it is debootstrap's own.
-    if mirror and "debian-base" in readiness.missing:
+    if "debian-base" in readiness.missing:
+        mirror = host.debian_mirror()
         reason = why_unreachable(f"{mirror.rstrip('/')}/dists/{versions.load().suite}/Release")
-        found += (
-            [f"the Debian mirror {mirror} cannot be reached ({reason}): set SUPPLY_DEBIAN_MIRROR"] if reason else []
-        )
+        if reason:
+            found.append(f"the Debian mirror {mirror} cannot be reached ({reason}): set SUPPLY_DEBIAN_MIRROR")
     place = existing_parent(cache or plan.cache_folder())
     free = shutil.disk_usage(place).free
     if free < readiness.space:

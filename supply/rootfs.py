@@ -22,6 +22,10 @@ UNREAD = (
     "var/log",
     "var/cache/debconf",
 )
+# Not all machines' apt trusts Debian: Ubuntu's does not.
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+# Has the folders of /usr linked before anything is unpacked; else the package usrmerge does it, with all of Perl.
+MERGED_USR = "/usr/share/mmdebstrap/hooks/merged-usr"
 QUIET = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
 
 
@@ -30,15 +34,16 @@ def steps(versions: Versions) -> list[Step]:
 
     def make_base(place: Place) -> None:
         root = place.out / "root"
-        mirror = debian_mirror()
-        include = ",".join(versions.base_packages)
         place.run(
-            "debootstrap",
+            "mmdebstrap",
+            "--mode=root",
             "--variant=minbase",
-            f"--include={include}",
+            f"--include={','.join(versions.base_packages)}",
+            f"--keyring={KEYRING}",
+            f"--hook-dir={MERGED_USR}",
             versions.suite,
             root,
-            *([mirror] if mirror else []),
+            debian_mirror(),
             env=QUIET,
         )
         layer = place.out / "trimmed"

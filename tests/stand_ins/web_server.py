@@ -1,4 +1,4 @@
-"""A web server of files on loopback: of programs with their checksums, and of a chart repository."""
+"""A web server of files on loopback: of programs, and of a chart repository."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from fixtures.artifacts.programs import DOWNLOAD_BASES, downloads
+from fixtures.artifacts.programs import downloads
+from supply.published import DOWNLOAD_BASES
 
 
 class FileServer(ThreadingHTTPServer):
@@ -53,24 +54,18 @@ def serving(server: ThreadingHTTPServer) -> Iterator[None]:
 
 
 def publish_programs(server: FileServer, programs: Mapping[str, Path]) -> dict[str, str]:
-    """Put programs (name -> file) and their checksums where the suite asks for them.
+    """Put programs (name -> file) where the suite asks for them.
 
-    Returns the environment that has it ask this server.
+    Returns the environment that has it ask this server, for builds of their own SHA-256.
     """
     environment = {variable: f"{server.url}/{name}" for name, variable in DOWNLOAD_BASES.items()}
     for name, download in downloads(environment).items():
-        place = _place(server, download.url)
+        place = server.folder / urlsplit(download.url).path.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
         if download.member:
             with tarfile.open(place, "w:gz", compresslevel=1) as archive:
                 archive.add(programs[name], download.member)
         else:
             place.symlink_to(programs[name])
-        digest = hashlib.sha256(place.read_bytes()).hexdigest()
-        _place(server, download.checksum).write_text(f"{digest}  {place.name}\n")
+        environment[DOWNLOAD_BASES[name]] += f"#sha256={hashlib.sha256(place.read_bytes()).hexdigest()}"
     return environment
-
-
-def _place(server: FileServer, url: str) -> Path:
-    place = server.folder / urlsplit(url).path.lstrip("/")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    return place

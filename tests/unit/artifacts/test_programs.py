@@ -24,7 +24,7 @@ from fixtures.config.settings import Settings
 from fixtures.core.concurrency import run_concurrently
 
 PROGRAM = b"#!/bin/sh\necho it runs\n" + b"#" * 100_000
-CHECKSUM = f"{hashlib.sha256(PROGRAM).hexdigest()}  kind-linux-amd64\n".encode()
+DIGEST = hashlib.sha256(PROGRAM).hexdigest()
 
 
 class Publisher(ThreadingHTTPServer):
@@ -34,14 +34,13 @@ class Publisher(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.files = {"/kind": PROGRAM, "/cut": PROGRAM, "/sum": CHECKSUM, "/other-sum": b"0000  kind\n", "/empty": b""}
+        self.files = {"/kind": PROGRAM, "/cut": PROGRAM}
         self.pause = 0.0
         self.asked: list[str] = []
 
-    def download(self, path: str = "/kind", checksum: str = "/sum", member: str = "") -> Download:
+    def download(self, path: str = "/kind", sha256: str = DIGEST, member: str = "") -> Download:
         """A program that is published at a path."""
-        url = f"http://127.0.0.1:{self.server_port}"
-        return Download("kind", "v1.2.3", f"{url}{path}", f"{url}{checksum}", member)
+        return Download("kind", "v1.2.3", f"http://127.0.0.1:{self.server_port}{path}", sha256, member)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -100,7 +99,7 @@ def test_two_that_want_a_program_at_once_get_one_download_that_runs(publisher: P
     first, second = run_concurrently(lambda: fetch(wanted, lines.append), lambda: fetch(wanted, lines.append))
     assert first == second
     assert subprocess.run([first], capture_output=True, text=True, check=True).stdout == "it runs\n"
-    assert publisher.asked == ["/kind", "/sum"]
+    assert publisher.asked == ["/kind"]
     assert sorted(line.partition(" (")[0] for line in lines) == [
         "downloading kind v1.2.3",
         "kind is being downloaded already",
@@ -117,32 +116,31 @@ def test_a_program_in_an_archive_is_taken_out_of_it(publisher: Publisher, tools:
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     publisher.files["/packed"] = packed.getvalue()
-    publisher.files["/sum"] = hashlib.sha256(packed.getvalue()).hexdigest().encode()
-    found = fetch(publisher.download("/packed", member="linux-amd64/helm"), lambda _: None)
+    digest = hashlib.sha256(packed.getvalue()).hexdigest()
+    found = fetch(publisher.download("/packed", digest, member="linux-amd64/helm"), lambda _: None)
     assert found.read_bytes() == PROGRAM
     assert found.stat().st_mode & 0o111
     assert kept(tools) == ["kind-v1.2.3"]
 
 
 @pytest.mark.parametrize(
-    ("path", "checksum", "why"),
+    ("path", "sha256", "why"),
     [
         (
             "/gone",
-            "/sum",
+            DIGEST,
             r"^no kind that fits is on PATH, and none can be downloaded from http://\S+/gone: HTTP Error 404: \S+ ",
         ),
-        ("/kind", "/gone", r"^no kind that fits is on PATH, and none can be downloaded from .*404"),
-        ("/cut", "/sum", r"^http://\S+/cut is not what its checksum says \(http://\S+/sum\)$"),
-        ("/kind", "/other-sum", r"^http://\S+/kind is not what its checksum says"),
-        ("/kind", "/empty", r"^http://\S+/kind is not what its checksum says"),
+        ("/cut", DIGEST, rf"^http://\S+/cut is not what is pinned: its SHA-256 is \w{{64}}, not {DIGEST}$"),
+        ("/kind", "0" * 64, rf"^http://\S+/kind is not what is pinned: its SHA-256 is {DIGEST}, not 0{{64}}$"),
+        ("/kind", "", r"^no kind that fits is on PATH, and \S+/kind is not downloaded: its SHA-256 is not pinned in "),
     ],
 )
 def test_a_program_that_does_not_come_complete_is_refused_in_a_sentence_and_leaves_nothing(
-    publisher: Publisher, tools: Path, path: str, checksum: str, why: str
+    publisher: Publisher, tools: Path, path: str, sha256: str, why: str
 ) -> None:
     with pytest.raises(SupplyError, match=why) as caught:
-        fetch(publisher.download(path, checksum), lambda _: None)
+        fetch(publisher.download(path, sha256), lambda _: None)
     assert "\n" not in str(caught.value)
     assert kept(tools) == []
     # And the next one tries again.
@@ -188,8 +186,7 @@ def test_programs_are_those_of_this_machines_system_and_architecture(
     assert found["kubectl"].url.endswith(f"/{found['kubectl'].version}/{kubectl}")
     assert found["helm"].url.endswith(f"/helm-{found['helm'].version}{helm}")
     assert found["helm"].member == f"{helm.removesuffix('.tar.gz')[1:]}/helm"
-    for each in found.values():
-        assert each.checksum.removeprefix(each.url) in (".sha256", ".sha256sum")
+    assert len({each.sha256 for each in found.values() if len(each.sha256) == 64}) == 3
 
 
 def test_a_mirror_of_a_projects_downloads_takes_the_place_of_its_own() -> None:
@@ -198,9 +195,19 @@ def test_a_mirror_of_a_projects_downloads_takes_the_place_of_its_own() -> None:
     assert found["kind"].url == own["kind"].url.replace(
         "https://github.com/kubernetes-sigs/kind/releases/download", "https://mirror.example/kind"
     )
-    assert found["kind"].checksum == f"{found['kind'].url}.sha256sum"
+    assert found["kind"].sha256 == own["kind"].sha256
     assert found["helm"].url == own["helm"].url.replace("https://get.helm.sh", "http://helm")
     assert found["kubectl"] == own["kubectl"]
+
+
+def test_a_mirror_that_has_other_builds_says_which() -> None:
+    found = downloads({"HELM_DOWNLOAD_BASE": f"http://helm/#sha256={DIGEST}"})["helm"]
+    assert (found.url.partition("/helm-")[0], found.sha256) == ("http://helm", DIGEST)
+
+
+def test_nothing_is_pinned_of_a_program_for_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "s390x")
+    assert {each.sha256 for each in downloads().values()} == {""}
 
 
 def settings(**given: Path | None) -> Settings:

@@ -98,10 +98,10 @@ def test_a_build_that_auto_falls_into_is_announced_with_its_minutes(auto: Callab
 
 def test_auto_is_refused_where_neither_supply_is_available(auto: Callable[..., Choice]) -> None:
     with pytest.raises(SupplyError) as caught:
-        auto(["refused", "refused"], missing=["node"], obstacles=["debootstrap needs root", "no Go"])
+        auto(["refused", "refused"], missing=["node"], obstacles=["mmdebstrap needs root", "no Go"])
     assert str(caught.value) == (
         f"no supply: {selection.IMAGE_REGISTRY} cannot be reached (refused), and the local supply cannot be built "
-        f"here: debootstrap needs root; no Go; {selection.AUTO_HINT}"
+        f"here: mmdebstrap needs root; no Go; {selection.AUTO_HINT}"
     )
 
 

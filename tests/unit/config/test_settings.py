@@ -32,7 +32,7 @@ from tests.federation import test_1_deployment
 pytest_plugins = ["pytester"]
 
 # What a run could start. Here each of them writes down that it was called, and fails.
-PROGRAMS = ("docker", "podman", "kind", "kubectl", "helm", "go", "tar", "debootstrap")
+PROGRAMS = ("docker", "podman", "kind", "kubectl", "helm", "go", "tar", "mmdebstrap")
 Write = Callable[[dict[str, Any]], Path]
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from fixtures.artifacts.programs import DOWNLOAD_BASES, PROJECTS_OWN, REQUIREMENTS
+from fixtures.artifacts.programs import REQUIREMENTS
 from fixtures.config.chart_source import OLDEST_CHART
 from fixtures.config.command_line import BUNDLE_PORT, CLUSTER_MARKERS, DEMO_PORT
 from fixtures.config.option_sources import option_table
@@ -20,6 +20,7 @@ from fixtures.preflight.machine import CLUSTER_MEMORY, GIB
 from fixtures.report.red_run.failure import Failure
 from fixtures.report.red_run.one_screen import SCREEN_COLUMNS, shown_diagnosis, shown_failures
 from fixtures.traffic.generator import REQUEST_RATE
+from supply.published import DOWNLOAD_BASES, PROJECTS_OWN
 from tests.published.test_3_slow_line import BYTES_PER_SECOND
 from tests.tools import options_page
 from tests.tools.reliability import POINTS

@@ -317,7 +317,8 @@ def test_programs_that_cannot_be_installed_are_named_by_their_packages(
     monkeypatch.setattr("supply.host.os.geteuid", lambda: user)
     monkeypatch.setattr("supply.host.shutil.which", lambda name, **_: apt if name == "apt-get" else None)
     said: list[str] = []
-    with pytest.raises(BuildError, match=r"not installed: debootstrap gcc libc6-dev tar; install them, or run as root"):
+    missing = "not installed: mmdebstrap debian-archive-keyring gcc libc6-dev tar"
+    with pytest.raises(BuildError, match=f"{missing}; install them, or run as root"):
         host.install(host.BUILDING, said.append)
     assert said == []
 
@@ -326,7 +327,7 @@ def test_nothing_is_installed_that_nobody_asked_for(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("supply.host.os.geteuid", lambda: 0)
     monkeypatch.setattr("supply.host.shutil.which", lambda name, **_: name if name == "apt-get" else None)
     monkeypatch.setattr("supply.host.subprocess.run", None)
-    with pytest.raises(BuildError, match=r"not installed: debootstrap gcc libc6-dev tar; .*, or give --install, which"):
+    with pytest.raises(BuildError, match=r"not installed: mmdebstrap .*; .*, or give --install, which"):
         host.install(host.BUILDING, allowed=False)
     monkeypatch.setattr("supply.host.engine", lambda: None)
     with pytest.raises(BuildError, match="no container engine answers"):
@@ -389,13 +390,10 @@ def apt(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return lists
 
 
-@pytest.mark.parametrize("chosen", ["https://mirror.example/debian", ""])
-def test_a_mirror_that_a_person_names_is_taken_even_when_it_is_none(
-    monkeypatch: pytest.MonkeyPatch, apt: Callable[[str], None], chosen: str
-) -> None:
+def test_a_mirror_that_a_person_names_is_taken(monkeypatch: pytest.MonkeyPatch, apt: Callable[[str], None]) -> None:
     apt("https://other.example/debian Debian\n")
-    monkeypatch.setenv("SUPPLY_DEBIAN_MIRROR", chosen)
-    assert host.debian_mirror() == chosen
+    monkeypatch.setenv("SUPPLY_DEBIAN_MIRROR", "https://mirror.example/debian")
+    assert host.debian_mirror() == "https://mirror.example/debian"
 
 
 @pytest.mark.parametrize(
@@ -403,8 +401,8 @@ def test_a_mirror_that_a_person_names_is_taken_even_when_it_is_none(
     [
         ("https://s.example/security Debian-Security\nhttps://m.example/debian Debian\n", "https://m.example/debian"),
         ("https://one.example/debian Debian\nhttps://two.example/debian Debian\n", "https://one.example/debian"),
-        ("https://archive.example/ubuntu Ubuntu\n", ""),
-        ("", ""),
+        ("https://archive.example/ubuntu Ubuntu\n", host.DEBIAN),
+        ("", host.DEBIAN),
     ],
 )
 def test_else_the_mirror_is_the_first_that_apt_has_for_debian(

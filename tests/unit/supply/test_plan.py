@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import linecache
 import os
 import shutil
 import sys
@@ -137,22 +138,55 @@ def test_a_source_has_the_same_key_in_another_checkout(shop: Workshop, tmp_path:
     assert keys[0] == keys[1]
 
 
-def test_the_code_that_makes_a_step_is_part_of_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def keys(constant: str) -> dict[str, str]:
-        path = tmp_path / "recipe_of_a_step.py"
-        path.write_text(
-            f"CONSTANT = {constant!r}\n\n\ndef make(place):\n    (place.out / 'result').write_text(CONSTANT)\n"
-        )
+RECIPE = """
+CONSTANT = "as it was"
+
+
+def make(place):
+    (place.out / "result").write_text(CONSTANT)
+"""
+# The same, as far as Python reads it.
+COMMENTED = '''
+"""What is made."""
+CONSTANT = (
+    "as it was"  # a word
+)
+def make(place, ):
+    """Make it."""
+    (place.out / "result").write_text(
+        CONSTANT,
+    )
+'''
+
+
+@pytest.mark.parametrize(
+    ("recipe", "is_the_same"),
+    [
+        (RECIPE, True),
+        (COMMENTED, True),
+        (RECIPE.replace("as it was", "changed, and longer"), False),
+        (RECIPE.replace("write_text(CONSTANT)", "write_text(CONSTANT, 'ascii')"), False),
+    ],
+    ids=["same text", "comments and layout", "constant", "call"],
+)
+def test_the_code_of_a_recipe_and_of_its_sources_is_part_of_a_key_and_comments_and_layout_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: str, is_the_same: bool
+) -> None:
+    path = tmp_path / "recipe_of_a_step.py"
+
+    def keys(text: str) -> dict[str, str]:
+        path.write_text(text)
+        linecache.checkcache()
         described = importlib.util.spec_from_file_location("recipe_of_a_step", path)
         assert described is not None
         assert described.loader is not None
         module = importlib.util.module_from_spec(described)
         monkeypatch.setitem(sys.modules, "recipe_of_a_step", module)
         described.loader.exec_module(module)
-        return plan.keys([Step("base", module.make)])
+        return plan.keys([Step("made", module.make), Step("copied", lambda _: None, sources=(path,))])
 
-    assert keys("as it was") == keys("as it was")
-    assert keys("as it was") != keys("changed, and longer")
+    before, after = keys(RECIPE), keys(recipe)
+    assert [before[name] == after[name] for name in before] == [is_the_same, is_the_same]
 
 
 def test_a_step_that_fails_names_itself_its_command_and_the_last_lines(shop: Workshop) -> None:

@@ -69,12 +69,12 @@ def test_a_machine_that_has_everything_has_no_obstacles(tmp_path: Path) -> None:
 def test_each_obstacle_is_named_with_what_would_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2**30))
-    monkeypatch.setattr(host, "missing_packages", lambda _: ["debootstrap"])
+    monkeypatch.setattr(host, "missing_packages", lambda _: ["mmdebstrap"])
     which = shutil.which
     monkeypatch.setattr(shutil, "which", lambda name, **given: None if name == "apt-get" else which(name, **given))
     assert obstacles(look(tmp_path), unreachable, tmp_path / "cache") == [
-        "debootstrap needs root",
-        "debootstrap are needed, and this machine has no apt-get to install them",
+        "mmdebstrap needs root",
+        "mmdebstrap are needed, and this machine has no apt-get to install them",
         "Go's modules cannot be reached: https://modules.example (timed out): set GOPROXY",
         "the Debian mirror http://mirror.example/debian cannot be reached (timed out): set SUPPLY_DEBIAN_MIRROR",
         f"{tmp_path} has 1 GiB left, and it takes about 25: make room, or name another place by SPIRE_FEDERATION_CACHE",
