@@ -20,7 +20,6 @@ from supply.plan import BuildError, cache_folder
 
 # program that shows a package is there -> Debian packages that bring it
 BUILDING = {"mmdebstrap": ("mmdebstrap", "debian-archive-keyring"), "gcc": ("gcc", "libc6-dev"), "tar": ("tar",)}
-DEBIAN = "http://deb.debian.org/debian"
 PODMAN = {
     "podman": ("podman",),
     "runc": ("runc",),
@@ -293,12 +292,12 @@ def _inotify_instance() -> int:
 
 
 def debian_mirror() -> str:
-    """`$SUPPLY_DEBIAN_MIRROR`, else the mirror that this machine's apt has for Debian, else Debian's own."""
+    """`$SUPPLY_DEBIAN_MIRROR`, else the mirror that this machine's apt has for Debian, else none (mmdebstrap's own)."""
     chosen = os.environ.get("SUPPLY_DEBIAN_MIRROR")
     if chosen:
         return chosen
     if not shutil.which("apt-get"):
-        return DEBIAN
+        return ""
     asked = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI) $(LABEL)", "Created-By: Packages"],
         capture_output=True,
@@ -309,4 +308,4 @@ def debian_mirror() -> str:
         uri, _, label = line.partition(" ")
         if label == "Debian":
             return uri
-    return DEBIAN
+    return ""

@@ -80,8 +80,9 @@ def obstacles(readiness: Readiness, why_unreachable: Callable[[str], str], cache
     if packages and not shutil.which("apt-get"):
         found.append(f"{' '.join(packages)} are needed, and this machine has no apt-get to install them")
     found += _go_obstacles(readiness.missing, why_unreachable)
-    if "debian-base" in readiness.missing:
-        mirror = host.debian_mirror()
+    mirror = host.debian_mirror()
+    # Without one it is mmdebstrap's own.
+    if mirror and "debian-base" in readiness.missing:
         reason = why_unreachable(f"{mirror.rstrip('/')}/dists/{versions.load().suite}/Release")
         if reason:
             found.append(f"the Debian mirror {mirror} cannot be reached ({reason}): set SUPPLY_DEBIAN_MIRROR")

@@ -33,7 +33,7 @@ def steps(versions: Versions) -> list[Step]:
     """`debian-base` (folder `root`, and `base.tar`) and `debian-node` (folder `root`)."""
 
     def make_base(place: Place) -> None:
-        root = place.out / "root"
+        root, mirror = place.out / "root", debian_mirror()
         place.run(
             "mmdebstrap",
             "--mode=root",
@@ -43,7 +43,7 @@ def steps(versions: Versions) -> list[Step]:
             f"--hook-dir={MERGED_USR}",
             versions.suite,
             root,
-            debian_mirror(),
+            *([mirror] if mirror else []),
             env=QUIET,
         )
         layer = place.out / "trimmed"
