@@ -33,17 +33,15 @@ def test_a_url_is_shown_without_credentials_and_parsed_again_as_the_same(given: 
 @pytest.mark.parametrize(
     ("credentials", "username", "password", "sent"),
     [
-        ("", None, None, None),
+        ("", "", "", ""),
         (f"pull:{QUOTED}@", "pull", SECRET, f"pull:{SECRET}"),
         (f":{QUOTED}@", "", SECRET, f":{SECRET}"),
-        (f"{QUOTED}@", SECRET, None, f"{SECRET}:"),
-        ("@", "", None, None),
-        (":@", "", "", None),
+        (f"{QUOTED}@", SECRET, "", f"{SECRET}:"),
+        ("@", "", "", ""),
+        (":@", "", "", ""),
     ],
 )
-def test_credentials_are_a_name_a_password_or_both(
-    credentials: str, username: str | None, password: str | None, sent: str | None
-) -> None:
+def test_credentials_are_a_name_a_password_or_both(credentials: str, username: str, password: str, sent: str) -> None:
     found = parse_url(f"https://{credentials}mirror.example")
     assert (found.username, found.password) == (username, password)
     assert found.has_credentials == bool(sent)
