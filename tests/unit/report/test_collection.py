@@ -71,6 +71,7 @@ def test_kept_clusters_are_those_of_this_folder_whose_names_begin_with_the_prefi
     (record_of("foreign").parent).mkdir()
     assert [each.name for each in kept_places("mine-")] == ["mine-client", "mine-server"]
     assert [each.context for each in kept_places("mine-")] == ["kind-mine-client", "kind-mine-server"]
+    assert [each.kubeconfigs for each in kept_places("mine-s")] == [(record_of("mine-server").parent / "kubeconfig",)]
     assert len(kept_places("")) == 3
     with pytest.raises(CollectionError, match="begin with 'other-'; it has kept mine-client, mine-server, server: "):
         kept_places("other-")
