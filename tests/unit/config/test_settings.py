@@ -878,6 +878,22 @@ def test_disruptive_tests_are_refused_on_clusters_that_are_not_the_suites_own(
     assert said.endswith("give --allow-disruption where that may be")
 
 
+@pytest.mark.parametrize("suite", ["field", "published"])
+@pytest.mark.parametrize("both", [True, False])
+def test_clusters_that_exist_are_refused_where_a_suite_makes_its_own(
+    configured: Callable[..., pytest.Config],
+    monkeypatch: pytest.MonkeyPatch,
+    kubeconfig: Path,
+    suite: str,
+    both: bool,
+) -> None:
+    config = configured("-m", suite, f"--kubeconfig={kubeconfig}", *(BOTH if both else BOTH[:1]))
+    monkeypatch.setattr("fixtures.config.command_line.host.engine", lambda: None)
+    with pytest.raises(ValueError, match=rf"^--context: -m {suite} makes clusters of its own.*: leave it out$") as no:
+        command_line.read_settings(config)
+    assert "\n" not in str(no.value)
+
+
 @pytest.mark.parametrize("chosen", [*DISRUPTIVE, ["-m", "federation"], ["-m", "upgrade"]], ids=" ".join)
 def test_what_takes_nothing_away_or_is_allowed_to_is_not_refused(
     configured: Callable[..., pytest.Config], monkeypatch: pytest.MonkeyPatch, kubeconfig: Path, chosen: list[str]
@@ -966,9 +982,12 @@ SERVER, CLIENT, DEMO = WAYS["given"]
         ),
         (
             (GIVEN, SERVER, CLIENT, "--demo-url=https://c.test:99999"),
-            "--demo-url https://c.test:99999: Port out of range",
+            "--demo-url https://c.test:99999: it is not https://HOST:PORT",
         ),
-        ((GIVEN, SERVER, CLIENT, "--demo-url=https://[fd00::1"), "--demo-url https://[fd00::1: Invalid IPv6 URL"),
+        (
+            (GIVEN, SERVER, CLIENT, "--demo-url=https://[fd00::1"),
+            "--demo-url https://[fd00::1: it is not https://HOST:PORT",
+        ),
     ],
 )
 def test_addresses_that_cannot_be_dialled_or_are_given_by_half_are_refused(
