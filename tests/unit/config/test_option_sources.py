@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from fixtures.config.option_sources import OptionTable, option_table
+from fixtures.k8s.kind.engine_facts import EngineFacts
 from fixtures.plugins import options
-from supply.host import Engine
 
 pytest_plugins = ["pytester"]
 
@@ -17,9 +17,8 @@ Read = Callable[..., pytest.Config]
 
 
 @pytest.fixture
-def read(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Read:
+def read(pytester: pytest.Pytester, rootful_docker: EngineFacts) -> Read:  # noqa: ARG001 - the machine's engine
     """Configures a run as pytest does, with an ini-file; the machine has an engine."""
-    monkeypatch.setattr("fixtures.config.command_line.host.engine", lambda: Engine("docker"))
 
     def configured(*arguments: str, ini: str = "", suite: str = "federation") -> pytest.Config:
         pytester.makeini(f"[pytest]\nmarkers =\n    federation\n    upgrade\n{ini}")

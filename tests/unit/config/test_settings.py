@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,9 @@ from fixtures.core.project import PROJECT
 from fixtures.core.redaction import redact
 from fixtures.helm.values import at
 from fixtures.k8s.kind.configuration import NodeSettings
+from fixtures.k8s.kind.engine_facts import EngineFacts
 from fixtures.k8s.kind.given_configuration import KIND_API
 from fixtures.plugins import options
-from supply.host import Engine
 from tests.federation import test_1_deployment
 
 pytest_plugins = ["pytester"]
@@ -80,9 +80,8 @@ def free() -> int:
 
 
 @pytest.fixture
-def configured(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pytest.Config]:
-    """Parses a command line with the suite's options; the machine has an engine."""
-    monkeypatch.setattr("fixtures.config.command_line.host.engine", lambda: Engine("docker"))
+def configured(pytester: pytest.Pytester, rootful_docker: EngineFacts) -> Callable[..., pytest.Config]:  # noqa: ARG001 - the engine
+    """Parses a command line with the suite's options; the machine has an engine, which runs with root."""
     return lambda *arguments: pytester.parseconfig("-p", "fixtures.plugins.options", *arguments)
 
 
@@ -666,12 +665,23 @@ def test_what_the_readme_says_to_type_installs_what_is_missing(marker: str) -> N
     assert f"-m {marker} --install " in environments[f"testenv:{marker}"]["commands"]
 
 
-def test_an_engine_that_can_start_no_node_is_refused(
-    configured: Callable[..., pytest.Config], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("user", "own", "refused"), [(1000, 2, True), (1000, 0, False), (0, 2, False)])
+def test_an_engine_that_can_start_no_node_is_refused_where_one_is_to_be(
+    configured: Callable[..., pytest.Config],
+    monkeypatch: pytest.MonkeyPatch,
+    rootful_docker: EngineFacts,
+    kubeconfig: Path,
+    user: int,
+    own: int,
+    refused: bool,
 ) -> None:
-    config = configured()
-    monkeypatch.setattr("fixtures.config.command_line.host.why_rootless_fails", lambda engine: f"not {engine.program}")
-    with pytest.raises(ValueError, match=r"^not docker$"):
+    config = configured(*(() if own else (f"--kubeconfig={kubeconfig}", *BOTH, "--connectivity=port-forward")))
+    monkeypatch.setattr("fixtures.config.command_line.os.geteuid", lambda: user)
+    monkeypatch.setattr(command_line, "engine_facts", lambda _: replace(rootful_docker, rootless=True))
+    if not refused:
+        assert command_line.read_settings(config).needs_engine
+        return
+    with pytest.raises(ValueError, match=r"^docker: it is rootless, for which Kind needs cgroup version 2: run as"):
         command_line.read_settings(config)
 
 
