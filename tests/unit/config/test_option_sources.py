@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures.config.option_sources import OptionTable, option_table
+from fixtures.config.option_sources import GivenOption, OptionTable, arguments_given, option_table
 from fixtures.k8s.kind.engine_facts import EngineFacts
 from fixtures.plugins import options
 
@@ -130,6 +130,36 @@ def test_the_header_has_no_helm_value_no_default_and_a_variable_that_is_no_optio
         "--allow-disruption (command line)",
         "no option has the environment variable SPIRE_FEDERATION_PAICE",
     ]
+
+
+def test_what_is_given_is_known_option_by_option_wherever_it_is_from(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden = "correct-horse-battery"
+    monkeypatch.setenv("SPIRE_FEDERATION_SET", f"a.b={hidden}\nc={hidden}")
+    monkeypatch.setenv("SPIRE_FEDERATION_ALLOW_DISRUPTION", "false")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--pace=fast -k bundle")
+    config = read("--mirror=https://pull:Tr%40ffic-7@mirror.example", ini="spire_federation_keep_runs = 5\n")
+    assert option_table(config).given(config) == [
+        GivenOption("--set=a.b=…", "$SPIRE_FEDERATION_SET", is_default=False),
+        GivenOption("--set=c=…", "$SPIRE_FEDERATION_SET", is_default=False),
+        GivenOption("--pace=fast", "command line", is_default=True),
+        GivenOption("--mirror=https://pull:<redacted>@mirror.example", "command line", is_default=False),
+        GivenOption("--keep-runs=5", "ini key spire_federation_keep_runs", is_default=False),
+    ]
+
+
+def test_of_what_pytest_adds_to_the_command_line_the_projects_own_part_is_no_argument_of_a_run(
+    read: Read, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-k bundle")
+    config = read("--pace=chart", ini="addopts = -ra\n")
+    own = ["-p", "fixtures.plugins.options", "-m", "federation", "--pace=chart"]
+    assert list(arguments_given(config))[:8] == ["-ra", "-k", "bundle", *own]
+    (pytester.path / "tox.ini").unlink()
+    pytester.makepyprojecttoml('[tool.pytest.ini_options]\naddopts = ["-ra"]\n')
+    monkeypatch.setattr("fixtures.config.option_sources.PROJECT", pytester.path)
+    assert list(arguments_given(pytester.parseconfig(*own)))[:7] == ["-k", "bundle", *own]
 
 
 def test_every_option_of_the_suite_has_an_ini_key_and_a_topic(pytester: pytest.Pytester) -> None:
