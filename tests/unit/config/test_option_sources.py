@@ -10,6 +10,7 @@ import pytest
 from fixtures.config.option_sources import GivenOption, OptionTable, arguments_given, option_table
 from fixtures.k8s.kind.engine_facts import EngineFacts
 from fixtures.plugins import options
+from fixtures.report.data.document import read_document
 
 pytest_plugins = ["pytester"]
 
@@ -96,6 +97,38 @@ def test_a_bad_value_is_refused_as_on_the_command_line_with_where_it_is_from(
     said = str(refused.value)
     assert said.startswith(refusal)
     assert f"from {f'${key.upper()}' if place == 'environment' else f'ini key {key}'})" in said
+
+
+@pytest.mark.parametrize("place", ["command line", "environment", "ini"])
+def test_a_refused_run_says_so_in_the_folder_that_is_named_for_it(
+    read: Read, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Wherever it is named, and though it is read after the option that is refused; an earlier run's is overwritten."""
+    folder = pytester.path / "made" / "run"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text('{"verdict": {"result": "green"}}')
+    monkeypatch.setenv("SPIRE_FEDERATION_PACE", "quick")
+    if place == "environment":
+        monkeypatch.setenv("SPIRE_FEDERATION_RUN_FOLDER", str(folder))
+    with pytest.raises(pytest.UsageError) as refused:
+        read(
+            *([f"--run-folder={folder}"] if place == "command line" else []),
+            ini=f"spire_federation_run_folder = {folder}\n" if place == "ini" else "",
+        )
+    found = read_document(folder)
+    assert found["verdict"]["result"] == "refused"
+    assert found["verdict"]["sentence"] == str(refused.value)
+    assert "REFUSED: argument --pace: invalid choice" in (folder / "report.html").read_text()
+    assert [each["option"] for each in found["run"]["options"]] == [f"--run-folder={folder}"]
+
+
+def test_a_refusal_needs_no_folder_and_makes_none_that_cannot_be_made(read: Read, pytester: pytest.Pytester) -> None:
+    (pytester.path / "file").touch()
+    with pytest.raises(pytest.UsageError, match=r"^--run-folder \S+file is not a folder$"):
+        read(f"--run-folder={pytester.path / 'file'}")
+    with pytest.raises(pytest.UsageError, match=r"^--cluster-prefix 'A_'"):
+        read("--cluster-prefix=A_")
+    assert not (pytester.path / "runs").exists()
 
 
 def test_a_refusal_of_what_is_on_the_command_line_names_no_other_place(

@@ -27,6 +27,8 @@ from fixtures.k8s.kind.configuration import NodeSettings
 from fixtures.k8s.kind.engine_facts import EngineFacts
 from fixtures.k8s.kind.given_configuration import KIND_API
 from fixtures.plugins import options
+from fixtures.report.data.document import RUN_JSON, read_document
+from fixtures.report.html.page import PAGE
 from tests.federation import test_1_deployment
 
 pytest_plugins = ["pytester"]
@@ -789,16 +791,21 @@ def run(tmp_path: Path) -> Run:
 
 
 def refusal(run: Run, *arguments: str, chosen: Sequence[str] = ("-m", "federation")) -> str:
-    """The one sentence with which the real project refuses a command line; nothing is started, nothing left behind."""
+    """The one sentence with which the real project refuses a command line, which is all that is left in its folder.
+
+    Nothing is started.
+    """
     done = run(*chosen, *arguments)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.stdout + done.stderr
     assert done.stdout.strip() == ""
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1, done.stderr
     assert run.started == []
-    assert not (run.folder / "run").exists()
     assert not (run.folder / "cache").exists()
-    return lines[0].removeprefix("ERROR: ")
+    said = lines[0].removeprefix("ERROR: ")
+    assert {path.name for path in (run.folder / "run").iterdir()} == {RUN_JSON, PAGE}
+    assert read_document(run.folder / "run")["verdict"]["sentence"] == said
+    return said
 
 
 def test_a_run_with_an_unknown_chart_folder_is_refused(run: Run) -> None:
