@@ -190,7 +190,7 @@ def test_places_are_asked_at_once_and_only_what_is_required_is_a_problem(monkeyp
     monkeypatch.setattr(network, "why_unreachable", lambda url, _ca: "" if "mirror" in url else "refused")
     places = [
         *network.image_places([parse_mirror("--mirror", "ghcr.io=https://mirror.example")]),
-        network.Place("the charts", "https://charts.example/index.yaml", True, "give a folder with --charts"),
+        network.RemotePlace("the charts", "https://charts.example/index.yaml", True, "give a folder with --charts"),
     ]
     found = {check.words.split()[0].rstrip(","): check.level.value for check in network.reachable(places)}
     assert found == {
