@@ -148,7 +148,7 @@ def lock(cache: Path, say: Callable[[str], None] | None = None) -> Iterator[None
         yield
 
 
-class Progress:
+class BuildProgress:
     """A line when a step starts and one when it ends, with seconds; and, at any time, how far the build is.
 
     `missing` are the steps to make, with those that each needs of them.
@@ -199,7 +199,7 @@ class Progress:
         return f", about {in_words(left)} left" if left else ""
 
 
-_under_way: list[Progress] = []
+_under_way: list[BuildProgress] = []
 
 
 def under_way() -> str:
@@ -240,7 +240,7 @@ def _make_missing(
     needs = missing_needs(steps, places)
     missing = {step.name: step for step in steps if step.name in needs}
     say(f"supply: {len(missing)} of {len(steps)} steps to make, in {cache}")
-    progress = Progress(needs, cache, workers, say)
+    progress = BuildProgress(needs, cache, workers, say)
     sorter = TopologicalSorter(needs)
     sorter.prepare()
     running: dict[Future[float], str] = {}
@@ -261,7 +261,7 @@ def _make_missing(
 
 
 @contextmanager
-def _shown(progress: Progress) -> Iterator[None]:
+def _shown(progress: BuildProgress) -> Iterator[None]:
     _under_way.append(progress)
     try:
         yield
@@ -269,7 +269,7 @@ def _shown(progress: Progress) -> Iterator[None]:
         _under_way.remove(progress)
 
 
-def _make(step: Step, places: Mapping[str, Path], cache: Path, progress: Progress) -> float:
+def _make(step: Step, places: Mapping[str, Path], cache: Path, progress: BuildProgress) -> float:
     began = time.monotonic()
     progress.started(step.name)
     final = places[step.name]
