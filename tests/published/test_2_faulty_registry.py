@@ -15,7 +15,7 @@ from fixtures.core.waiting import Condition, Look, WaitError, wait_for
 from fixtures.k8s import failures
 from fixtures.k8s.kind.cluster import KindCluster
 from fixtures.k8s.kind.configuration import NodeSettings
-from fixtures.k8s.kind.images.registries import Mirror
+from fixtures.k8s.kind.images.registries import parse_mirror
 from fixtures.k8s.pods import is_ready, pods
 from fixtures.report.run import Report
 from supply import catalogue, plan, versions
@@ -101,7 +101,10 @@ def cluster(
         kubectl=published.made.kubectl,
         log=run_folder / "commands-faulty.log",
         given=NodeSettings(
-            mirrors=tuple(Mirror(f"{fault}.example", f"{url}/v2/registry.k8s.io") for fault, url in registries.items()),
+            mirrors=tuple(
+                parse_mirror("--mirror", f"{fault}.example={url}/v2/registry.k8s.io")
+                for fault, url in registries.items()
+            ),
             ca=published.authority.certificate,
         ),
     )

@@ -30,7 +30,7 @@ EXISTING_PREFIX = "existing-"
 DEMO_NAMESPACE = "demo"  # of the run that installs
 ENDPOINT = "bundle-endpoint-by-hand"  # the NodePort Service by which the other cluster reaches the endpoint
 
-Objects = Mapping[str, Any]
+StoredObjects = Mapping[str, Any]
 
 
 def existing(folder: Path, made: catalogue.Catalogue, engine: Engine, charts: Path | None) -> list[str]:
@@ -136,7 +136,7 @@ def _settled(site: Site) -> None:
         wait_for(conditions.controller_ready(site.cluster, each.kind, each.namespace, each.name), 60.0)
 
 
-def _objects(site: Site) -> Objects:
+def _objects(site: Site) -> StoredObjects:
     """Every object of a cluster, by kind, namespace and name, as a person has made it: without status.
 
     The images in its nodes are among them.
@@ -166,7 +166,7 @@ def _lasting(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**clean(manifest), "uid": manifest["metadata"].get("uid")}
 
 
-def differences(before: Objects, after: Objects) -> list[str]:
+def differences(before: StoredObjects, after: StoredObjects) -> list[str]:
     """What is not as it was, a sentence for each object."""
     return [
         *(f"{key} is left" for key in sorted(after.keys() - before.keys())),

@@ -53,7 +53,7 @@ completes options after `pip install argcomplete` and `eval "$(register-python-a
 
 What cannot work (an unknown folder, a taken port, two equal trust domains, no engine, a folder that cannot be
 written, workers of pytest-xdist, retries of pytest-rerunfailures) is refused in a sentence before anything is
-started; the exit code is then 4.
+started; the exit code is then 4, and with `--run-folder` the folder's `run.json` has the sentence.
 """
 
 TAIL = """

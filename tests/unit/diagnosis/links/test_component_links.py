@@ -252,7 +252,7 @@ def test_a_workload_that_waits_for_its_identity_without_a_word_is_put_down_to_it
     made = objects.of_oidc_provider(waiting, volumes=[volume])
     spire = objects.spire
     selector = f"k8s:pod-uid:{made.metadata.uid}"
-    entries = [api_types.Entry("1", "spiffe://server.example/x", parent, (selector,), ())] if parent else []
+    entries = [api_types.RegistrationEntry("1", "spiffe://server.example/x", parent, (selector,), ())] if parent else []
     monkeypatch.setattr(spire, "entries", lambda: entries)
     monkeypatch.setattr(spire, "agents", lambda: [replace(objects.attested, spiffe_id=AGENT_ID)])
     found = next(iter(component_links.check_components(spire)))

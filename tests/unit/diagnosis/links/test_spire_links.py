@@ -220,11 +220,15 @@ def test_an_entry_whose_parent_is_no_agent_is_given_to_nobody(
     spire = objects.spire
     made = pod(objects, container(running=running()), name="server-1-x", namespace="demo")
     entries = [
-        api_types.Entry("1", NODE_ALIAS, "spiffe://server.example/spire/server", ("k8s_psat:cluster:server",), ()),
-        api_types.Entry(
+        api_types.RegistrationEntry(
+            "1", NODE_ALIAS, "spiffe://server.example/spire/server", ("k8s_psat:cluster:server",), ()
+        ),
+        api_types.RegistrationEntry(
             "2", "spiffe://server.example/of/another", "spiffe://server.example/gone", ("k8s:pod-uid:another",), ()
         ),
-        api_types.Entry("3", "spiffe://server.example/x", parent, (f"k8s:pod-uid:{made.metadata.uid}",), ()),
+        api_types.RegistrationEntry(
+            "3", "spiffe://server.example/x", parent, (f"k8s:pod-uid:{made.metadata.uid}",), ()
+        ),
     ]
     monkeypatch.setattr(spire, "entries", lambda: entries, raising=False)
     monkeypatch.setattr(spire, "agents", lambda: [replace(objects.attested, spiffe_id=AGENT_ID)])
@@ -244,7 +248,11 @@ def test_an_entry_of_a_pod_is_useless_where_agents_do_not_know_of_pods(
 ) -> None:
     spire = objects.spire
     made = pod(objects, container(running=running()), name="server-1-x", namespace="demo")
-    entries = [api_types.Entry("1", "spiffe://server.example/x", AGENT_ID, (f"k8s:pod-uid:{made.metadata.uid}",), ())]
+    entries = [
+        api_types.RegistrationEntry(
+            "1", "spiffe://server.example/x", AGENT_ID, (f"k8s:pod-uid:{made.metadata.uid}",), ()
+        )
+    ]
     monkeypatch.setattr(spire, "entries", lambda: entries, raising=False)
     monkeypatch.setattr(spire, "agents", lambda: [replace(objects.attested, spiffe_id=AGENT_ID)])
     assert spire_links.useless_entry(spire, "demo") == ("", "")

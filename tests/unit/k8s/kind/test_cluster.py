@@ -12,7 +12,7 @@ import pytest
 
 from fixtures.core.waiting import WaitError
 from fixtures.k8s.cluster import ClusterError
-from fixtures.k8s.kind.cluster import OWNER_MARK, KindCluster, record_of
+from fixtures.k8s.kind.cluster import OWNER_MARK, KindCluster, record_of, recorded_clusters
 from fixtures.k8s.kind.configuration import NodeSettings
 from fixtures.k8s.kind.images.registries import parse_mirror
 from supply.host import Engine
@@ -72,6 +72,9 @@ def test_a_cluster_is_created_once_all_of_its_nodes_are_ready(
     made = created_on(api_server, tmp_path, monkeypatch)
     assert record_of(made.kind_name).resolve() == made._owner
     assert made._owner.exists()
+    assert {name: path.resolve() for name, path in recorded_clusters().items()} == {
+        made.kind_name: made.kubeconfig_path.resolve()
+    }
     assert made.nodes_ready.look().value == 2
     assert len(api_server.nodes) == 1, "its nodes were not waited for"
 
