@@ -44,7 +44,8 @@ def pytest_configure(config):
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
     """A project whose run has a report; what it writes beside pytest's output goes to `terminal.txt`."""
     pytester.makeconftest(PROJECTS_CONFTEST)
-    pytester.makeini("[pytest]\naddopts = -p fixtures.plugins.options -p fixtures.plugins.reporting\n")
+    plugins = " ".join(f"-p fixtures.plugins.{name}" for name in ("options", "reporting", "recording"))
+    pytester.makeini(f"[pytest]\naddopts = {plugins}\n")
     return pytester
 
 
