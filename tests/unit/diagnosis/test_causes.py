@@ -151,6 +151,8 @@ def test_what_the_controller_manager_is_configured_not_to_do_is_named() -> None:
     assert "not to reconcile ClusterSPIFFEIDs" in causes.why_no_entry([DEFAULT], ["client.example"], "demo", idle)
     elsewhere = replace(MANAGER, ignore_namespaces=("^demo$",))
     assert "ignores the namespace demo" in causes.why_no_entry([DEFAULT], ["client.example"], "demo", elsewhere)
+    narrow = replace(MANAGER, watched_namespaces=("prod",))
+    assert "watches only prod, and not" in causes.why_no_entry([DEFAULT], ["client.example"], "demo", narrow)
 
 
 def test_objects_without_a_class_are_acted_on_where_those_are_watched() -> None:
@@ -363,7 +365,7 @@ UNREADY = "DaemonSet spire-system/spire-agent has 0 of 1 ready: "
 OF_CONFIGURATION = (
     f"{UNREADY}pod x waits for a volume: {SETUP}configmap references non-existent config key: bundle.crt",
     f"{UNREADY}pod x waits for a volume: {SETUP}hostPath type check failed: /run/spire/x is not a directory",
-    f'{UNREADY}pod x waits for a volume: {SETUP}kubernetes.io/csi: mounter.SetupAt failed to check volume lifecycle '
+    f"{UNREADY}pod x waits for a volume: {SETUP}kubernetes.io/csi: mounter.SetupAt failed to check volume lifecycle "
     'mode: volume mode "Ephemeral" not supported by driver csi.spiffe.io (only supports ["Persistent"])',
     f"x-1 does not start: {SETUP}kubernetes.io/csi: mounter.SetUpAt failed to get CSI client: "
     "driver name csi.spiffe.io not found in the list of registered CSI drivers",
