@@ -64,8 +64,8 @@ These are no ini keys and variables of the suite's.
 | option | what it does |
 | --- | --- |
 | `-m SUITE` | the suite that is run: one of {suites}; without it, the tests that need no cluster |
-| `--strict` | lifetimes that do not fit, and logged errors that nothing excuses, are red and not only warnings; \
-pytest's own option, so its settings and markers are strict too |
+| `--strict` | lifetimes that do not fit, values that the chart does not read, and logged errors that nothing excuses, \
+are red and not only warnings; pytest's own option, so its settings and markers are strict too |
 | `--kubeconfig=FILE` | the kubeconfig with the contexts of `--context` |
 | `--kind-bin=PATH`, `--kind-kubectl-bin=PATH` | kind and kubectl, instead of those on PATH or downloaded ones |
 | `--kind-image=IMAGE` | Kind's node image, and with it the version of Kubernetes |

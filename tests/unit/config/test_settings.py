@@ -11,11 +11,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
 
+from fixtures.artifacts.supply import Supply
 from fixtures.config import cluster_values, command_line
 from fixtures.config.cluster_values import FEDERATES_WITH, FEDERATION_OBJECTS, UMBRELLA, ClusterValues
 from fixtures.config.command_line import BUNDLE_PORT, DEMO_PORT
@@ -771,6 +773,11 @@ def test_a_warning_is_red_with_strict_alone(configured: Callable[..., pytest.Con
     test_1_deployment.test_lifetimes_fit([], strict)
     with pytest.raises(pytest.fail.Exception, match="server: too long"):
         test_1_deployment.test_lifetimes_fit(["server: too long"], strict)
+    read, unread = (cast(Supply, SimpleNamespace(unread_values=found)) for found in ((), ("chart 1 ignores x",)))
+    test_1_deployment.test_the_charts_read_every_value(unread, lenient)
+    test_1_deployment.test_the_charts_read_every_value(read, strict)
+    with pytest.raises(pytest.fail.Exception, match="ignores x"):
+        test_1_deployment.test_the_charts_read_every_value(unread, strict)
 
 
 @dataclass
@@ -1136,7 +1143,9 @@ def declared(suite: str) -> set[str]:
 
 
 # What every run that brings clusters up asks first.
-OF_EVERY_SUITE = {"tests/federation/test_1_deployment.py::test_lifetimes_fit"}
+OF_EVERY_SUITE = {
+    f"tests/federation/test_1_deployment.py::test_{name}" for name in ("lifetimes_fit", "the_charts_read_every_value")
+}
 
 
 def test_plain_pytest_selects_no_test_that_needs_clusters(run: Run) -> None:

@@ -151,6 +151,8 @@ def test_what_the_controller_manager_is_configured_not_to_do_is_named() -> None:
     assert "not to reconcile ClusterSPIFFEIDs" in causes.why_no_entry([DEFAULT], ["client.example"], "demo", idle)
     elsewhere = replace(MANAGER, ignore_namespaces=("^demo$",))
     assert "ignores the namespace demo" in causes.why_no_entry([DEFAULT], ["client.example"], "demo", elsewhere)
+    narrow = replace(MANAGER, watched_namespaces=("prod",))
+    assert "watches only prod, and not" in causes.why_no_entry([DEFAULT], ["client.example"], "demo", narrow)
 
 
 def test_objects_without_a_class_are_acted_on_where_those_are_watched() -> None:

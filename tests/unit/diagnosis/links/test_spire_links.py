@@ -12,6 +12,7 @@ import pytest
 from fixtures.diagnosis.causes import (
     WHY_ORPHANED,
     WHY_REFUSED,
+    WHY_UNMET,
     is_of_configuration,
 )
 from fixtures.diagnosis.links import component_links, spire_links
@@ -204,6 +205,36 @@ def test_a_new_pods_entry_is_not_on_its_way_where_what_makes_it_is_of_another_cl
 
 
 NODE_ALIAS = "spiffe://server.example/nodes"
+
+
+@pytest.mark.parametrize(
+    ("selectors", "unmet"),
+    [
+        (["k8s:ns:demo", "k8s:container-name:main", "k8s:pod-label:app:demo"], []),
+        (["k8s:pod-image-count:1"], []),  # not to be known from the pod alone
+        (["k8s:container-name:app"], ["k8s:container-name:app"]),
+        (["k8s:ns:demo", "k8s:pod-label:app:other"], ["k8s:pod-label:app:other"]),
+        (["unix:uid:1000"], ["unix:uid:1000"]),  # of an attestor that agents do not have
+    ],
+)
+def test_an_entry_that_asks_for_what_no_container_of_its_pod_has_is_named_with_it(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch, selectors: list[str], unmet: list[str]
+) -> None:
+    spire = objects.spire
+    made = pod(objects, container(running=running()), name="server-1-x", namespace="demo")
+    made.metadata.labels = {"app": "demo"}
+    own = f"k8s:pod-uid:{made.metadata.uid}"
+    entry = api_types.RegistrationEntry("1", "spiffe://server.example/x", AGENT_ID, (own, *selectors), ())
+    monkeypatch.setattr(spire, "entries", lambda: [entry], raising=False)
+    monkeypatch.setattr(spire, "agents", lambda: [replace(objects.attested, spiffe_id=AGENT_ID)])
+    found, why = spire_links.useless_entry(spire, "demo")
+    assert (bool(found), why == WHY_UNMET) == (bool(unmet), bool(unmet))
+    if unmet:
+        assert found.endswith(f" asks for {unmet[0]}, which no container of pod demo/server-1-x has")
+        assert is_of_configuration(found, "")
+    # Of several entries one is enough.
+    monkeypatch.setattr(spire, "entries", lambda: [entry, replace(entry, selectors=(own,))], raising=False)
+    assert spire_links.useless_entry(spire, "demo") == ("", "")
 
 
 @pytest.mark.parametrize(
