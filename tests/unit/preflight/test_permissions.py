@@ -155,6 +155,13 @@ def test_an_installation_that_is_there_is_read_and_needs_no_permission_to_instal
     assert not any(each.verb == "delete" for each in of_layout(LAYOUT, installs=False))
 
 
+def test_once_spire_is_found_all_that_is_missing_is_asked_about_together() -> None:
+    given = settings(no_install=True, federate="existing")
+    found = needed_then(given, "client", "demo", LAYOUT, "node-port")
+    assert of_suite(given, "client", "demo") <= found
+    assert Permission(SERVER_NAMESPACE, "pods/exec", "create") in found
+
+
 def test_what_is_given_by_apply_is_made_and_removed() -> None:
     given = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pull", "namespace": "demo"}}
     server, client = (of_suite(settings(objects={"server": (given,)}), name, "demo") for name in ("server", "client"))
