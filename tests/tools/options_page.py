@@ -25,11 +25,13 @@ MORE = {
         *("--context", "--allow-disruption", "--no-install", "--federate"),
         *("--connectivity", "--endpoint", "--demo-url", "--bundle-port", "--demo-port"),
         *("--demo-images", "--demo-image-server", "--demo-image-client"),
+        *("--namespace-label", "--node-selector", "--toleration"),
     ),
     "kept-clusters.md": ("--keep-clusters",),
     "offline-supply.md": ("--supply", "--image-archive", "--pull"),
     "getting-started.md": ("--preflight", "--install", "--keep-runs", "--run-folder", "--cluster-prefix"),
     "reading-a-red-run.md": ("--pause-on-fail",),
+    "platforms.md": ("--timeout-scale",),
 }
 
 HEAD = """\

@@ -178,6 +178,10 @@ FAILED_REVISIONS = {
     'Upgrade "spire" failed: pre-upgrade hooks failed: warning: Hook pre-upgrade '
     "spire/charts/spire-server/templates/pre-upgrade-hook.yaml failed: 1 error occurred: * namespaces "
     '"identity" not found': "make it first",
+    # A ValidatingAdmissionPolicy that asks for a label of every namespace.
+    "1 error occurred: * namespaces \"spire-mgmt\" is forbidden: ValidatingAdmissionPolicy 'company-team' with binding "
+    "'company-team' denied request: every namespace needs the label team": "give values that satisfy it",
+    'clusterroles.rbac.authorization.k8s.io is forbidden: User "a" cannot create resource': "credentials",
     "pre-upgrade hooks failed: 1 error occurred: * job spire-hook failed: BackoffLimitExceeded": "a hook's Job failed",
 }
 
