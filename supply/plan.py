@@ -26,7 +26,7 @@ from supply.locking import locked
 from supply.source_code import normalized
 from supply.time_left import WORKERS, in_words, keep_seconds, seconds_left, usual_seconds
 
-TAIL = 20
+TAIL_LINES = 20
 
 
 class BuildError(RuntimeError):
@@ -60,7 +60,7 @@ class Place:
             except FileNotFoundError as error:
                 raise BuildError(f"`{' '.join(words)}` cannot be started: {error.filename} is not there") from None
         if code:
-            lines = self.log.read_text(errors="replace").splitlines()[-TAIL:]
+            lines = self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
             raise BuildError(
                 f"`{' '.join(words)}` ended with {code}; its last lines (all in {self.log}):\n"
                 + "\n".join(f"    {line}" for line in lines)

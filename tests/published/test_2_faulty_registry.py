@@ -19,14 +19,14 @@ from fixtures.k8s.kind.images.registries import parse_mirror
 from fixtures.k8s.pods import is_ready, pods
 from fixtures.report.run import Report
 from supply import catalogue, plan, versions
-from tests.published.conftest import PREFIX, Published
+from tests.published.conftest import CLUSTER_PREFIX, Published
 from tests.stand_ins import faulty_registry
 from tests.stand_ins.faulty_registry import Authority, Behaviour, FaultyRegistry
 from tests.stand_ins.web_server import serving
 
 NAMESPACE = "default"
 IMAGE = "registry.k8s.io/pause:stand-in"  # of some MB
-PULL_TIMEOUT = 150.0  # seconds
+POD_PULL_TIMEOUT = 150.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class RegistryFault:
         return self.name
 
 
-FAULTS = (
+REGISTRY_FAULTS = (
     RegistryFault("unavailable-twice", faulty_registry.unavailable(2)),
     RegistryFault("with-tokens", faulty_registry.with_tokens),
     RegistryFault("slow", bytes_per_second=200_000),
@@ -65,7 +65,7 @@ def registries(published: Published, tmp_path_factory: pytest.TempPathFactory) -
     published.registry.fill({IMAGE: places[catalogue.KUBERNETES] / "pause.tar"})
     with ExitStack() as undo:
         found = {}
-        for fault in FAULTS:
+        for fault in REGISTRY_FAULTS:
             authority = None
             if fault.trusted is not None:
                 authority = published.authority if fault.trusted else Authority(tmp_path_factory.mktemp("unknown-ca"))
@@ -95,7 +95,7 @@ def cluster(
         monkeypatch_module.setenv(name, value)
     made = KindCluster(
         "faulty",
-        f"{settings.prefix}{PREFIX}",
+        f"{settings.prefix}{CLUSTER_PREFIX}",
         image=published.made.node_image,
         kind=published.made.kind,
         kubectl=published.made.kubectl,
@@ -123,15 +123,15 @@ def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=str)
+@pytest.mark.parametrize("fault", REGISTRY_FAULTS, ids=str)
 def test_a_pod_starts_or_the_registry_and_its_words_are_named(
     fault: RegistryFault, cluster: KindCluster, registries: Mapping[RegistryFault, str]
 ) -> None:
     if not fault.said:
-        wait_for(_started(cluster, fault), PULL_TIMEOUT, fails_if=lambda: _broken(cluster, fault))
+        wait_for(_started(cluster, fault), POD_PULL_TIMEOUT, fails_if=lambda: _broken(cluster, fault))
         return
     with pytest.raises(WaitError, match=fault.said) as caught:
-        wait_for(_started(cluster, fault), PULL_TIMEOUT, fails_if=lambda: _broken(cluster, fault))
+        wait_for(_started(cluster, fault), POD_PULL_TIMEOUT, fails_if=lambda: _broken(cluster, fault))
     assert registries[fault] in str(caught.value)
 
 

@@ -29,6 +29,7 @@ from fixtures.preflight.permissions import needed_then
 from fixtures.spire.existing_installation import installed_layout, installed_manifests
 from fixtures.spire.federation import RESOURCE, federated_trust_domain
 from fixtures.spire.server_cli import SpireServer
+from fixtures.workloads.demo import DEMO_NAMESPACE
 from supply import catalogue
 from supply.host import Engine
 from tests.tools.runs import Run
@@ -36,7 +37,6 @@ from tests.tools.runs import Run
 # Nobody's objects: events, and what controllers renew every few seconds to say that they live.
 PASSING = ("events", "events.events.k8s.io", "leases.coordination.k8s.io", "componentstatuses")
 EXISTING_PREFIX = "existing-"
-DEMO_NAMESPACE = "demo"  # of the run that installs
 ENDPOINT = "bundle-endpoint-by-hand"  # the NodePort Service by which the other cluster reaches the endpoint
 
 RBAC = "rbac.authorization.k8s.io/v1"

@@ -108,7 +108,7 @@ def test_a_pull_that_does_not_end_is_refused_in_a_sentence(
     helm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     helm.write_text("#!/bin/sh\nexec sleep 60\n")
-    monkeypatch.setattr(chart_download, "PULL_TIMEOUT", 0.1)
+    monkeypatch.setattr(chart_download, "CHART_PULL_TIMEOUT", 0.1)
     wanted = Source(chart_version=Version.parse("0.29.0"))
     with pytest.raises(SupplyError, match=r"^the chart spire 0\.29\.0 cannot be pulled from .* did not end in 0\.1 s$"):
         prepare_charts(wanted, helm, tmp_path)
