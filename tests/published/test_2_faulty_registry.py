@@ -12,7 +12,7 @@ import pytest
 
 from fixtures.config.settings import Settings
 from fixtures.core.waiting import Condition, Look, WaitError, wait_for
-from fixtures.k8s import failures
+from fixtures.k8s.failures import unready as failures
 from fixtures.k8s.kind.cluster import KindCluster
 from fixtures.k8s.kind.configuration import NodeSettings
 from fixtures.k8s.kind.images.registries import Mirror

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from fixtures.diagnosis.links import component_links, endpoint_links, spire_links
-from fixtures.k8s import failures
+from fixtures.k8s.failures import unready as failures
 from tests.unit.diagnosis.links.spire_objects import Objects, Read
 from tests.unit.kubernetes_objects import NOW
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.k8s import failures
-from fixtures.k8s.failures import (
+from fixtures.k8s.failures import unready as failures
+from fixtures.k8s.failures.unready import (
     CRASH_LOOP_RESTARTS,
     INSTALLED_BEFORE,
     LOG_TAIL_LINES,

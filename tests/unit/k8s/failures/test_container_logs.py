@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from fixtures.core.display import LONGEST_MESSAGE
-from fixtures.k8s import failures
-from fixtures.k8s.failures import ERROR_LINE, LoggedError
+from fixtures.k8s.failures import unready as failures
+from fixtures.k8s.failures.unready import ERROR_LINE, LoggedError
 from tests.unit.kubernetes_objects import NOW, KubernetesObjects, container, pod, running
 
 Read = Callable[[str], str]

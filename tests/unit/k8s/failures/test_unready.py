@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fixtures.diagnosis.causes import is_of_configuration, why_unready
-from fixtures.k8s import failures
-from fixtures.k8s.failures import (
+from fixtures.k8s.failures import unready as failures
+from fixtures.k8s.failures.unready import (
     CRASH_LOOP_RESTARTS,
     LONG_ATTEMPT,
     PROBE_GRACE,
