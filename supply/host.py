@@ -61,10 +61,14 @@ class EngineError(subprocess.CalledProcessError):
 
 @dataclass(frozen=True)
 class Engine:
-    """A container engine: its program, and the environment under which it and Kind work on this machine."""
+    """A container engine: its program, and the environment under which it and Kind work on this machine.
+
+    Its commands may take `timeout_scale` times as long as their timeouts say.
+    """
 
     program: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    timeout_scale: float = 1.0
 
     def run(self, *arguments: str | Path, timeout: float = 300) -> str:
         """Run the engine's program and return its output; `timeout` is in seconds.
@@ -92,7 +96,7 @@ class Engine:
                 text=True,
                 errors="replace",
                 check=False,
-                timeout=timeout,
+                timeout=timeout * self.timeout_scale,
             )
         if done.returncode:
             raise EngineError(done.returncode, done.args, done.stdout, done.stderr)

@@ -12,7 +12,7 @@ from functools import partial
 
 from fixtures.core.concurrency import map_concurrently, run_concurrently
 from fixtures.core.progress import observe
-from fixtures.core.waiting import Condition, Look, wait_for
+from fixtures.core.waiting import Condition, Look, time_limit, wait_for
 from fixtures.diagnosis.links.spire_links import fields_looked_at
 from fixtures.k8s import conditions, pods
 from fixtures.k8s.cluster import Cluster
@@ -325,7 +325,7 @@ def _endpoints(environment: Environment, timeout: float) -> None:
 
 def _success(environment: Environment, timeout: float) -> None:
     # A pod of its own, as in the tutorial: what old pods hold would hide that new ones get nothing.
-    identity = max(timeout, IDENTITY_TIMEOUT)
+    identity = time_limit(max(timeout, IDENTITY_TIMEOUT))
     call_succeeded(
         environment.demo.call(
             "client-again", wait_for_job=False, IDENTITY_TIMEOUT=f"{identity:.0f}s", REQUEST_TIMEOUT="5s"

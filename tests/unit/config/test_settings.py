@@ -25,6 +25,7 @@ from fixtures.core.redaction import redact
 from fixtures.helm.values import at
 from fixtures.k8s.kind.configuration import NodeSettings
 from fixtures.k8s.kind.given_configuration import KIND_API
+from fixtures.k8s.workload_settings import WorkloadSettings
 from fixtures.plugins import options
 from supply.host import Engine
 from tests.federation import test_1_deployment
@@ -509,6 +510,7 @@ def test_workers_of_pytest_xdist_are_refused(
         ({"timeout": None}, "60", r"^pytest-timeout \(60 s"),
         ({"timeout": 0.0}, "60", ""),
         ({"timeout": 3600.0, "reruns": 0}, "", ""),
+        ({"timeout": 3600.0, "timeout_scale": 5.0}, "", r"^pytest-timeout \(3600 s"),
     ],
 )
 def test_plugins_that_repeat_or_end_a_test_are_refused(
@@ -527,6 +529,23 @@ def test_plugins_that_repeat_or_end_a_test_are_refused(
         return
     with pytest.raises(ValueError, match=said):
         command_line.read_settings(config)
+
+
+@pytest.mark.parametrize("given", ["0.5", "0", "-2", "101", "inf", "nan"])
+def test_a_scale_that_makes_time_limits_too_short_or_endless_is_refused(
+    configured: Callable[..., pytest.Config], given: str
+) -> None:
+    config = configured(f"--timeout-scale={given}")
+    with pytest.raises(ValueError, match=rf"^--timeout-scale {given}: wanted a number from 1 to 100$"):
+        command_line.read_settings(config)
+
+
+def test_what_namespaces_and_pods_of_the_suite_get_is_read(configured: Callable[..., pytest.Config]) -> None:
+    config = configured("--timeout-scale=2", "--namespace-label=a=b", "--node-selector=c=d", "--toleration=e:NoExecute")
+    settings = command_line.read_settings(config)
+    toleration = {"key": "e", "operator": "Exists", "effect": "NoExecute"}
+    assert settings.timeout_scale == 2.0
+    assert settings.workloads == WorkloadSettings({"a": "b"}, {"c": "d"}, (toleration,))
 
 
 def test_a_folder_that_cannot_be_written_is_refused_with_what_to_give(

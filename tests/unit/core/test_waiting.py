@@ -17,6 +17,8 @@ from fixtures.core.waiting import (
     UnrecoverableError,
     WaitError,
     ask_when_stalled,
+    time_limit,
+    time_limits_scaled,
     unasked,
     wait_for,
 )
@@ -337,3 +339,21 @@ def test_waits_side_by_side_are_observed_and_those_in_the_background_are_not() -
         background.submit(wait, "another's").result()
         map_concurrently(wait, ("server", "client"))
     assert sorted(each.what for each in observed) == ["client", "server"]
+
+
+def test_within_a_block_every_time_limit_is_so_many_times_as_long_in_any_thread(clock: Clock) -> None:
+    condition, _ = counting(Look(None, "nothing"))
+    with time_limits_scaled(2.5):
+        assert map_concurrently(time_limit, [4.0]) == [10.0]
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(time_limit, 4.0).result() == 10.0
+        with pytest.raises(WaitError, match=r"^the bundle did not come in 10 s"):
+            wait_for(condition, 4.0)
+    assert (clock.now, time_limit(4.0)) == (1010.0, 4.0)
+
+
+def test_what_cannot_recover_ends_a_wait_as_soon_as_ever(clock: Clock) -> None:
+    condition, _ = counting(Look(None, "nothing"))
+    with time_limits_scaled(10.0), ask_when_stalled(lambda: "broken"), pytest.raises(UnrecoverableError):
+        wait_for(condition, 60.0)
+    assert clock.now == 1000.0 + STALL_AFTER

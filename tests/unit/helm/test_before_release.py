@@ -7,12 +7,15 @@ from typing import Any, cast
 
 from fixtures.helm.before_release import apply_before_release
 from fixtures.k8s.cluster import Cluster
+from fixtures.k8s.workload_settings import WorkloadSettings
 
 OF_RELEASE = ("spire-mgmt", "spire-server", "spire-system")
 
 
 class Recorded:
     """A cluster of some namespaces, that writes down what is done to it."""
+
+    workload_settings = WorkloadSettings()
 
     def __init__(self, *namespaces: str) -> None:
         self.created: dict[str, Any] = {}
@@ -78,4 +81,17 @@ def test_where_helm_keeps_its_record_is_no_object_of_the_release() -> None:
 
 
 def test_without_objects_the_cluster_is_not_asked() -> None:
-    apply_before_release(cast(Cluster, None), (), OF_RELEASE)
+    cluster = SimpleNamespace(workload_settings=WorkloadSettings())
+    apply_before_release(cast(Cluster, cluster), (), OF_RELEASE)
+
+
+def test_where_namespaces_are_to_have_labels_those_of_the_release_are_made_with_them() -> None:
+    cluster = Recorded("spire-system")
+    cluster.workload_settings = WorkloadSettings({"team": "mesh"})
+    apply(cluster)
+    labels = {name: made["labels"] for name, made in cluster.created.items()}
+    assert labels == {
+        "spire-mgmt": {"team": "mesh", "app.kubernetes.io/managed-by": "spire-federation-suite"},
+        "spire-server": {"team": "mesh", "app.kubernetes.io/managed-by": "Helm"},
+    }
+    assert not cluster.applied

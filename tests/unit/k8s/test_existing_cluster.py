@@ -35,7 +35,8 @@ def adopted_cluster(folder: Path, monkeypatch: pytest.MonkeyPatch, api_server: A
     (folder / "kubectl").write_text(KUBECTL.format(folder=folder))
     (folder / "kubectl").chmod(0o755)
     made = ExistingCluster("server", engine=Engine("false"), kubectl=folder / "kubectl", log=folder / "log")
-    made.use([Path("first"), Path("second")], "theirs")
+    made.connect([Path("first"), Path("second")], "theirs")
+    made.wait_nodes()
     return made
 
 
@@ -47,15 +48,18 @@ def test_a_cluster_that_exists_is_taken_once_its_nodes_are_ready_and_refused_at_
     (tmp_path / "kubectl").write_text(f"#!/bin/sh\ncat {tmp_path}/given\n")
     (tmp_path / "kubectl").chmod(0o755)
     made = ExistingCluster("server", engine=Engine("false"), kubectl=tmp_path / "kubectl", log=tmp_path / "log")
-    made.use([tmp_path / "given"], "a")
+    made.connect([tmp_path / "given"], "a")
+    made.wait_nodes()
     made._forget_client()
     assert len(api_server.nodes) == 1, "its nodes were not waited for"
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         (tmp_path / "given").write_text(kubeconfig(closed.getsockname()[1]))
         began = time.monotonic()
+        made.connect([tmp_path / "given"], "a")
+        made._forget_client()
         with pytest.raises(ClusterError, match="its API server does not answer"):
-            made.use([tmp_path / "given"], "a")
+            made.wait_nodes()
         assert time.monotonic() - began < 10
 
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from fixtures.k8s.server_side_apply import LABELS
+from fixtures.k8s.workload_settings import WorkloadSettings
 from fixtures.spire.api_types import Entry
 from fixtures.spire.cleanup import SpireError
 from fixtures.spire.installation import Spire
@@ -23,11 +24,15 @@ POD_NAME = "spiffe://{{ .TrustDomain }}/pod/{{ .PodMeta.Name }}"
 
 
 def of(
-    layout: Layout, *entries: Entry, federates_with: tuple[str, ...] = ("two.example",), assigns_users: bool = False
+    layout: Layout,
+    *entries: Entry,
+    federates_with: tuple[str, ...] = ("two.example",),
+    assigns_users: bool = False,
+    given: WorkloadSettings = WorkloadSettings(),  # noqa: B008 - it is frozen
 ) -> WorkloadNamespace:
     pod = SimpleNamespace(metadata=SimpleNamespace(uid="a1"))
     core = SimpleNamespace(list_namespaced_pod=lambda *_, **__: SimpleNamespace(items=[pod]))
-    cluster = SimpleNamespace(label="server", core=core, assigns_users=assigns_users)
+    cluster = SimpleNamespace(label="server", core=core, assigns_users=assigns_users, workload_settings=given)
     spire: Any = SimpleNamespace(cluster=cluster, layout=layout, federates_with=federates_with)
     spire.entries = lambda: list(entries)
     return WorkloadNamespace(cast(Spire, spire), "demo")
@@ -60,6 +65,17 @@ def test_pods_have_a_fixed_user_where_the_cluster_assigns_none(name: str) -> Non
     assert (fixed["securityContext"]["runAsUser"], fixed["securityContext"]["runAsGroup"]) == (65532, 65532)
     others = {key: value for key, value in fixed["securityContext"].items() if not key.startswith("runAs")}
     assert assigned["securityContext"] == {**others, "runAsNonRoot": True}
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_namespace_and_pods_have_what_is_given_of_them(name: str) -> None:
+    dedicated = {"key": "dedicated", "operator": "Exists"}
+    given = WorkloadSettings({"team": "mesh"}, {"pool": "spire"}, (dedicated,))
+    namespace = of(LAYOUT, federates_with=("client.example",), given=given)
+    assert namespace.manifest()["metadata"]["labels"] == {"team": "mesh", **LABELS}
+    workload = next(each for each in load_manifests(name) if "template" in each.get("spec", {}))
+    placed = namespace.place(workload)["spec"]["template"]["spec"]
+    assert (placed["nodeSelector"], placed["tolerations"]) == ({"pool": "spire"}, [dedicated])
 
 
 @pytest.mark.parametrize("name", WORKLOADS)

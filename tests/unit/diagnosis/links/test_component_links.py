@@ -14,6 +14,7 @@ from fixtures.diagnosis.causes import (
     is_of_configuration,
 )
 from fixtures.diagnosis.links import component_links
+from fixtures.diagnosis.links.component_links import LONG_HOOK
 from fixtures.diagnosis.links.spire_links import RECENT
 from fixtures.spire import api_types
 from tests.unit.diagnosis.links.spire_objects import AGENT_ID, AGENT_POD, Objects, sentences
@@ -163,6 +164,21 @@ def test_a_hook_that_fails_or_does_not_start_is_named(
     )
     if "failed" in status:
         assert found[0].evidence == "    kubectl: command not found"
+
+
+@pytest.mark.parametrize(("age", "is_named"), [(LONG_HOOK - 1, False), (LONG_HOOK, True)])
+def test_a_hook_that_runs_for_long_is_named_after_all_else_and_with_its_last_line(
+    objects: Objects, age: float, is_named: bool
+) -> None:
+    spire = objects.with_spire(agents=0)
+    job(objects, active=1, ready=1, startTime=stamp(NOW - age))
+    hook_pod(objects, container(running=running(NOW - age)))
+    objects.log("hook-x/main", "waiting for the issuer", "still waiting for the issuer")
+    found = [each for each in component_links.check_components(spire) if "Job" in each.sentence]
+    assert [each.sentence for each in found] == (
+        ["Job spire-server/hook does not end; its last line: still waiting for the issuer"] if is_named else []
+    )
+    assert all(each.on_its_way and each.follows for each in found)
 
 
 def test_a_failed_release_is_named_with_helms_words(objects: Objects) -> None:
