@@ -95,8 +95,7 @@ def test_other_ports_are_no_fault(environment: Environment, figures: TrialStatis
         )
         undo.callback(other.close)
         other.federate_again()
-        testbed = replace(environment.testbed, federation=other)
-        _is_healthy(replace(environment, federation=other, testbed=testbed), figures)
+        _is_healthy(replace(environment, testbed=replace(environment.testbed, federation=other)), figures)
     wait_for(working_federation(environment), RECHECK_TIMEOUT)
 
 
@@ -183,12 +182,7 @@ def _elsewhere(
         )
     undo.callback(demo.close)
     demo.deploy()
-    return replace(
-        environment,
-        federation=federation,
-        demo=demo,
-        testbed=replace(environment.testbed, federation=federation, demo=demo),
-    )
+    return replace(environment, testbed=replace(environment.testbed, federation=federation, demo=demo))
 
 
 def _is_healthy(environment: Environment, figures: TrialStatistics) -> None:
