@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -50,6 +50,7 @@ THERE = {
     "metadata": {"name": "there", "namespace": "theirs", "uid": "1", "resourceVersion": "2"},
     "data": {"whose": "somebody's"},
 }
+ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 MADE_OF = f"/api/v1/namespaces/kube-system/configmaps/{OWNER_MARK}"
 ANSWERS = {
     "/version": {"gitVersion": "v1.36.3"},
@@ -94,14 +95,19 @@ class ApiServer(ThreadingHTTPServer):
     """The server; `asked` are the requests that change something or would, as method, path and query.
 
     `nodes` are its answers about the nodes, one after the other, the last one from then on.
-    `applied` are the objects that were, by their paths, in that order.
+    `applied` are the objects that were, by their paths, in that order. `allowed` says of the attributes that a
+    SelfSubjectAccessReview asks about whether they are; `reviewed` are those that were asked about.
     """
+
+    request_queue_size = 32
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[tuple[str, str, dict[str, list[str]]]] = []
         self.nodes = [nodes(READY)]
         self.applied: dict[str, dict[str, Any]] = {}
+        self.allowed: Callable[[dict[str, str]], bool] = lambda _: True
+        self.reviewed: list[dict[str, str]] = []
 
     def kubeconfig(self) -> str:
         """A kubeconfig that leads here."""
@@ -131,6 +137,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         manifest, query = self._asked()
+        if self.path == ACCESS_REVIEWS:
+            attributes = manifest["spec"]["resourceAttributes"]
+            self.server.reviewed.append(attributes)
+            # Of RBAC, which has no reason for what it does not allow.
+            manifest["status"] = {"allowed": self.server.allowed(attributes)}
+            self._answer(201, json.dumps(manifest))
+            return
         answers = {"forbidden": FORBIDDEN, "elsewhere": ELSEWHERE, "invalid": INVALID}
         if query.get("fieldValidation") == ["Strict"]:
             answers["refused"] = UNKNOWN
