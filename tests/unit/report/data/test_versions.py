@@ -29,17 +29,26 @@ def supply(releases: dict[str, Release], upgraded: dict[str, Release] | None = N
     )
 
 
-def versions(folder: Path, **facts: Any) -> dict[str, Any]:
+def document(folder: Path, **facts: Any) -> dict[str, Any]:
     report = Report(folder)
     for name, value in facts.items():
         setattr(report.facts, name, value)
-    return cast(dict[str, Any], describe(report)["versions"])
+    return describe(report)
+
+
+def versions(folder: Path, **facts: Any) -> dict[str, Any]:
+    return cast(dict[str, Any], document(folder, **facts)["versions"])
 
 
 def test_a_release_is_there_with_its_charts_and_the_spire_that_it_installs(tmp_path: Path) -> None:
     installed = release(tmp_path / "old", {})
     upgraded = release(tmp_path / "new", {"spire-server": {"image": {"tag": "1.16.0"}}}, "0.31.0")
-    found = versions(tmp_path, supply=supply({"server": installed}, {"server": upgraded}))
+    made = document(tmp_path, supply=supply({"server": installed}, {"server": upgraded}))
+    assert made["values"] == [
+        {"cluster": "server", "when": "installed", "values": {}},
+        {"cluster": "server", "when": "upgraded", "values": {"spire-server": {"image": {"tag": "1.16.0"}}}},
+    ]
+    found = made["versions"]
     assert found["node_image"] == "kindest/node:v1"
     assert found["releases"] == [
         {"cluster": "server", "when": "installed", "chart": "0.30.0", "crds_chart": "0.6.0", "spire": "1.15.3"},
