@@ -46,7 +46,7 @@ class RegistryFault:
         return self.name
 
 
-FAULTS = (
+REGISTRY_FAULTS = (
     RegistryFault("unavailable-twice", faulty_registry.unavailable(2)),
     RegistryFault("with-tokens", faulty_registry.with_tokens),
     RegistryFault("slow", bytes_per_second=200_000),
@@ -65,7 +65,7 @@ def registries(published: Published, tmp_path_factory: pytest.TempPathFactory) -
     published.registry.fill({IMAGE: places[catalogue.KUBERNETES] / "pause.tar"})
     with ExitStack() as undo:
         found = {}
-        for fault in FAULTS:
+        for fault in REGISTRY_FAULTS:
             authority = None
             if fault.trusted is not None:
                 authority = published.authority if fault.trusted else Authority(tmp_path_factory.mktemp("unknown-ca"))
@@ -120,7 +120,7 @@ def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=str)
+@pytest.mark.parametrize("fault", REGISTRY_FAULTS, ids=str)
 def test_a_pod_starts_or_the_registry_and_its_words_are_named(
     fault: RegistryFault, cluster: KindCluster, registries: Mapping[RegistryFault, str]
 ) -> None:
