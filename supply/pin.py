@@ -46,7 +46,7 @@ def pin_downloads(
     path.write_text("".join(f"{digest}  {name}\n" for name, digest in sorted(found.items())))
 
 
-def _published_digest(program: published.Program, environment: Mapping[str, str]) -> str:
+def _published_digest(program: published.PublishedProgram, environment: Mapping[str, str]) -> str:
     base, _, _ = published.base(program.name, environment).partition("#")
     url = f"{base.rstrip('/')}/{program.checksum}"
     try:

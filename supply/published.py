@@ -26,7 +26,7 @@ PLATFORMS = tuple((system, machine) for system in ("linux", "darwin") for machin
 
 
 @dataclass(frozen=True)
-class Program:
+class PublishedProgram:
     """A program at its version, for one system and architecture.
 
     It is at `path` below the place of all versions, and its SHA-256 is published in the file at `checksum` there.
@@ -54,16 +54,16 @@ def versions_of(pins: Versions) -> dict[str, str]:
     }
 
 
-def programs(pins: Versions, system: str, machine: str) -> dict[str, Program]:
+def programs(pins: Versions, system: str, machine: str) -> dict[str, PublishedProgram]:
     """The programs for a system and an architecture (in Go's words, such as `linux` and `amd64`), by name."""
     version = versions_of(pins)
     kind = f"{version['kind']}/kind-{system}-{machine}"
     kubectl = f"{version['kubectl']}/bin/{system}/{machine}/kubectl"
     helm = f"helm-{version['helm']}-{system}-{machine}.tar.gz"
     return {
-        "kind": Program("kind", version["kind"], kind, f"{kind}.sha256sum"),
-        "kubectl": Program("kubectl", version["kubectl"], kubectl, f"{kubectl}.sha256"),
-        "helm": Program("helm", version["helm"], helm, f"{helm}.sha256sum", f"{system}-{machine}/helm"),
+        "kind": PublishedProgram("kind", version["kind"], kind, f"{kind}.sha256sum"),
+        "kubectl": PublishedProgram("kubectl", version["kubectl"], kubectl, f"{kubectl}.sha256"),
+        "helm": PublishedProgram("helm", version["helm"], helm, f"{helm}.sha256sum", f"{system}-{machine}/helm"),
     }
 
 
@@ -73,6 +73,6 @@ def base(name: str, environment: Mapping[str, str]) -> str:
 
 
 def digests(path: Path = DIGESTS) -> dict[str, str]:
-    """What is pinned: SHA-256 (hex) by `Program.pinned_as`; nothing where there is no file."""
+    """What is pinned: SHA-256 (hex) by `PublishedProgram.pinned_as`; nothing where there is no file."""
     lines = path.read_text().splitlines() if path.exists() else []
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}

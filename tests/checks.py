@@ -14,8 +14,9 @@ from fixtures.core.concurrency import map_concurrently, run_concurrently
 from fixtures.core.progress import observe
 from fixtures.core.waiting import Condition, Look, time_limit, wait_for
 from fixtures.diagnosis.links.spire_links import fields_looked_at
-from fixtures.k8s import conditions, failures, pods
+from fixtures.k8s import conditions, pods
 from fixtures.k8s.cluster import Cluster
+from fixtures.k8s.failures.unrecoverable import unrecoverable
 from fixtures.resilience.environment import Environment
 from fixtures.spire.api_types import Bundle, bundle
 from fixtures.spire.federation import Federation
@@ -58,7 +59,7 @@ def components_are_ready(spires: Iterable[Spire], timeout: float = RECHECK_TIMEO
             return wait_for(
                 conditions.controller_ready(cluster, workload.kind, *place),
                 timeout,
-                fails_if=lambda: failures.unrecoverable(cluster, place[:1], prefix=workload.name),
+                fails_if=lambda: unrecoverable(cluster, place[:1], prefix=workload.name),
             )
 
         assert ready(layout.server) >= 1, f"{cluster.label}: {layout.server} has no replica"

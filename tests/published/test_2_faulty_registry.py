@@ -12,7 +12,7 @@ import pytest
 
 from fixtures.config.settings import Settings
 from fixtures.core.waiting import Condition, Look, WaitError, wait_for
-from fixtures.k8s import failures
+from fixtures.k8s.failures.unrecoverable import unrecoverable
 from fixtures.k8s.kind.cluster import KindCluster
 from fixtures.k8s.kind.configuration import NodeSettings
 from fixtures.k8s.kind.images.registries import parse_mirror
@@ -136,7 +136,7 @@ def test_a_pod_starts_or_the_registry_and_its_words_are_named(
 
 
 def _broken(cluster: KindCluster, fault: RegistryFault) -> str | None:
-    return failures.unrecoverable(cluster, (NAMESPACE,), prefix=fault.name)
+    return unrecoverable(cluster, (NAMESPACE,), prefix=fault.name)
 
 
 def _started(cluster: KindCluster, fault: RegistryFault) -> Condition[bool]:

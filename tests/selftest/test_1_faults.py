@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from fixtures.core.redaction import write
 from fixtures.core.waiting import WaitError, wait_for
 from fixtures.diagnosis.chain import diagnose
 from fixtures.helm.release_history import Release
-from fixtures.helm.values import other_trust_domain
+from fixtures.helm.values import Values, merge
 from fixtures.k8s.kind.cluster import KindCluster
 from fixtures.report.run import Report
 from fixtures.resilience.environment import Environment
@@ -94,8 +95,7 @@ def test_other_ports_are_no_fault(environment: Environment, figures: TrialStatis
         )
         undo.callback(other.close)
         other.federate_again()
-        testbed = replace(environment.testbed, federation=other)
-        _is_healthy(replace(environment, federation=other, testbed=testbed), figures)
+        _is_healthy(replace(environment, testbed=replace(environment.testbed, federation=other)), figures)
     wait_for(working_federation(environment), RECHECK_TIMEOUT)
 
 
@@ -156,7 +156,7 @@ def test_other_trust_domains_and_storage_that_does_not_last_are_no_fault(
         def install(spire: Spire) -> Spire:
             label = spire.cluster.label
             federates_with = tuple(renamed[foreign] for foreign in spire.federates_with)
-            values = other_trust_domain(environment.releases[label].values, domains[label], federates_with)
+            values = _other_trust_domain(environment.releases[label].values, domains[label], federates_with)
             place = (spire.cluster, spire.helm_path)
             made = Spire(*place, domains[label], federates_with, environment.folder, spire.read_layout)
             made.install(replace(environment.releases[label], values=values))
@@ -182,12 +182,7 @@ def _elsewhere(
         )
     undo.callback(demo.close)
     demo.deploy()
-    return replace(
-        environment,
-        federation=federation,
-        demo=demo,
-        testbed=replace(environment.testbed, federation=federation, demo=demo),
-    )
+    return replace(environment, testbed=replace(environment.testbed, federation=federation, demo=demo))
 
 
 def _is_healthy(environment: Environment, figures: TrialStatistics) -> None:
@@ -198,3 +193,14 @@ def _is_healthy(environment: Environment, figures: TrialStatistics) -> None:
     diagnosis = diagnose(environment.testbed)
     assert diagnosis.broken is None, "\n".join(diagnosis.lines())
     figures.false_alarms -= 1
+
+
+def _other_trust_domain(values: Mapping[str, Any], trust_domain: str, federates_with: Sequence[str]) -> Values:
+    """The same values for another trust domain that federates with others, its storage gone with its pod."""
+    default = {"default": {"federatesWith": list(federates_with)}}
+    identities = {"controllerManager": {"identities": {"clusterSPIFFEIDs": default}}}
+    return merge(
+        values,
+        {"global": {"spire": {"trustDomain": trust_domain}}},
+        {"spire-server": {**identities, "persistence": {"type": "emptyDir"}}},
+    )

@@ -21,7 +21,7 @@ from fixtures.diagnosis.stalls import (
     WALK_INTERVAL,
     StallWatch,
 )
-from fixtures.k8s.failures import WAITS_FOR_IMAGE
+from fixtures.k8s.failures.unready import WAITS_FOR_IMAGE
 
 SOON = 10.0  # seconds, at the most, for what a thread does at once
 NEVER = 0.2  # seconds in which a thread does not do what it should not

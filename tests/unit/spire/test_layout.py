@@ -444,9 +444,9 @@ def oidc_provider(config: dict[str, Any], *beside: Manifest, ports: list[dict[st
     return [deployment, config_map("keys", "identity", "keys.conf", {"domains": ["keys.example"], **config})]
 
 
-def test_an_oidc_provider_that_serves_https() -> None:
-    served = {"serving_cert_file": {"addr": ":8443"}, "server_path_prefix": "/one"}
-    config = {"workload_api": {"socket_path": "/x"}, **served}
+@pytest.mark.parametrize("serving", [{"serving_cert_file": {"addr": ":8443"}}, {"acme": {"email": "a@keys.example"}}])
+def test_an_oidc_provider_that_serves_https(serving: dict[str, Any]) -> None:
+    config = {"workload_api": {"socket_path": "/x"}, "server_path_prefix": "/one", **serving}
     provider = oidc_provider(config, ports=[{"containerPort": 8443, "name": "https"}])
     found = layout([*release(), *provider, service("keys", "identity", "keys", 443, "https")]).oidc_provider
     assert found is not None

@@ -15,7 +15,7 @@ from typing import cast
 import pytest
 
 from fixtures.k8s.connectivity.forward import Reopening
-from fixtures.k8s.failures import error_lines
+from fixtures.k8s.failures.container_logs import error_lines
 from fixtures.spire.federation import Federation
 from fixtures.spire.logged_errors.error_log import (
     RESTART_TIME,

@@ -12,17 +12,17 @@ import pytest
 from supply import published, versions
 from supply.pin import pin_downloads
 from supply.plan import BuildError
-from supply.published import DOWNLOAD_BASES, PLATFORMS, Program
+from supply.published import DOWNLOAD_BASES, PLATFORMS, PublishedProgram
 from tests.stand_ins.web_server import FileServer, serving
 
 PINS = versions.load()
 
 
-def programs(pins: versions.Versions = PINS) -> list[Program]:
+def programs(pins: versions.Versions = PINS) -> list[PublishedProgram]:
     return [each for system, machine in PLATFORMS for each in published.programs(pins, system, machine).values()]
 
 
-def digest(program: Program) -> str:
+def digest(program: PublishedProgram) -> str:
     """What the stand-in publishes as a program's SHA-256."""
     return hashlib.sha256(program.pinned_as.encode()).hexdigest()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -68,3 +69,44 @@ def test_a_bundle_that_is_not_there_is_left_out(recorded: Callable[[str], str]) 
 
 def test_of_a_run_that_came_to_no_cluster_there_is_nothing() -> None:
     assert read_state(Facts()) == {"bundles": [], "images": [], "events": [], "log_lines": [], "programs": {}}
+
+
+def warning(namespace: str, name: str, **given: Any) -> dict[str, Any]:
+    """An event as the API server has it."""
+    return {
+        "involvedObject": {"kind": "Pod", "name": name, "namespace": namespace},
+        "metadata": {"creationTimestamp": "2026-11-24T04:00:00Z"},
+        "reason": "BackOff",
+        "message": f"of {name}",
+        **given,
+    }
+
+
+def test_warnings_of_spires_and_the_demos_namespaces_are_kept_in_order_and_images_with_their_digests() -> None:
+    events = [
+        warning("spire-server", "last", lastTimestamp="2026-11-24T04:00:03Z", eventTime=None, count=3),
+        warning("other", "of somebody else"),
+        warning("demo", "second", eventTime="2026-11-24T04:00:01.500000Z", reason=None, message=None),
+        warning("", "node", involvedObject={"kind": "Node", "name": "n"}),
+    ]
+    status = SimpleNamespace(name="main", image="a:1", image_id="registry.example/a@sha256:1")
+    pod = SimpleNamespace(
+        spec=SimpleNamespace(init_containers=None, containers=[SimpleNamespace(name="main")]),
+        status=SimpleNamespace(init_container_statuses=None, container_statuses=[status]),
+    )
+    core = SimpleNamespace(
+        list_event_for_all_namespaces=lambda **_: SimpleNamespace(data=json.dumps({"items": events})),
+        list_namespaced_pod=lambda namespace, **_: SimpleNamespace(items=[pod] if namespace == "demo" else []),
+    )
+    cluster = cast(Any, SimpleNamespace(label="server", core=core))
+    testbed = Testbed([cluster], demo=cast(Any, SimpleNamespace(namespace="demo")))
+    testbed.spires = cast(Any, [SimpleNamespace(cluster=cluster, namespaces=lambda: ("spire-server",))])
+    found = read_state(Facts(testbed=testbed))
+    at = datetime.fromisoformat("2026-11-24T04:00:00Z").timestamp()
+    assert [tuple(each.values()) for each in found["events"]] == [
+        ("server", at, "Node n", "BackOff", "of node", 1),
+        ("server", at + 1.5, "Pod second", "", "", 1),
+        ("server", at + 3, "Pod last", "BackOff", "of last", 3),
+    ]
+    assert [*found["events"][0]] == ["cluster", "at", "object", "reason", "message", "count"]
+    assert found["images"] == [{"cluster": "server", "container": "main", "image": "a:1", "digest": "sha256:1"}]

@@ -8,8 +8,14 @@ from collections.abc import Callable
 import pytest
 
 from fixtures.core.display import LONGEST_MESSAGE
-from fixtures.k8s import failures
-from fixtures.k8s.failures import ERROR_LINE, LoggedError
+from fixtures.k8s.failures.container_logs import (
+    ERROR_LINE,
+    SEARCHED_LINES,
+    LoggedError,
+    error_lines,
+    last_error,
+    log_message,
+)
 from tests.unit.kubernetes_objects import NOW, KubernetesObjects, container, pod, running
 
 Read = Callable[[str], str]
@@ -25,7 +31,7 @@ STAMP = "2026-11-23T10:00:00.000000123Z"
 
 
 def words(*lines: str) -> list[str]:
-    return [error.words for error in failures.error_lines("\n".join(f"{STAMP} {line}" for line in lines))]
+    return [error.words for error in error_lines("\n".join(f"{STAMP} {line}" for line in lines))]
 
 
 def test_of_every_form_of_log_the_errors_are_found_with_what_they_say(recorded: Read) -> None:
@@ -109,12 +115,12 @@ def test_these_are_none(line: str) -> None:
     ],
 )  # fmt: skip
 def test_of_a_line_its_message_and_error_are_kept(line: str, expected: str) -> None:
-    assert failures.log_message(line) == expected
+    assert log_message(line) == expected
 
 
 def test_a_long_line_is_cut_in_the_middle() -> None:
     line = json.dumps({"level": "error", "msg": "begin " + "x" * 1000, "error": "y" * 1000 + " end"})
-    found = failures.log_message(line)
+    found = log_message(line)
     assert found.startswith("begin xxx")
     assert found.endswith("yyy end")
     assert len(found) == LONGEST_MESSAGE + len(" … ")
@@ -127,28 +133,28 @@ def test_errors_have_the_runtimes_times_and_those_of_before_are_passed_over() ->
         "2026-11-23T12:00:01.000000000+02:00 level=error msg=second\n"
         "without a time level=error msg=third\n"
     )
-    assert failures.error_lines(text, since=NOW) == [LoggedError(NOW + 0.5, "first"), LoggedError(NOW + 1, "second")]
-    assert [error.words for error in failures.error_lines(text)] == ["before", "first", "second", "third"]
+    assert error_lines(text, since=NOW) == [LoggedError(NOW + 0.5, "first"), LoggedError(NOW + 1, "second")]
+    assert [error.words for error in error_lines(text)] == ["before", "first", "second", "third"]
 
 
 def test_the_errors_of_the_previous_container_count_where_this_one_has_none() -> None:
     objects = KubernetesObjects()
     pod(objects, container(running=running()))
     ask = objects.cluster, "spire-server", "spire-server-0", "main"
-    assert failures.last_error(*ask) == ""
+    assert last_error(*ask) == ""
     objects.log("spire-server-0/main", "level=error msg=previous", previous=True)
     objects.log("spire-server-0/main", "level=info msg=started")
-    assert failures.last_error(*ask) == "previous"
-    assert failures.last_error(*ask, since=NOW) == ""
+    assert last_error(*ask) == "previous"
+    assert last_error(*ask, since=NOW) == ""
     objects.log("spire-server-0/main", "level=error msg=first", "level=error msg=last")
-    assert failures.last_error(*ask) == "last"
+    assert last_error(*ask) == "last"
 
 
 def test_only_the_end_of_a_long_log_is_searched() -> None:
     objects = KubernetesObjects()
     pod(objects, container(running=running()))
     objects.log("spire-server-0/main", "level=error msg=old")
-    objects.log("spire-server-0/main", *["level=info msg=busy"] * (failures.SEARCHED_LINES - 1))
-    assert failures.last_error(objects.cluster, "spire-server", "spire-server-0", "main") == "old"
+    objects.log("spire-server-0/main", *["level=info msg=busy"] * (SEARCHED_LINES - 1))
+    assert last_error(objects.cluster, "spire-server", "spire-server-0", "main") == "old"
     objects.log("spire-server-0/main", "level=info msg=busy")
-    assert failures.last_error(objects.cluster, "spire-server", "spire-server-0", "main") == ""
+    assert last_error(objects.cluster, "spire-server", "spire-server-0", "main") == ""

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from fixtures.diagnosis.causes import is_of_configuration, why_unready
-from fixtures.k8s import failures
-from fixtures.k8s.failures import (
-    CRASH_LOOP_RESTARTS,
+from fixtures.k8s.failures.crashes import CRASH_LOOP_RESTARTS
+from fixtures.k8s.failures.not_started import PULL_RETRIES
+from fixtures.k8s.failures.problem import Problem
+from fixtures.k8s.failures.unready import (
     LONG_ATTEMPT,
     PROBE_GRACE,
-    PULL_RETRIES,
     RECENT_ERROR,
     REPEATED,
     SETTLED,
-    Problem,
+    why_controller_unready,
+    why_pod_unready,
 )
 from tests.unit.kubernetes_objects import (
     NOW,
@@ -51,12 +51,12 @@ UNHEALTHY = "Readiness probe failed: HTTP probe failed with statuscode: 500"
 @pytest.fixture
 def objects(monkeypatch: pytest.MonkeyPatch) -> KubernetesObjects:
     """A cluster with nothing in it, at `NOW`."""
-    monkeypatch.setattr(failures, "time", SimpleNamespace(time=lambda: NOW))
+    monkeypatch.setattr("time.time", lambda: NOW)
     return KubernetesObjects()
 
 
 def why(objects: KubernetesObjects, made: Any, *, lacks: bool = False, since: float = 0.0) -> Problem:
-    return failures.why_pod_unready(objects.cluster, made, lacks=lacks, since=since)
+    return why_pod_unready(objects.cluster, made, lacks=lacks, since=since)
 
 
 def unscheduled(objects: KubernetesObjects, message: str, volumes: list[dict[str, Any]] | None = None) -> Any:
@@ -725,7 +725,7 @@ def test_an_init_container_that_runs_is_named_before_those_that_wait_for_it(obje
 
 
 def of(objects: KubernetesObjects, kind: str, made: Any, *, lacks: bool = False, since: float = 0.0) -> Problem:
-    return failures.why_unready(objects.cluster, kind, made, lacks=lacks, since=since)
+    return why_controller_unready(objects.cluster, kind, made, lacks=lacks, since=since)
 
 
 def test_what_is_unrecoverable_is_named_first_without_the_clusters_name(objects: KubernetesObjects) -> None:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from fixtures.k8s import failures
-from fixtures.k8s.failures import (
-    CRASH_LOOP_RESTARTS,
-    INSTALLED_BEFORE,
-    LOG_TAIL_LINES,
-    PULL_RETRIES,
-    START_ORDER_GRACE,
-)
+from fixtures.k8s.failures.container_logs import LOG_TAIL_LINES
+from fixtures.k8s.failures.crashes import CRASH_LOOP_RESTARTS, START_ORDER_GRACE, first_crash
+from fixtures.k8s.failures.not_started import PULL_RETRIES
+from fixtures.k8s.failures.unrecoverable import INSTALLED_BEFORE, unrecoverable
 from tests.unit.kubernetes_objects import (
     NAMESPACE,
     NOW,
@@ -51,14 +46,14 @@ FORBIDDEN = (
 @pytest.fixture
 def objects(monkeypatch: pytest.MonkeyPatch) -> KubernetesObjects:
     """A cluster with the server's StatefulSet, at `NOW`."""
-    monkeypatch.setattr(failures, "time", SimpleNamespace(time=lambda: NOW))
+    monkeypatch.setattr("time.time", lambda: NOW)
     made = KubernetesObjects()
     controller(made)
     return made
 
 
-def unrecoverable(objects: KubernetesObjects, *namespaces: str, prefix: str = "", since: float = 0.0) -> str | None:
-    return failures.unrecoverable(objects.cluster, namespaces or (NAMESPACE,), prefix=prefix, since=since)
+def found_in(objects: KubernetesObjects, *namespaces: str, prefix: str = "", since: float = 0.0) -> str | None:
+    return unrecoverable(objects.cluster, namespaces or (NAMESPACE,), prefix=prefix, since=since)
 
 
 @pytest.mark.parametrize(
@@ -75,23 +70,23 @@ def unrecoverable(objects: KubernetesObjects, *namespaces: str, prefix: str = ""
 )
 def test_a_container_that_runs_or_may_yet_run_is_recoverable(objects: KubernetesObjects, healthy: Any) -> None:
     pod(objects, healthy)
-    assert unrecoverable(objects) is None
+    assert found_in(objects) is None
 
 
 def test_a_pod_without_a_status_is_recoverable(objects: KubernetesObjects) -> None:
     objects.add("Pod", "fresh", spec={"containers": [{"name": "main"}]}, status={})
     pod(objects, container())
-    assert unrecoverable(objects) is None
+    assert found_in(objects) is None
 
 
 def test_in_an_empty_namespace_nothing_is_unrecoverable(objects: KubernetesObjects) -> None:
-    assert unrecoverable(objects) is None
+    assert found_in(objects) is None
 
 
 def test_a_crashing_container_is_reported_with_exit_code_restarts_and_last_lines(objects: KubernetesObjects) -> None:
     pod(objects, container("other", running=running()), container("main", 4, {"terminated": exited(1)}, **CRASHED))
     objects.log("spire-server-0/main", *(f"line {number}" for number in range(30)))
-    found = unrecoverable(objects)
+    found = found_in(objects)
     assert found is not None
     first, *lines = found.splitlines()
     assert first == (
@@ -113,7 +108,7 @@ def test_a_crash_is_reported_with_its_last_error_though_the_last_lines_come_afte
         ),
         *(f"goroutine {number} [select]:" for number in range(LOG_TAIL_LINES)),
     )
-    found = unrecoverable(objects)
+    found = found_in(objects)
     assert found is not None
     first, *lines = found.splitlines()
     assert first.endswith(
@@ -130,7 +125,7 @@ def test_the_last_lines_are_of_the_previous_container_where_this_one_has_none(
     objects.log("spire-server-0/main", "datastore is locked", previous=True)
     if now is not None:
         objects.log("spire-server-0/main", *now)
-    found = unrecoverable(objects)
+    found = found_in(objects)
     assert found is not None
     last = "it last wrote: datastore is locked; its last lines:\n    datastore is locked"
     assert found.endswith(f"(exit code 139, 2 restarts): {last}")
@@ -156,14 +151,14 @@ def test_a_container_that_was_ended_by_others_is_reported_in_their_words(
 ) -> None:
     status = container("main", 2, {"terminated": {**exited(137), **end}}, **CRASHED)
     pod(objects, status | ({"resources": {"limits": limits}} if limits else {}))
-    found = unrecoverable(objects)
+    found = found_in(objects)
     assert found is not None
     assert found.endswith(f"(exit code 137, 2 restarts): {words}; its last lines:\n    (it wrote none)")
 
 
 def test_a_crashing_container_without_a_log_and_an_exit_code_is_reported(objects: KubernetesObjects) -> None:
     pod(objects, container("main", 1, **CRASHED))
-    found = unrecoverable(objects)
+    found = found_in(objects)
     assert found is not None
     assert found.endswith("(exit code ?, 1 restarts); its last lines:\n    (it wrote none)")
 
@@ -184,7 +179,7 @@ def test_a_first_crash_is_forgiven_while_what_is_started_before_it_is_not_up(
     objects: KubernetesObjects, restarts: int, neighbour: Any, is_reported: bool
 ) -> None:
     pod(objects, neighbour, container("main", restarts, {"terminated": exited(1, NOW - 60)}, **CRASHED))
-    assert (unrecoverable(objects) is not None) is is_reported
+    assert (found_in(objects) is not None) is is_reported
 
 
 def test_a_first_crash_is_reported_whatever_is_started_after_it(objects: KubernetesObjects) -> None:
@@ -194,18 +189,18 @@ def test_a_first_crash_is_reported_whatever_is_started_after_it(objects: Kuberne
         container("main", 1, {"terminated": exited(1)}, **CRASHED),
         container("next", 1, {"terminated": exited(1)}, **CRASHED),
     )
-    assert "container main of" in (unrecoverable(objects) or "")
+    assert "container main of" in (found_in(objects) or "")
 
 
 def test_a_first_crash_of_an_init_container_is_reported(objects: KubernetesObjects) -> None:
     crashing = container("first", 1, {"terminated": exited(1)}, **CRASHED)
     pod(objects, container("main", waiting=waits("PodInitializing")), init=[crashing])
-    assert "container first of" in (unrecoverable(objects) or "")
+    assert "container first of" in (found_in(objects) or "")
 
 
 def test_a_first_crash_of_a_pods_only_container_is_reported(objects: KubernetesObjects) -> None:
     pod(objects, container("main", 1, {"terminated": exited(1)}, **CRASHED))
-    assert unrecoverable(objects) is not None
+    assert found_in(objects) is not None
 
 
 @pytest.mark.parametrize("revision", ["2", "1"])
@@ -213,20 +208,20 @@ def test_a_pod_that_is_about_to_be_replaced_is_not_reported(objects: KubernetesO
     objects.remove("StatefulSet")
     controller(objects, status={"updateRevision": "2"})
     pod(objects, container(waiting=waits("ErrImagePull", NOT_FOUND)), labels={"controller-revision-hash": revision})
-    assert (unrecoverable(objects) is not None) is (revision == "2")
+    assert (found_in(objects) is not None) is (revision == "2")
 
 
 def test_a_pod_that_is_being_deleted_is_not_reported(objects: KubernetesObjects) -> None:
     pod(objects, container("main", 1, {"terminated": exited(1)}, **CRASHED), deletionTimestamp=stamp(NOW))
-    assert unrecoverable(objects) is None
+    assert found_in(objects) is None
 
 
 def test_a_crash_from_before_what_the_container_lacked_was_there_is_forgiven_and_a_later_one_is_not(
     objects: KubernetesObjects,
 ) -> None:
     pod(objects, container("main", 5, {"terminated": exited(1, NOW - 60)}, **CRASHED))
-    assert unrecoverable(objects, since=NOW - 59) is None
-    assert unrecoverable(objects, since=NOW - 60) is not None
+    assert found_in(objects, since=NOW - 59) is None
+    assert found_in(objects, since=NOW - 60) is not None
 
 
 # As a kubelet (1.36) reported it for forty seconds of a crash loop, without a word of CrashLoopBackOff.
@@ -261,9 +256,9 @@ def test_a_crash_loop_is_reported_also_where_the_kubelet_does_not_say_that_it_ba
 ) -> None:
     pod(objects, container("main", waiting=waits("PodInitializing")), init=[CRASHED_AND_NOT_SAID_TO_WAIT])
     expected = "container init of spire-server/spire-server-0 crashes (exit code 2, 4 restarts)"
-    assert expected in (unrecoverable(objects) or "")
-    assert unrecoverable(objects, since=NOW - 60) is not None
-    assert unrecoverable(objects, since=NOW - 59) is None
+    assert expected in (found_in(objects) or "")
+    assert found_in(objects, since=NOW - 60) is not None
+    assert found_in(objects, since=NOW - 59) is None
 
 
 @pytest.mark.parametrize(("restarts", "code"), [(CRASH_LOOP_RESTARTS - 1, 1), (CRASH_LOOP_RESTARTS, 0)])
@@ -271,13 +266,13 @@ def test_a_container_that_ended_well_or_is_started_again_at_once_is_recoverable(
     objects: KubernetesObjects, restarts: int, code: int
 ) -> None:
     pod(objects, container("main", restarts, {"terminated": exited(1)}, terminated=exited(code)))
-    assert unrecoverable(objects) is None
+    assert found_in(objects) is None
 
 
 def test_only_pods_of_the_prefix_are_looked_at(objects: KubernetesObjects) -> None:
     pod(objects, container(waiting=waits("ErrImagePull", NOT_FOUND)), name="client-x", owner=None)
-    assert unrecoverable(objects, prefix="server") is None
-    assert unrecoverable(objects, prefix="client") is not None
+    assert found_in(objects, prefix="server") is None
+    assert found_in(objects, prefix="client") is not None
 
 
 @pytest.mark.parametrize(
@@ -312,7 +307,7 @@ def test_an_image_that_the_registry_refuses_is_reported_at_once_in_its_words(
     objects: KubernetesObjects, reason: str, message: str
 ) -> None:
     pod(objects, container("main", waiting=waits(reason, message)))
-    assert unrecoverable(objects) == (
+    assert found_in(objects) == (
         f"server: container main of spire-server/spire-server-0 has no image: {reason}: {message}"
     )
 
@@ -338,14 +333,14 @@ def test_a_registry_that_does_not_answer_is_reported_once_it_has_not_for_long(
     objects: KubernetesObjects, seconds: float, is_reported: bool
 ) -> None:
     failed_pull(objects, waits("ErrImagePull", SLOW_REGISTRY), NOW - seconds)
-    found = unrecoverable(objects)
+    found = found_in(objects)
     assert (found is not None) is is_reported
     assert found is None or found.endswith("dial tcp 192.0.2.1:443: i/o timeout")
 
 
 def test_a_pull_that_has_just_failed_and_of_which_there_is_no_event_is_recoverable(objects: KubernetesObjects) -> None:
     pod(objects, container("main", waiting=waits("ErrImagePull", SLOW_REGISTRY)))
-    assert unrecoverable(objects) is None
+    assert found_in(objects) is None
 
 
 def test_while_a_kubelet_only_says_that_it_backs_off_the_event_has_the_registrys_words(
@@ -353,7 +348,7 @@ def test_while_a_kubelet_only_says_that_it_backs_off_the_event_has_the_registrys
 ) -> None:
     backs_off = waits("ImagePullBackOff", 'Back-off pulling image "registry.example/main:v1"')
     failed_pull(objects, backs_off, NOW - 5, NOT_FOUND)
-    assert (unrecoverable(objects) or "").endswith("localhost/main:v1: not found")
+    assert (found_in(objects) or "").endswith("localhost/main:v1: not found")
 
 
 def test_what_failed_of_another_pod_or_container_and_not_in_a_pull_does_not_count(objects: KubernetesObjects) -> None:
@@ -365,7 +360,7 @@ def test_what_failed_of_another_pod_or_container_and_not_in_a_pull_does_not_coun
         ("spire-server-0", "main", 'Error: configmap "x" not found'),
     ):
         event(objects, "Pod", name, "Failed", message, first=NOW - 90, container=of)
-    assert unrecoverable(objects) is None
+    assert found_in(objects) is None
 
 
 @pytest.mark.parametrize("waiting", [waits("ErrImageNeverPull", NOT_PRESENT), waits("ErrImageNeverPull")])
@@ -374,7 +369,7 @@ def test_an_image_that_may_not_be_pulled_is_reported_at_once(
 ) -> None:
     pod(objects, container("main", waiting=waiting))
     words = waiting.get("message", "localhost/main:v1")
-    assert (unrecoverable(objects) or "").endswith(f"has no image: ErrImageNeverPull: {words}")
+    assert (found_in(objects) or "").endswith(f"has no image: ErrImageNeverPull: {words}")
 
 
 @pytest.mark.parametrize("reason", ["CreateContainerError", "RunContainerError"])
@@ -383,7 +378,7 @@ def test_a_container_that_cannot_be_started_is_reported(objects: KubernetesObjec
         "failed to create containerd task: failed to create shim task: OCI runtime create failed: exec: no such file"
     )
     pod(objects, container("main", waiting=waits(reason, message)))
-    assert unrecoverable(objects) == (
+    assert found_in(objects) == (
         f"server: container main of spire-server/spire-server-0 cannot be started: {reason}: {message}"
     )
 
@@ -407,13 +402,13 @@ def test_a_container_that_a_later_attempt_may_start_is_recoverable(
     objects: KubernetesObjects, reason: str, message: str
 ) -> None:
     pod(objects, container("main", waiting=waits(reason, message)))
-    assert unrecoverable(objects) is None
+    assert found_in(objects) is None
 
 
 def test_an_init_container_is_looked_at_before_those_that_wait_for_it(objects: KubernetesObjects) -> None:
     init = [container("init", CRASH_LOOP_RESTARTS, {"terminated": exited(2)}, **CRASHED)]
     pod(objects, container("main", waiting=waits("PodInitializing")), init=init)
-    found = unrecoverable(objects)
+    found = found_in(objects)
     assert found is not None
     assert found.startswith("server: container init of spire-server/spire-server-0 crashes (exit code 2,")
 
@@ -421,8 +416,8 @@ def test_an_init_container_is_looked_at_before_those_that_wait_for_it(objects: K
 def test_every_namespace_that_is_given_is_looked_at_and_no_other(objects: KubernetesObjects) -> None:
     waiting = container(waiting=waits("ErrImagePull", NOT_FOUND))
     pod(objects, waiting, name="spire-agent-x", namespace="spire-system", owner=None)
-    assert unrecoverable(objects, NAMESPACE, "spire-mgmt") is None
-    assert "spire-system/spire-agent-x" in (unrecoverable(objects, NAMESPACE, "spire-system") or "")
+    assert found_in(objects, NAMESPACE, "spire-mgmt") is None
+    assert "spire-system/spire-agent-x" in (found_in(objects, NAMESPACE, "spire-system") or "")
 
 
 def rejection(
@@ -436,8 +431,8 @@ def test_a_controller_whose_pods_are_refused_is_reported_with_the_reason(
     objects: KubernetesObjects, message: str
 ) -> None:
     rejection(objects, message)
-    assert unrecoverable(objects) == f"server: StatefulSet spire-server/spire-server may not create its pods: {message}"
-    assert unrecoverable(objects, prefix="spire-agent") is None
+    assert found_in(objects) == f"server: StatefulSet spire-server/spire-server may not create its pods: {message}"
+    assert found_in(objects, prefix="spire-agent") is None
 
 
 @pytest.mark.parametrize(
@@ -452,25 +447,25 @@ def test_a_controller_whose_pods_are_refused_is_reported_with_the_reason(
 )
 def test_a_refusal_that_passes_is_not_reported(objects: KubernetesObjects, message: str | None) -> None:
     rejection(objects, message)
-    assert unrecoverable(objects) is None
+    assert found_in(objects) is None
 
 
 def test_a_refusal_from_before_a_repair_is_over(objects: KubernetesObjects) -> None:
     rejection(objects, FORBIDDEN)
-    assert unrecoverable(objects, since=NOW - 6) is not None
-    assert unrecoverable(objects, since=NOW - 5 + 0.9) is None
+    assert found_in(objects, since=NOW - 6) is not None
+    assert found_in(objects, since=NOW - 5 + 0.9) is None
 
 
 def test_a_controller_that_has_pods_is_refused_no_longer(objects: KubernetesObjects) -> None:
     rejection(objects, FORBIDDEN)
     pod(objects, container(running=running()))
-    assert unrecoverable(objects) is None
+    assert found_in(objects) is None
 
 
 def test_pods_without_a_controller_do_not_hide_a_refusal(objects: KubernetesObjects) -> None:
     pod(objects, container(running=running()), name="alone", owner=None)
     rejection(objects, FORBIDDEN)
-    assert unrecoverable(objects) is not None
+    assert found_in(objects) is not None
 
 
 @pytest.mark.parametrize(("replicas", "is_reported"), [(1, True), (0, False), (None, False)])
@@ -481,7 +476,7 @@ def test_what_an_older_revision_of_a_deployment_was_refused_is_over(
     if replicas is not None:
         owner = {"ownerReferences": owned_by("Deployment", "server")}
         controller(objects, "ReplicaSet", "server-1", metadata=owner, replicas=replicas)
-    assert bool(unrecoverable(objects)) is is_reported
+    assert bool(found_in(objects)) is is_reported
 
 
 # What no time heals: as the API server (1.36) has it while Helm's release is incomplete, which is a few seconds old.
@@ -519,16 +514,16 @@ def test_a_claim_of_an_unknown_class_is_reported_once_helm_has_installed_what_co
     event(objects, "PersistentVolumeClaim", CLAIM, "ProvisioningFailed", message)
     unscheduled(objects, UNBOUND, made, **volumes)
     words = f"server: pod spire-server-0 waits for its claim {CLAIM}: {message}"
-    assert unrecoverable(objects, since=since) == (words if is_due else None)
+    assert found_in(objects, since=since) == (words if is_due else None)
     objects.add("StorageClass", "longhorn", "", provisioner="driver.longhorn.io")
-    assert unrecoverable(objects, since=since) is None
+    assert found_in(objects, since=since) is None
 
 
 def test_a_claim_of_a_class_whose_provisioner_is_late_is_waited_for(objects: KubernetesObjects) -> None:
     volumes = claims(objects, "standard")
     event(objects, "PersistentVolumeClaim", CLAIM, "ExternalProvisioning", "Waiting for a volume to be created")
     unscheduled(objects, UNBOUND, **volumes)
-    assert unrecoverable(objects) is None
+    assert found_in(objects) is None
 
 
 @pytest.mark.parametrize(
@@ -552,17 +547,17 @@ def test_a_pod_that_no_node_can_ever_run_is_reported_in_the_schedulers_words(
     node(objects)
     unscheduled(objects, message, **spec)
     words = f"server: pod spire-server-0 is not scheduled: {message}"
-    assert unrecoverable(objects) == (words if is_reported else None)
+    assert found_in(objects) == (words if is_reported else None)
 
 
 def test_a_pod_is_waited_for_while_nodes_are_added_for_it(objects: KubernetesObjects) -> None:
     unscheduled(objects, NOT_SELECTED, nodeSelector={"pool": "spire"})
-    assert unrecoverable(objects) is None, "there is no node yet"
+    assert found_in(objects) is None, "there is no node yet"
     node(objects)
-    assert unrecoverable(objects) is not None
+    assert found_in(objects) is not None
     scaling = "pod triggered scale-up: [{workers 1->2 (max: 5)}]"
     event(objects, "Pod", "spire-server-0", "TriggeredScaleUp", scaling)
-    assert unrecoverable(objects) is None
+    assert found_in(objects) is None
 
 
 def unmounted(objects: KubernetesObjects, message: str) -> None:
@@ -586,34 +581,34 @@ def test_a_volume_of_what_helm_installs_before_pods_is_missed_at_once(
     objects: KubernetesObjects, message: str, is_reported: bool
 ) -> None:
     unmounted(objects, message)
-    assert ((unrecoverable(objects) or "").endswith(message)) is is_reported
-    assert unrecoverable(objects, since=NOW) is None
+    assert ((found_in(objects) or "").endswith(message)) is is_reported
+    assert found_in(objects, since=NOW) is None
     objects.add("ConfigMap", "spire-server-config")
-    assert unrecoverable(objects) is None
+    assert found_in(objects) is None
 
 
 def test_what_a_job_may_be_making_is_waited_for(objects: KubernetesObjects) -> None:
     unmounted(objects, 'configmap "spire-server-config" not found')
     objects.add("Job", "hook", status={"active": 1})
-    assert unrecoverable(objects) is None
+    assert found_in(objects) is None
     objects.remove("Job")
     objects.add("Job", "hook", status={"succeeded": 1})
-    assert unrecoverable(objects) is not None
+    assert found_in(objects) is not None
 
 
 def test_a_container_that_names_a_config_map_that_is_not_there_is_reported(objects: KubernetesObjects) -> None:
     pod(objects, container(waiting=waits("CreateContainerConfigError", 'configmap "x" not found')))
     words = 'server: container main of pod spire-server-0 cannot be started: configmap "x" not found'
-    assert unrecoverable(objects) == words
+    assert found_in(objects) == words
 
 
 def test_a_missing_service_account_is_reported_unless_it_is_there_by_now(objects: KubernetesObjects) -> None:
     message = 'pods "x" is forbidden: error looking up service account spire-server/s: serviceaccount "s" not found'
     rejection(objects, message)
-    assert (unrecoverable(objects) or "").endswith(message)
-    assert unrecoverable(objects, since=NOW) is None
+    assert (found_in(objects) or "").endswith(message)
+    assert found_in(objects, since=NOW) is None
     objects.add("ServiceAccount", "s")
-    assert unrecoverable(objects) is None
+    assert found_in(objects) is None
 
 
 def agents_on(objects: KubernetesObjects, pool: str, **status: Any) -> None:
@@ -635,14 +630,14 @@ def test_a_daemon_set_for_no_node_of_the_cluster_is_reported(
     objects: KubernetesObjects, pool: str, status: dict[str, Any], is_reported: bool
 ) -> None:
     agents_on(objects, pool, **status)
-    assert unrecoverable(objects, prefix="spire-agent") is None, "there is no node yet"
+    assert found_in(objects, prefix="spire-agent") is None, "there is no node yet"
     node(objects, labels={"pool": "plain"})
     words = (
         "server: DaemonSet spire-server/spire-agent makes no pod: its node selector, affinity or tolerations leave out "
         "all nodes (1)"
     )
-    assert unrecoverable(objects, prefix="spire-agent") == (words if is_reported else None)
-    assert unrecoverable(objects, prefix="spire-server") is None
+    assert found_in(objects, prefix="spire-agent") == (words if is_reported else None)
+    assert found_in(objects, prefix="spire-server") is None
 
 
 def service(objects: KubernetesObjects, name: str = "spire-server", **selector: str) -> None:
@@ -651,31 +646,31 @@ def service(objects: KubernetesObjects, name: str = "spire-server", **selector: 
 
 def test_a_service_that_selects_no_pod_that_is_or_will_be_made_is_reported(objects: KubernetesObjects) -> None:
     service(objects, app="server")
-    assert unrecoverable(objects) == "server: Service spire-server/spire-server selects no pod: none has app=server"
-    assert unrecoverable(objects, prefix="spire-agent") is None
-    assert unrecoverable(objects, since=NOW) is None
+    assert found_in(objects) == "server: Service spire-server/spire-server selects no pod: none has app=server"
+    assert found_in(objects, prefix="spire-agent") is None
+    assert found_in(objects, since=NOW) is None
     # Some pods are made by no controller that is known here.
     pod(objects, container(running=running()), name="another", owner=None, labels={"app": "server"})
-    assert unrecoverable(objects) is None
+    assert found_in(objects) is None
 
 
 def test_a_service_of_a_template_or_without_a_selector_is_as_it_should_be(objects: KubernetesObjects) -> None:
     service(objects, app="spire-server")
     service(objects, "spire-server-by-name")
-    assert unrecoverable(objects) is None
+    assert found_in(objects) is None
     # Services come first, and Helm has not come to their controllers.
     objects.remove("StatefulSet")
-    assert unrecoverable(objects) is None
+    assert found_in(objects) is None
 
 
-def first_crash(objects: KubernetesObjects, since: float) -> float | None:
-    return failures.first_crash(objects.cluster, (NAMESPACE,), since)
+def crash_time(objects: KubernetesObjects, since: float) -> float | None:
+    return first_crash(objects.cluster, (NAMESPACE,), since)
 
 
 def test_a_first_crash_is_when_the_container_ended(objects: KubernetesObjects) -> None:
     pod(objects, container("main", 1, {"terminated": exited(1, NOW - 113)}, running=running()))
     pod(objects, container(running=running()), name="spire-server-1")
-    assert first_crash(objects, since=NOW - 121) == NOW - 113
+    assert crash_time(objects, since=NOW - 121) == NOW - 113
 
 
 @pytest.mark.parametrize("restarts", [1, 3])
@@ -683,10 +678,10 @@ def test_of_several_crashes_only_the_last_is_known_and_the_first_is_no_earlier_t
     objects: KubernetesObjects, restarts: int
 ) -> None:
     pod(objects, container("main", restarts, {"terminated": exited(1, NOW - 60)}, **CRASHED))
-    assert first_crash(objects, since=NOW - 121) == NOW - 120
+    assert crash_time(objects, since=NOW - 121) == NOW - 120
 
 
 def test_a_pod_that_is_older_or_not_started_has_not_crashed_since(objects: KubernetesObjects) -> None:
     pod(objects, container("main", 1, {"terminated": exited(1, NOW - 60)}, **CRASHED))
     objects.add("Pod", "fresh", spec={"containers": [{"name": "main"}]}, status={})
-    assert first_crash(objects, since=NOW - 119) is None
+    assert crash_time(objects, since=NOW - 119) is None
