@@ -202,12 +202,27 @@ def test_an_agent_that_reaches_no_kubelet_is_named_for_its_workload_attestor() -
     assert causes.is_of_configuration(sentence, causes.WHY_UNATTESTED)
 
 
-def test_what_answers_an_agent_and_is_no_server_is_named() -> None:
-    handshake = 'connection error: desc = "transport: authentication handshake failed: '
-    webhook = handshake + 'x509svid: could not get leaf SPIFFE ID: certificate contains no URI SAN"'
-    assert "spire-agent.server.port" in causes.why_refused(webhook)
-    other = 'nodeattestor(k8s_psat): not configured for cluster "other"'
-    assert causes.why_refused(other) == causes.WHY_REFUSED
+HANDSHAKE = 'connection error: desc = "transport: authentication handshake failed: '
+
+
+# As agents (1.15) log it.
+@pytest.mark.parametrize(
+    ("refusal", "cause"),
+    [
+        (f"{HANDSHAKE}x509svid: could not get leaf SPIFFE ID: certificate contains no URI SAN", "no SPIRE server"),
+        (f"{HANDSHAKE}x509bundle: no X.509 bundle found for trust domain: server.example", "trust_domain is not its"),
+        (f"{HANDSHAKE}x509: certificate signed by unknown authority", "bundle of another server"),
+        ("could not parse trust bundle: open /run/spire/bundle/bundle.crt: no such file", "trustBundleFormat"),
+        ('error getting node attestor: could not find node attestor type "k8s_psat"', "has no node attestor"),
+        ('nodeattestor(k8s_psat): not configured for cluster "production"', "global.spire.clusterName"),
+        ('"spire-system:spire-agent" is not an allowed service account for cluster "server"', "the server's list"),
+        ('nodeattestor(k8s_psat): unable to val … User "x" cannot create resource "tokenreviews"', "may not review"),
+        ('token audiences ["vault"] is invalid for the target audiences ["spire-server"]', "another audience"),
+        ("nodeattestor(k8s_psat): of another kind", "the agent cannot prove who it is"),
+    ],
+)
+def test_why_an_agent_is_refused(refusal: str, cause: str) -> None:
+    assert cause in causes.why_refused(f"Failed to retrieve attestation result: {refusal}")
 
 
 def cluster_spiffe_id(name: str, **spec: Any) -> dict[str, Any]:

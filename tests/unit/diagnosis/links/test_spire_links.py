@@ -11,7 +11,6 @@ import pytest
 
 from fixtures.diagnosis.causes import (
     WHY_ORPHANED,
-    WHY_REFUSED,
     WHY_UNMET,
     is_of_configuration,
 )
@@ -97,7 +96,7 @@ def test_an_agent_that_its_server_refuses_is_named_for_that_with_both_sides_word
     (found,) = spire_links.check_agents(spire)
     assert found.link == "agent attested"
     assert found.sentence == f"0 of 1 agents are attested; an agent is refused: {REFUSAL}"
-    assert found.cause == WHY_REFUSED
+    assert "global.spire.clusterName" in found.cause
     assert found.evidence.splitlines() == ["agent list: none", objects.server_log.splitlines()[1]]
     assert not found.on_its_way
 
