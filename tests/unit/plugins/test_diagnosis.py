@@ -183,6 +183,7 @@ SETTINGS = SimpleNamespace(
     bundle_ports=[8440],
     federate="",
     workloads=WorkloadSettings(),
+    no_install=False,
 )
 SUPPLIED = SimpleNamespace(node_image="node:1", kind=Path("kind"), kubectl=Path("kubectl"), archives=[])
 
