@@ -588,7 +588,7 @@ def test_an_entry_that_asks_for_what_no_container_of_its_pod_has_is_named_with_i
 ) -> None:
     spire = objects.spire
     made = pod(objects, container(running=running()), name="server-1-x", namespace="demo")
-    made.metadata.labels = {"app": "demo"}
+    objects.objects[-1][1]["metadata"]["labels"] = {"app": "demo"}
     own = f"k8s:pod-uid:{made.metadata.uid}"
     entry = api_types.Entry("1", "spiffe://server.example/x", AGENT_ID, (own, *selectors), ())
     monkeypatch.setattr(spire, "entries", lambda: [entry], raising=False)
