@@ -240,26 +240,6 @@ def _may_raise_limits() -> bool:
     return bool(int(bounding, 16) >> CAP_SYS_RESOURCE & 1)
 
 
-def why_rootless_fails(found: Engine) -> str:
-    """Why an engine that runs without root can start no node here, in a sentence; empty where it can, or has root.
-
-    Kind's documentation, "Rootless": without cgroup v2 nothing limits what such an engine starts.
-    """
-    if platform.system() != "Linux" or CGROUP2.exists() or os.geteuid() == 0:
-        return ""
-    asked = "{{.Host.Security.Rootless}}" if found.program == "podman" else "{{.SecurityOptions}}"
-    try:
-        answer = found.run("info", "--format", asked, timeout=30)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    if answer.strip() != "true" and "name=rootless" not in answer:
-        return ""
-    return (
-        f"{found.program} runs without root, and this machine has no cgroup v2, which Kind's nodes need then: run as "
-        "root, or boot with systemd.unified_cgroup_hierarchy=1"
-    )
-
-
 def prepare_for_kind() -> None:
     """Kind mounts the host's `/lib/modules`, which a machine with a monolithic kernel may lack."""
     modules = Path("/lib/modules")

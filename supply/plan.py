@@ -24,9 +24,9 @@ from pathlib import Path
 
 from supply.locking import locked
 from supply.source_code import normalized
-from supply.time_left import in_words, keep_seconds, seconds_before, seconds_left
+from supply.time_left import WORKERS, in_words, keep_seconds, seconds_left, usual_seconds
 
-TAIL = 20
+TAIL_LINES = 20
 
 
 class BuildError(RuntimeError):
@@ -60,7 +60,7 @@ class Place:
             except FileNotFoundError as error:
                 raise BuildError(f"`{' '.join(words)}` cannot be started: {error.filename} is not there") from None
         if code:
-            lines = self.log.read_text(errors="replace").splitlines()[-TAIL:]
+            lines = self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
             raise BuildError(
                 f"`{' '.join(words)}` ended with {code}; its last lines (all in {self.log}):\n"
                 + "\n".join(f"    {line}" for line in lines)
@@ -128,6 +128,12 @@ def folders(steps: Sequence[Step], cache: Path) -> dict[str, Path]:
     return {name: cache / f"{name}-{key}" for name, key in keys(steps).items()}
 
 
+def missing_needs(steps: Sequence[Step], places: Mapping[str, Path]) -> dict[str, list[str]]:
+    """The steps that are to be made, by name, each with those of them that it needs; `places` are of `folders`."""
+    missing = {step.name for step in steps if not places[step.name].is_dir()}
+    return {step.name: [need for need in step.needs if need in missing] for step in steps if step.name in missing}
+
+
 @contextmanager
 def lock(cache: Path, say: Callable[[str], None] | None = None) -> Iterator[None]:
     """Only one build, or other use, of a cache at a time: a second one waits and says so; without `say` it is an error.
@@ -145,7 +151,7 @@ def lock(cache: Path, say: Callable[[str], None] | None = None) -> Iterator[None
         yield
 
 
-class Progress:
+class BuildProgress:
     """A line when a step starts and one when it ends, with seconds; and, at any time, how far the build is.
 
     `missing` are the steps to make, with those that each needs of them.
@@ -157,7 +163,7 @@ class Progress:
         self._waiting = {name: set(needs) for name, needs in missing.items()}
         self._total = len(missing)
         self._cache = cache
-        self._before = seconds_before(cache)
+        self._usual = usual_seconds(cache)
         self._workers = workers
         self._say = say
         self._running: dict[str, float] = {}  # since when, by the monotonic clock
@@ -168,8 +174,7 @@ class Progress:
         with self._lock:
             self._waiting.pop(name, None)
             self._running[name] = time.monotonic()
-        usual = self._before.get(name)
-        self._say(f"supply: {name} …" + (f" (about {in_words(usual)})" if usual else ""))
+        self._say(f"supply: {name} … (about {in_words(self._usual(name))})")
 
     def done(self, name: str, seconds: float) -> None:
         """A step has been made."""
@@ -183,10 +188,7 @@ class Progress:
     def __str__(self) -> str:
         with self._lock:
             taken = {name: time.monotonic() - began for name, began in self._running.items()}
-        steps = [
-            f"{name} {seconds:.0f}" + (f" of {in_words(self._before[name])}" if name in self._before else " s")
-            for name, seconds in taken.items()
-        ]
+        steps = [f"{name} {seconds:.0f} of {in_words(self._usual(name))}" for name, seconds in taken.items()]
         return f"[{self._done}/{self._total}]{self._left()}  {', '.join(steps)}".rstrip()
 
     @property
@@ -196,11 +198,11 @@ class Progress:
     def _left(self) -> str:
         with self._lock:
             taken = {name: time.monotonic() - began for name, began in self._running.items()}
-            left = seconds_left(taken, self._waiting, self._before, self._workers)
+            left = seconds_left(taken, self._waiting, self._usual, self._workers)
         return f", about {in_words(left)} left" if left else ""
 
 
-_under_way: list[Progress] = []
+_under_way: list[BuildProgress] = []
 
 
 def under_way() -> str:
@@ -211,7 +213,7 @@ def under_way() -> str:
     return str(_under_way[-1]) if _under_way else ""
 
 
-def build(steps: Sequence[Step], cache: Path, say: Callable[[str], None], workers: int = 2) -> dict[str, Path]:
+def build(steps: Sequence[Step], cache: Path, say: Callable[[str], None], workers: int = WORKERS) -> dict[str, Path]:
     """Make what is missing and return every step's folder.
 
     `say` is called, from several threads, with a line about each step that starts or ends. Raises `BuildError`
@@ -238,10 +240,10 @@ def _usual_umask() -> Iterator[None]:
 def _make_missing(
     steps: Sequence[Step], places: Mapping[str, Path], cache: Path, workers: int, say: Callable[[str], None]
 ) -> None:
-    missing = {step.name: step for step in steps if not places[step.name].is_dir()}
+    needs = missing_needs(steps, places)
+    missing = {step.name: step for step in steps if step.name in needs}
     say(f"supply: {len(missing)} of {len(steps)} steps to make, in {cache}")
-    needs = {name: [need for need in step.needs if need in missing] for name, step in missing.items()}
-    progress = Progress(needs, cache, workers, say)
+    progress = BuildProgress(needs, cache, workers, say)
     sorter = TopologicalSorter(needs)
     sorter.prepare()
     running: dict[Future[float], str] = {}
@@ -262,7 +264,7 @@ def _make_missing(
 
 
 @contextmanager
-def _shown(progress: Progress) -> Iterator[None]:
+def _shown(progress: BuildProgress) -> Iterator[None]:
     _under_way.append(progress)
     try:
         yield
@@ -270,7 +272,7 @@ def _shown(progress: Progress) -> Iterator[None]:
         _under_way.remove(progress)
 
 
-def _make(step: Step, places: Mapping[str, Path], cache: Path, progress: Progress) -> float:
+def _make(step: Step, places: Mapping[str, Path], cache: Path, progress: BuildProgress) -> float:
     began = time.monotonic()
     progress.started(step.name)
     final = places[step.name]

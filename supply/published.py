@@ -69,7 +69,7 @@ def programs(pins: Versions, system: str, machine: str) -> dict[str, PublishedPr
 
 def base(name: str, environment: Mapping[str, str]) -> str:
     """The URL below which a program's versions are: as the environment has it, else its project's own."""
-    return environment.get(DOWNLOAD_BASES[name], PROJECTS_OWN[name])
+    return environment.get(DOWNLOAD_BASES[name]) or PROJECTS_OWN[name]
 
 
 def digests(path: Path = DIGESTS) -> dict[str, str]:

@@ -13,54 +13,43 @@ from math import ceil
 from pathlib import Path
 
 from supply import catalogue, host, plan, programs, versions
+from supply.time_left import MEASURED_SECONDS, measured_seconds, seconds_left, usual_seconds
 
-# Seconds of both cores of a machine with two, for two steps side by side (a full build: 1,242 s); others take less
-# than `SHORT_STEP`. By the beginning of the step's name.
-STEP_SECONDS = {
-    "program-spire-controller-manager": 97,
-    "program-spire-": 590,
-    "program-kubernetes": 489,
-    "program-coredns": 172,
-    "program-helm": 107,
-    "program-local-path-provisioner": 95,
-    "program-containerd": 94,
-    "debian-base": 63,
-    "program-etcd": 38,
-    "program-spiffe-helper": 21,
-    "node": 20,
-    "program-controller-gen": 19,
-    "debian-node": 12,
-}
-SHORT_STEP = 3
 # Go's module cache 6.2, its build cache 12, and what is kept 6.4 GiB, after a full build.
 BUILD_SPACE = 25 * 2**30
 
 
 @dataclass(frozen=True)
 class Readiness:
-    """What of the local supply is not built yet: `missing` names its steps, of `total`."""
+    """What of the local supply is not built yet: `missing` names its steps, of `total`.
+
+    `seconds` is about how long they take on this machine.
+    """
 
     missing: tuple[str, ...]
     total: int
+    seconds: float = 0.0
 
     @property
     def minutes(self) -> int:
         """About how long the missing steps take on this machine; 0 where nothing is missing."""
-        return ceil(sum(map(_seconds, self.missing)) / (os.cpu_count() or 1) / 60)
+        return ceil(self.seconds / 60)
 
     @property
     def space(self) -> int:
-        """About how many bytes they take on this machine's disk."""
-        spent = sum(map(_seconds, self.missing))
-        total = sum(STEP_SECONDS.values()) + STEP_SECONDS["program-spire-"]  # two versions of SPIRE
+        """About how many bytes they take on this machine's disk: what takes long to build is large."""
+        spent = sum(map(measured_seconds, self.missing))
+        total = sum(MEASURED_SECONDS.values()) + MEASURED_SECONDS["program-spire-"]  # two versions of SPIRE
         return min(BUILD_SPACE, BUILD_SPACE * spent // total)
 
 
 def look(cache: Path | None = None) -> Readiness:
     """What there is in the cache of what a default run needs."""
     steps, _, _ = catalogue.steps(versions.load())
-    places = plan.folders(steps, cache or plan.cache_folder())
-    return Readiness(tuple(name for name, place in places.items() if not place.is_dir()), len(places))
+    cache = cache or plan.cache_folder()
+    places = plan.folders(steps, cache)
+    needs = plan.missing_needs(steps, places)
+    return Readiness(tuple(needs), len(places), seconds_left({}, needs, usual_seconds(cache)))
 
 
 def obstacles(readiness: Readiness, why_unreachable: Callable[[str], str], cache: Path | None = None) -> list[str]:
@@ -99,10 +88,6 @@ def obstacles(readiness: Readiness, why_unreachable: Callable[[str], str], cache
 def existing_parent(path: Path) -> Path:
     """The path, or the nearest folder above it that is there."""
     return next(each for each in (path, *path.absolute().parents) if each.exists())
-
-
-def _seconds(step: str) -> int:
-    return next((seconds for start, seconds in STEP_SECONDS.items() if step.startswith(start)), SHORT_STEP)
 
 
 def _go_obstacles(missing: Collection[str], why_unreachable: Callable[[str], str]) -> list[str]:

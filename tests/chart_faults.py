@@ -19,7 +19,7 @@ from _pytest.mark.expression import Expression, ExpressionMatcher
 
 from fixtures.config.cluster_values import read_clusters
 from fixtures.helm import charts
-from fixtures.helm.values import load, merge
+from fixtures.helm.values import load, merge, nested
 from fixtures.helm.values_check.ignored_keys import ignored_keys
 from supply import versions
 from supply.images import PREFIX
@@ -96,11 +96,8 @@ def copy_of_own_chart(source: Path, into: Path) -> Path:
 def _passed_over(spire: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for cluster in read_clusters():
-        for path in ignored_keys(cluster.values, spire):
-            value: dict[str, Any] = {}
-            for part in reversed(path.split(".")):
-                value = {part: value}
-            found = merge(found, value)
+        for key in ignored_keys(cluster.values, spire):
+            found = merge(found, nested(key.path, {}))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fixtures.artifacts.supply import Supply
 from fixtures.config.settings import Settings
 from fixtures.k8s.cluster import Cluster
 from fixtures.spire.installation import Spire
@@ -19,6 +20,16 @@ def test_lifetimes_fit(lifetime_findings: list[str], settings: Settings) -> None
     # Read from the manifests before anything is installed; each is a warning of the run, strict or not.
     if settings.strict and lifetime_findings:
         pytest.fail("\n".join(lifetime_findings), pytrace=False)
+
+
+@pytest.mark.upgrade
+@pytest.mark.resilience
+@pytest.mark.selftest
+@pytest.mark.dependency(name="values read")
+def test_the_charts_read_every_value(supply: Supply, settings: Settings) -> None:
+    # As above: a warning of the run in any case.
+    if settings.strict and supply.unread_values:
+        pytest.fail("\n".join(supply.unread_values), pytrace=False)
 
 
 @pytest.mark.dependency(name="nodes ready")

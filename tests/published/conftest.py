@@ -21,8 +21,8 @@ from tests.stand_ins.registry import Registry, SeparateNetwork
 from tests.stand_ins.web_server import FileServer, publish_programs, serving
 from tests.tools.runs import Result, Run
 
-PREFIX = "published-"
-NODE_IMAGE = "docker.io/kindest/node:stand-in"
+CLUSTER_PREFIX = "published-"
+STAND_IN_NODE_IMAGE = "docker.io/kindest/node:stand-in"
 TORNJAK = ("spire-server.tornjak", "tornjak-frontend")  # of the hardened charts
 
 
@@ -67,7 +67,7 @@ def published(
     scratch = tmp_path_factory.mktemp("published")
     with ExitStack() as undo:
         with report.phase("stand-ins") as phase:
-            network = SeparateNetwork(engine, f"{settings.prefix}{PREFIX}kind")
+            network = SeparateNetwork(engine, f"{settings.prefix}{CLUSTER_PREFIX}kind")
             network.create()
             undo.callback(network.remove)
             phase.progress("registry")
@@ -91,8 +91,8 @@ def published(
                 undo.enter_context(serving(server))
             # As an engine has it that has pulled it.
             made.load_node_image(engine)
-            engine.run("tag", made.node_image, NODE_IMAGE)
-            undo.callback(engine.run, "rmi", NODE_IMAGE)
+            engine.run("tag", made.node_image, STAND_IN_NODE_IMAGE)
+            undo.callback(engine.run, "rmi", STAND_IN_NODE_IMAGE)
         registries = dict.fromkeys((reference.partition("/")[0] for reference in images), registry.url)
         registries["docker.io"] = hub.url
         yield Published(
@@ -106,12 +106,12 @@ def published(
             images=images,
             pulled_by_charts=pulled_by_charts,
             mirrors=registries,
-            prefix=f"{settings.prefix}{PREFIX}",
+            prefix=f"{settings.prefix}{CLUSTER_PREFIX}",
             options=(
                 "--supply=published",
                 # Tornjak's images are no Go modules that the local supply could build.
                 *(f"--set={part}.enabled=false" for part in (TORNJAK if settings.source.charts else ())),
-                f"--kind-image={NODE_IMAGE}",
+                f"--kind-image={STAND_IN_NODE_IMAGE}",
             ),
             environment={
                 **network.environment,

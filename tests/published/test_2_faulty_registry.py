@@ -15,18 +15,18 @@ from fixtures.core.waiting import Condition, Look, WaitError, wait_for
 from fixtures.k8s.failures.unrecoverable import unrecoverable
 from fixtures.k8s.kind.cluster import KindCluster
 from fixtures.k8s.kind.configuration import NodeSettings
-from fixtures.k8s.kind.images.registries import Mirror
+from fixtures.k8s.kind.images.registries import parse_mirror
 from fixtures.k8s.pods import is_ready, pods
 from fixtures.report.run import Report
 from supply import catalogue, plan, versions
-from tests.published.conftest import PREFIX, Published
+from tests.published.conftest import CLUSTER_PREFIX, Published
 from tests.stand_ins import faulty_registry
 from tests.stand_ins.faulty_registry import Authority, Behaviour, FaultyRegistry
 from tests.stand_ins.web_server import serving
 
 NAMESPACE = "default"
 IMAGE = "registry.k8s.io/pause:stand-in"  # of some MB
-PULL_TIMEOUT = 150.0  # seconds
+POD_PULL_TIMEOUT = 150.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,16 @@ def cluster(
         monkeypatch_module.setenv(name, value)
     made = KindCluster(
         "faulty",
-        f"{settings.prefix}{PREFIX}",
+        f"{settings.prefix}{CLUSTER_PREFIX}",
         image=published.made.node_image,
         kind=published.made.kind,
         kubectl=published.made.kubectl,
         log=run_folder / "commands-faulty.log",
         given=NodeSettings(
-            mirrors=tuple(Mirror(f"{fault}.example", f"{url}/v2/registry.k8s.io") for fault, url in registries.items()),
+            mirrors=tuple(
+                parse_mirror("--mirror", f"{fault}.example={url}/v2/registry.k8s.io")
+                for fault, url in registries.items()
+            ),
             ca=published.authority.certificate,
         ),
     )
@@ -125,10 +128,10 @@ def test_a_pod_starts_or_the_registry_and_its_words_are_named(
     fault: RegistryFault, cluster: KindCluster, registries: Mapping[RegistryFault, str]
 ) -> None:
     if not fault.said:
-        wait_for(_started(cluster, fault), PULL_TIMEOUT, fails_if=lambda: _broken(cluster, fault))
+        wait_for(_started(cluster, fault), POD_PULL_TIMEOUT, fails_if=lambda: _broken(cluster, fault))
         return
     with pytest.raises(WaitError, match=fault.said) as caught:
-        wait_for(_started(cluster, fault), PULL_TIMEOUT, fails_if=lambda: _broken(cluster, fault))
+        wait_for(_started(cluster, fault), POD_PULL_TIMEOUT, fails_if=lambda: _broken(cluster, fault))
     assert registries[fault] in str(caught.value)
 
 

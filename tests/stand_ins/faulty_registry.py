@@ -33,7 +33,7 @@ PASSED_BACK = ("content-type", "content-length", "content-range", "docker-conten
 
 
 @dataclass(frozen=True)
-class Refusal:
+class RegistryAnswer:
     """An answer in the registry's place: status, an error code of the specification, its message, further headers."""
 
     status: int
@@ -49,35 +49,35 @@ class Refusal:
 
 # What to answer to a request, from its path, its headers and the number of requests for manifests so far: None, to pass
 # it on.
-Behaviour = Callable[[str, Mapping[str, str], int], Refusal | None]
+Behaviour = Callable[[str, Mapping[str, str], int], RegistryAnswer | None]
 
 
 def unavailable(times: int) -> Behaviour:
     """503 the first so many times that a manifest is asked for."""
 
-    def answer(path: str, _: Mapping[str, str], count: int) -> Refusal | None:
+    def answer(path: str, _: Mapping[str, str], count: int) -> RegistryAnswer | None:
         if "/manifests/" in path and count <= times:
-            return Refusal(503, "UNAVAILABLE", "service unavailable: try again later")
+            return RegistryAnswer(503, "UNAVAILABLE", "service unavailable: try again later")
         return None
 
     return answer
 
 
-def rate_limited(path: str, _headers: Mapping[str, str], _count: int) -> Refusal | None:
+def rate_limited(path: str, _headers: Mapping[str, str], _count: int) -> RegistryAnswer | None:
     """429 for every manifest, in the words of Docker Hub."""
     message = "You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit"
-    return Refusal(429, "TOOMANYREQUESTS", message) if "/manifests/" in path else None
+    return RegistryAnswer(429, "TOOMANYREQUESTS", message) if "/manifests/" in path else None
 
 
-def with_tokens(path: str, headers: Mapping[str, str], _count: int) -> Refusal | None:
+def with_tokens(path: str, headers: Mapping[str, str], _count: int) -> RegistryAnswer | None:
     """401 with the place of a token for whoever has none; anyone gets one."""
     return _challenge(headers) if path.startswith("/v2/") and not _has_token(headers) else None
 
 
-def denied(path: str, headers: Mapping[str, str], count: int) -> Refusal | None:
+def denied(path: str, headers: Mapping[str, str], count: int) -> RegistryAnswer | None:
     """The same, but the token is not enough for manifests: the image is private."""
     if "/manifests/" in path and _has_token(headers):
-        return Refusal(403, "DENIED", "requested access to the resource is denied")
+        return RegistryAnswer(403, "DENIED", "requested access to the resource is denied")
     return with_tokens(path, headers, count)
 
 
@@ -85,9 +85,9 @@ def _has_token(headers: Mapping[str, str]) -> bool:
     return headers.get("authorization") == f"Bearer {TOKEN}"
 
 
-def _challenge(headers: Mapping[str, str]) -> Refusal:
+def _challenge(headers: Mapping[str, str]) -> RegistryAnswer:
     place = f'Bearer realm="http://{headers["host"]}/token",service="stand-in"'
-    return Refusal(401, "UNAUTHORIZED", "authentication required", {"WWW-Authenticate": place})
+    return RegistryAnswer(401, "UNAUTHORIZED", "authentication required", {"WWW-Authenticate": place})
 
 
 class Line:

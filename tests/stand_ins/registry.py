@@ -21,11 +21,11 @@ from supply.host import Engine
 from supply.images import PREFIX, architecture
 from tests.stand_ins.image_push import Pusher
 
-IMAGE = f"{PREFIX}/registry:stand-in"
+REGISTRY_IMAGE = f"{PREFIX}/registry:stand-in"
 PORT = 5000
 MANIFEST_ASKED_FOR = re.compile(r'"(?:GET|HEAD) /v2/(\S+)/manifests/([^\s?]+)\S* HTTP/[\d.]+" 200 ')
 START_TIMEOUT = 30.0  # seconds
-CONFIGURATION = {
+REGISTRY_CONFIGURATION = {
     "version": "0.1",
     "log": {"level": "warn", "formatter": "json"},
     "storage": {"filesystem": {"rootdirectory": "/var/lib/registry"}},
@@ -75,18 +75,20 @@ class Registry:
         archive = self._folder / "registry.tar"
         entries = [
             Entry("/registry", source=self._program),
-            Entry("/config.json", text=json.dumps(CONFIGURATION), mode=0o644),
+            Entry("/config.json", text=json.dumps(REGISTRY_CONFIGURATION), mode=0o644),
             Entry("/var/lib/registry"),
         ]
         layer = archives.write_layer(self._folder / "registry-layer.tar", entries)
         entrypoint = ("/registry", "serve", "/config.json")
-        archives.write_archive(archive, [IMAGE], [layer], architecture=architecture(), entrypoint=entrypoint)
+        archives.write_archive(archive, [REGISTRY_IMAGE], [layer], architecture=architecture(), entrypoint=entrypoint)
         layer.path.unlink()
         self._engine.run("load", "-i", archive)
         archive.unlink()
         place = ("--network", self._network.name, "--publish", f"127.0.0.1::{PORT}")
         # Its traces would go to a collector that there is not.
-        self._engine.run("run", "--detach", "--name", self._container, *place, "--env=OTEL_TRACES_EXPORTER=none", IMAGE)
+        self._engine.run(
+            "run", "--detach", "--name", self._container, *place, "--env=OTEL_TRACES_EXPORTER=none", REGISTRY_IMAGE
+        )
         address = self._inspect(f'{{{{(index .NetworkSettings.Networks "{self._network.name}").IPAddress}}}}')
         self.url = f"http://{address}:{PORT}"
         self.on_loopback = self._engine.run("port", self._container, f"{PORT}/tcp").split()[0]
@@ -115,8 +117,8 @@ class Registry:
         """Remove the container, all that it has, and its image. Raises `supply.host.EngineError`."""
         if self._engine.run("ps", "--all", "--quiet", "--filter", f"name=^{self._container}$").strip():
             self._engine.run("rm", "--force", "--volumes", self._container)
-        if self._engine.run("images", "--quiet", IMAGE).strip():
-            self._engine.run("rmi", IMAGE)
+        if self._engine.run("images", "--quiet", REGISTRY_IMAGE).strip():
+            self._engine.run("rmi", REGISTRY_IMAGE)
 
     def _inspect(self, form: str) -> str:
         return self._engine.run("inspect", "--format", form, self._container).strip()

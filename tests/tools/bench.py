@@ -36,7 +36,7 @@ BENCH_PREFIX = "bench-"
 CLASS_NAME = "spire-mgmt-spire"  # the tutorial's
 MEMORY_GOAL = 3.5  # GiB
 STAT = Path("/proc/stat")
-Step = tuple[str, Callable[[], None]]
+TutorialStep = tuple[str, Callable[[], None]]
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Tutorial:
     def _run_stages(self, at_once: bool) -> None:
         self.steps.clear()
 
-        def do(step: Step) -> tuple[str, float]:
+        def do(step: TutorialStep) -> tuple[str, float]:
             began = time.monotonic()
             step[1]()
             return step[0], time.monotonic() - began
@@ -130,7 +130,7 @@ class Tutorial:
         for cluster in self.clusters:
             self._do(self.made.kind, "delete", "cluster", "--name", BENCH_PREFIX + cluster.name)
 
-    def _stages(self) -> list[list[Step]]:
+    def _stages(self) -> list[list[TutorialStep]]:
         names = [cluster.name for cluster in self.clusters]
         return [
             [(f"create {name}", partial(self._create, name)) for name in names],

@@ -23,7 +23,7 @@ from fixtures.core.project import PROJECT
 from fixtures.core.waiting import Condition, Look, wait_for
 from supply import host
 
-PREFIX = "elsewhere-"
+CLUSTER_PREFIX = "elsewhere-"
 NAMESPACE = "spire-federation-laptop"
 LABEL = "label=io.x-k8s.kind.cluster"
 CLONE_NEWNET = 0x40000000
@@ -42,7 +42,7 @@ def main(options: list[str]) -> int:
         undo.enter_context(forwarded_ports(engine))
         command = [sys.executable, "-m", "pytest", "-c", str(PROJECT / "pyproject.toml"), "-m", "federation"]
         done = subprocess.run(
-            ["ip", "netns", "exec", NAMESPACE, *command, f"--cluster-prefix={PREFIX}", *options],
+            ["ip", "netns", "exec", NAMESPACE, *command, f"--cluster-prefix={CLUSTER_PREFIX}", *options],
             cwd=PROJECT,
             env={**os.environ, **engine.environment, "CONTAINER_HOST": address},
             check=False,

@@ -1,4 +1,7 @@
-"""Runs of `--no-install` on SPIRE that is there already: green, and every object of the clusters is as it was."""
+"""Runs of `--no-install` on SPIRE that is there already: green, and every object of the clusters is as it was.
+
+Their credentials have no other permissions than those that a run says it needs; with fewer it is refused.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,27 @@ import json
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from fixtures.config.cluster_values import CLUSTERS
+import yaml
+
+from fixtures.config.cluster_values import CLUSTERS, given_clusters
+from fixtures.config.settings import Settings
 from fixtures.core.concurrency import map_concurrently
 from fixtures.core.waiting import Condition, Look, wait_for
 from fixtures.k8s import conditions
 from fixtures.k8s.cluster import Cluster, internal_addresses
+from fixtures.k8s.connectivity.connectivity import CONNECTIVITIES
 from fixtures.k8s.kind.nodes import images_in
 from fixtures.k8s.server_side_apply import clean
+from fixtures.preflight.access_review import Permission
+from fixtures.preflight.permissions import needed_then
 from fixtures.spire.existing_installation import installed_layout, installed_manifests
 from fixtures.spire.federation import RESOURCE, federated_trust_domain
 from fixtures.spire.server_cli import SpireServer
+from fixtures.workloads.demo import DEMO_NAMESPACE
 from supply import catalogue
 from supply.host import Engine
 from tests.tools.runs import Run
@@ -27,10 +37,14 @@ from tests.tools.runs import Run
 # Nobody's objects: events, and what controllers renew every few seconds to say that they live.
 PASSING = ("events", "events.events.k8s.io", "leases.coordination.k8s.io", "componentstatuses")
 EXISTING_PREFIX = "existing-"
-DEMO_NAMESPACE = "demo"  # of the run that installs
 ENDPOINT = "bundle-endpoint-by-hand"  # the NodePort Service by which the other cluster reaches the endpoint
 
-Objects = Mapping[str, Any]
+RBAC = "rbac.authorization.k8s.io/v1"
+ACCOUNTS = "kube-system"  # where the accounts are
+ENOUGH = "with-what-a-run-needs"
+READER = "view"  # Kubernetes' own role, and an account that has it
+
+StoredObjects = Mapping[str, Any]
 
 
 def existing(folder: Path, made: catalogue.Catalogue, engine: Engine, charts: Path | None) -> list[str]:
@@ -44,7 +58,10 @@ def existing(folder: Path, made: catalogue.Catalogue, engine: Engine, charts: Pa
         return [f"SPIRE was not installed: see {folder / 'install'}"]
     sites = map_concurrently(lambda name: _site(folder, made, engine, name), CLUSTERS)
     map_concurrently(lambda site: _forget(site, sites), sites)
-    wrong = _look(folder, sites, "make")
+    map_concurrently(_admit, sites)
+    # As kubectl does, the suite takes several files from the environment alone.
+    os.environ["KUBECONFIG"] = os.pathsep.join(str(site.credentials) for site in sites)
+    wrong = [*_refused(folder, sites), *_look(folder, sites, "make")]
     urls = map_concurrently(_endpoint, sites)
     for site, peer, url in zip(sites, reversed(sites), reversed(urls), strict=True):
         _federate(site, peer, url)
@@ -58,7 +75,15 @@ class Site:
     cluster: Cluster
     engine: Engine
     spire: SpireServer
-    context: str
+
+    @property
+    def credentials(self) -> Path:
+        """A kubeconfig with a context for each of the accounts."""
+        return self.cluster.path / "accounts"
+
+    def context(self, account: str) -> str:
+        """The context of an account."""
+        return f"{account}-{self.cluster.label}"
 
 
 def _site(folder: Path, made: catalogue.Catalogue, engine: Engine, name: str) -> Site:
@@ -70,7 +95,62 @@ def _site(folder: Path, made: catalogue.Catalogue, engine: Engine, name: str) ->
     layout = installed_layout(installed_manifests(cluster))
     spire = SpireServer(cluster, layout.trust_domain, ())
     spire.layout = layout
-    return Site(cluster, engine, spire, f"kind-{kind_name}")
+    return Site(cluster, engine, spire)
+
+
+def _admit(site: Site) -> None:
+    """Make an account that may only read, and one that has exactly what a run needs; their contexts."""
+    cluster, layout = site.cluster, site.spire.layout
+    blank = cast("dict[str, Any]", dict.fromkeys(each.name for each in fields(Settings)))
+    given = {"clusters": given_clusters([], []), "no_install": True, "keep_clusters": "", "federate": "", "objects": {}}
+    settings = Settings(**{**blank, **given})
+    needed = set[Permission]()
+    for way in CONNECTIVITIES:
+        needed |= needed_then(settings, cluster.label, DEMO_NAMESPACE, layout, way)
+    # The demo's namespace gets its name from each run: so they are for all of them.
+    rules = [each.rule for each in sorted(needed)]
+    role = {"apiVersion": RBAC, "kind": "ClusterRole", "metadata": {"name": ENOUGH}, "rules": rules}
+    cluster.apply(role)
+    found = yaml.safe_load(cluster.kubeconfig_path.read_text())
+    (context,) = (each["context"] for each in found["contexts"])
+    found |= {"contexts": [], "users": [], "current-context": ""}
+    for account, its_role in ((ENOUGH, ENOUGH), (READER, READER)):
+        place = {"name": account, "namespace": ACCOUNTS}
+        bound = {
+            "roleRef": {"apiGroup": RBAC.partition("/")[0], "kind": "ClusterRole", "name": its_role},
+            "subjects": [{"kind": "ServiceAccount", **place}],
+        }
+        cluster.apply(
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": place},
+            {"apiVersion": RBAC, "kind": "ClusterRoleBinding", "metadata": {"name": f"run-{account}"}, **bound},
+        )
+        token = cluster.kubectl("create", "token", account, "-n", ACCOUNTS).strip()
+        name = site.context(account)
+        found["users"].append({"name": name, "user": {"token": token}})
+        found["contexts"].append({"name": name, "context": {**context, "user": name}})
+    site.credentials.touch(0o600)
+    site.credentials.write_text(yaml.safe_dump(found))
+
+
+def _refused(folder: Path, sites: Sequence[Site]) -> list[str]:
+    """Run with credentials that may only read: what they may not do is named for both, and nothing is made."""
+    place = folder / "refused"
+    place.mkdir()
+    before = map_concurrently(_objects, sites)
+    result = Run(place, EXISTING_PREFIX, "--no-install", *_contexts(sites, READER)).result()
+    after = map_concurrently(_objects, sites)
+    print(f"refused : {result.seconds:6.1f} s  {result.verdict}", flush=True)
+    named = all(
+        f"on {site.cluster.label} " in result.verdict and "list nodes" in result.verdict for site in sites
+    )
+    wrong = [] if result.verdict.startswith("REFUSED:") and named else [f"refused: {result.verdict}; see {place}"]
+    for site, old, new in zip(sites, before, after, strict=True):
+        wrong += [f"refused: {site.cluster.label}: {each}" for each in differences(old, new)]
+    return wrong
+
+
+def _contexts(sites: Sequence[Site], account: str) -> list[str]:
+    return [f"--context={site.cluster.label}={site.context(account)}" for site in sites]
 
 
 def _forget(site: Site, sites: Sequence[Site]) -> None:
@@ -116,12 +196,9 @@ def _look(folder: Path, sites: Sequence[Site], how: str) -> list[str]:
     """Run the federation with `--no-install`, what it does about relationships left to itself."""
     place = folder / how
     place.mkdir()
-    contexts = [f"--context={site.cluster.label}={site.context}" for site in sites]
-    # As kubectl does, the suite takes several files from the environment alone.
-    os.environ["KUBECONFIG"] = os.pathsep.join(str(site.cluster.kubeconfig_path) for site in sites)
     map_concurrently(_settled, sites)
     before = map_concurrently(_objects, sites)
-    result = Run(place, EXISTING_PREFIX, "--no-install", *contexts).result()
+    result = Run(place, EXISTING_PREFIX, "--no-install", *_contexts(sites, ENOUGH)).result()
     after = map_concurrently(_objects, sites)
     print(f"{how:<8}: {result.seconds:6.1f} s  {result.verdict}", flush=True)
     wrong = [] if result.green else [f"{how}: {result.verdict}; see {place}"]
@@ -136,7 +213,7 @@ def _settled(site: Site) -> None:
         wait_for(conditions.controller_ready(site.cluster, each.kind, each.namespace, each.name), 60.0)
 
 
-def _objects(site: Site) -> Objects:
+def _objects(site: Site) -> StoredObjects:
     """Every object of a cluster, by kind, namespace and name, as a person has made it: without status.
 
     The images in its nodes are among them.
@@ -166,7 +243,7 @@ def _lasting(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**clean(manifest), "uid": manifest["metadata"].get("uid")}
 
 
-def differences(before: Objects, after: Objects) -> list[str]:
+def differences(before: StoredObjects, after: StoredObjects) -> list[str]:
     """What is not as it was, a sentence for each object."""
     return [
         *(f"{key} is left" for key in sorted(after.keys() - before.keys())),

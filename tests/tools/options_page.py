@@ -25,11 +25,13 @@ MORE = {
         *("--context", "--allow-disruption", "--no-install", "--federate"),
         *("--connectivity", "--endpoint", "--demo-url", "--bundle-port", "--demo-port"),
         *("--demo-images", "--demo-image-server", "--demo-image-client"),
+        *("--namespace-label", "--node-selector", "--toleration"),
     ),
     "kept-clusters.md": ("--keep-clusters",),
     "offline-supply.md": ("--supply", "--image-archive", "--pull"),
     "getting-started.md": ("--preflight", "--install", "--keep-runs", "--run-folder", "--cluster-prefix"),
     "reading-a-red-run.md": ("--pause-on-fail",),
+    "platforms.md": ("--timeout-scale",),
 }
 
 HEAD = """\
@@ -53,7 +55,7 @@ completes options after `pip install argcomplete` and `eval "$(register-python-a
 
 What cannot work (an unknown folder, a taken port, two equal trust domains, no engine, a folder that cannot be
 written, workers of pytest-xdist, retries of pytest-rerunfailures) is refused in a sentence before anything is
-started; the exit code is then 4.
+started; the exit code is then 4, and with `--run-folder` the folder's `run.json` has the sentence.
 """
 
 TAIL = """
@@ -64,8 +66,8 @@ These are no ini keys and variables of the suite's.
 | option | what it does |
 | --- | --- |
 | `-m SUITE` | the suite that is run: one of {suites}; without it, the tests that need no cluster |
-| `--strict` | lifetimes that do not fit, and logged errors that nothing excuses, are red and not only warnings; \
-pytest's own option, so its settings and markers are strict too |
+| `--strict` | lifetimes that do not fit, values that the chart does not read, and logged errors that nothing excuses, \
+are red and not only warnings; pytest's own option, so its settings and markers are strict too |
 | `--kubeconfig=FILE` | the kubeconfig with the contexts of `--context` |
 | `--kind-bin=PATH`, `--kind-kubectl-bin=PATH` | kind and kubectl, instead of those on PATH or downloaded ones |
 | `--kind-image=IMAGE` | Kind's node image, and with it the version of Kubernetes |

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pygal  # noqa: F401 - its importlib_metadata takes over from Python's, half of which pytester's runs would undo
 import pytest
 
 from fixtures.core import redaction
+from fixtures.k8s.kind.engine_facts import EngineFacts, docker_facts
+from supply.host import Engine
 from tests.unit.api_server import ApiServer, serving
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -40,6 +44,15 @@ def _no_kept_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 def recorded() -> Callable[[str], str]:
     """Reads a recorded output by its file's name."""
     return lambda name: (RECORDED / name).read_text()
+
+
+@pytest.fixture
+def rootful_docker(monkeypatch: pytest.MonkeyPatch, recorded: Callable[[str], str]) -> EngineFacts:
+    """A machine whose engine is Docker, with root; what it says of itself."""
+    facts = docker_facts(json.loads(recorded("docker-info.json")), datetime.now(UTC))
+    monkeypatch.setattr("fixtures.config.command_line.host.engine", lambda: Engine("docker"))
+    monkeypatch.setattr("fixtures.config.command_line.engine_facts", lambda _: facts)
+    return facts
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from fixtures.artifacts import chart_download
 from fixtures.artifacts.chart_download import check_reachable, prepare_charts
 from fixtures.artifacts.supply import SupplyError
 from fixtures.config import chart_source
-from fixtures.config.chart_repository import CHART_REPOSITORY, ChartRepository
+from fixtures.config.chart_repository import CHART_REPOSITORY, parse_repository
 from fixtures.config.chart_source import Source
 from tests.unit.config.test_chart_source import write_charts
 
@@ -108,7 +108,7 @@ def test_a_pull_that_does_not_end_is_refused_in_a_sentence(
     helm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     helm.write_text("#!/bin/sh\nexec sleep 60\n")
-    monkeypatch.setattr(chart_download, "PULL_TIMEOUT", 0.1)
+    monkeypatch.setattr(chart_download, "CHART_PULL_TIMEOUT", 0.1)
     wanted = Source(chart_version=Version.parse("0.29.0"))
     with pytest.raises(SupplyError, match=r"^the chart spire 0\.29\.0 cannot be pulled from .* did not end in 0\.1 s$"):
         prepare_charts(wanted, helm, tmp_path)
@@ -151,7 +151,7 @@ def test_no_other_registry_is_asked_without_tls(monkeypatch: pytest.MonkeyPatch,
 
 def test_a_repositorys_password_is_in_no_argument(helm: Path, tmp_path: Path) -> None:
     """Arguments are seen in the list of processes."""
-    repository = ChartRepository("https://charts.example/", "reader", "Tr4ffic-key")
+    repository = parse_repository("--chart-repository", "https://reader:Tr4ffic-key@charts.example")
     program = helm.read_text().replace("if given", "if given[0] == 'repo':\n    sys.exit()\nif given", 1)
     into = "given[given.index('--untardir') + 1]"
     helm.write_text(f"{program}\nimport os, shutil\nshutil.copy(os.environ['HELM_REPOSITORY_CONFIG'], {into})\n")

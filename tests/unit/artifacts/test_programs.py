@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import platform
@@ -10,6 +11,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,10 +20,12 @@ from typing import Any, cast
 import pytest
 
 from fixtures.artifacts import programs
+from fixtures.artifacts.chart_download import why_unreachable
 from fixtures.artifacts.programs import Download, downloads, fetch, find_or_fetch
 from fixtures.artifacts.supply import SupplyError
 from fixtures.config.settings import Settings
 from fixtures.core.concurrency import run_concurrently
+from fixtures.core.urls.given_url import request
 
 PROGRAM = b"#!/bin/sh\necho it runs\n" + b"#" * 100_000
 DIGEST = hashlib.sha256(PROGRAM).hexdigest()
@@ -36,6 +40,7 @@ class Publisher(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files = {"/kind": PROGRAM, "/cut": PROGRAM}
         self.pause = 0.0
+        self.wants = ""  # as the header Authorization
         self.asked: list[str] = []
 
     def download(self, path: str = "/kind", sha256: str = DIGEST, member: str = "") -> Download:
@@ -48,6 +53,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
+        if self.headers.get("Authorization", "") != self.server.wants:
+            self.send_error(401)
+            return
         content = self.server.files.get(self.path)
         if content is None:
             self.send_error(404)
@@ -198,6 +206,30 @@ def test_a_mirror_of_a_projects_downloads_takes_the_place_of_its_own() -> None:
     assert found["kind"].sha256 == own["kind"].sha256
     assert found["helm"].url == own["helm"].url.replace("https://get.helm.sh", "http://helm")
     assert found["kubectl"] == own["kubectl"]
+    assert downloads({"KIND_DOWNLOAD_BASE": ""}) == own
+
+
+def test_a_mirror_of_downloads_gets_the_credentials_in_its_url(publisher: Publisher, tools: Path) -> None:
+    publisher.wants = f"Basic {base64.b64encode(b'reader:Tr@ffic-7').decode()}"
+    digest = hashlib.sha256(PROGRAM).hexdigest()
+    base = f"http://reader:Tr%40ffic-7@127.0.0.1:{publisher.server_port}/kind#sha256={digest}"
+    wanted = downloads({"KIND_DOWNLOAD_BASE": base})["kind"]
+    assert "ffic" not in repr(wanted)
+    path = wanted.url.removeprefix(f"http://127.0.0.1:{publisher.server_port}")
+    publisher.files |= {path: PROGRAM}
+    assert why_unreachable(request(wanted.url, wanted.authorization), is_file=True) == ""
+    assert fetch(wanted, lambda _: None).read_bytes() == PROGRAM
+    assert kept(tools) == [f"kind-{wanted.version}"]
+    with pytest.raises(SupplyError, match=r"/kind/\S+: HTTP Error 401: ") as caught:
+        fetch(replace(wanted, version="v1.2.3", authorization=""), lambda _: None)
+    assert "ffic" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", ["mirror.example/kind", "https://reader:Tr/ffic-7@mirror.example", "/srv/kind"])
+def test_a_place_of_downloads_that_is_no_url_is_refused_by_its_variables_name(given: str) -> None:
+    sentence = r"^\$KIND_DOWNLOAD_BASE: not an http:// or https:// URL of a server with downloads laid out as \S+ is$"
+    with pytest.raises(SupplyError, match=sentence):
+        downloads({"KIND_DOWNLOAD_BASE": given})
 
 
 def test_a_mirror_that_has_other_builds_says_which() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,7 +18,7 @@ from fixtures.config.chart_source import Source
 from fixtures.config.cluster_values import ClusterSettings
 from fixtures.config.settings import Settings
 from fixtures.helm.charts import ChartPair
-from fixtures.helm.values import nested
+from fixtures.helm.values import merge, nested
 from tests.unit.artifacts.test_selection import between
 from tests.unit.config.test_chart_source import write_charts
 
@@ -78,10 +79,37 @@ def test_a_release_has_the_values_of_its_cluster_under_the_keys_of_its_chart_wit
     assert not made.releases["server"].spire.is_relative_to(source.charts)
 
 
-def test_a_key_that_the_chart_ignores_is_refused_with_its_cluster(source: Source, helm: Path, tmp_path: Path) -> None:
+def test_a_misspelt_key_that_the_chart_ignores_is_refused_with_its_cluster(
+    source: Source, helm: Path, tmp_path: Path
+) -> None:
     given = clusters(**{"spire-sever": {"a": 1}})
-    with pytest.raises(SupplyError, match=r"^chart 0\.17\.0 ignores spire-sever \(cluster server\)$"):
+    refusal = r"^chart 0\.17\.0 ignores spire-sever, which resembles spire-server \(cluster server\)$"
+    with pytest.raises(SupplyError, match=refusal):
         make_releases(settings_of(source), source, given, helm, tmp_path, [], chosen)
+
+
+def test_another_key_that_the_chart_does_not_read_is_named_with_all_its_clusters(
+    source: Source, helm: Path, tmp_path: Path
+) -> None:
+    server, client = clusters(**{"of-another-chart": {"a": 1}})
+    client = replace(client, values=merge(client.values, {"image": {"tag": "x"}, "third": 1}))
+    made = make_releases(settings_of(source), source, [server, client], helm, tmp_path, [], chosen)
+    assert made.unread_values == [
+        "server, client: chart 0.17.0 ignores of-another-chart",
+        "client: chart 0.17.0 ignores image (it reads spire-server.image)",
+        "client: chart 0.17.0 ignores third",
+    ]
+    assert made.switched_off_values == []
+
+
+def test_a_key_beside_a_switch_that_is_off_is_named(source: Source, helm: Path, tmp_path: Path) -> None:
+    assert source.charts is not None
+    values = source.charts / "spire" / "values.yaml"
+    values.write_text(values.read_text() + "tornjak: {enabled: false, port: 1}\n")
+    given = clusters(tornjak={"port": 2})
+    made = make_releases(settings_of(source), source, given, helm, tmp_path, [], chosen)
+    (sentence,) = made.switched_off_values
+    assert sentence == "server, client: tornjak.port has no effect while tornjak.enabled is not true (chart 0.17.0)"
 
 
 def test_images_that_nobody_supplies_are_refused_by_name(source: Source, helm: Path, tmp_path: Path) -> None:

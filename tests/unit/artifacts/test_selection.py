@@ -59,7 +59,7 @@ def auto(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Choice]:
             return left.pop(0)
 
         monkeypatch.setattr(selection, "why_unreachable", why_unreachable)
-        monkeypatch.setattr(readiness, "look", lambda: Readiness(tuple(missing), 37))
+        monkeypatch.setattr(readiness, "look", lambda: Readiness(tuple(missing), 37, 590.0 if missing else 0.0))
         monkeypatch.setattr(readiness, "obstacles", lambda *_: list(obstacles))
         monkeypatch.setattr("os.cpu_count", lambda: 2)
         found = selection.decide("auto")

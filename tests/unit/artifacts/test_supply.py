@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.artifacts.supply import Supply
+from fixtures.artifacts.supply import Supply, SupplyError
 from fixtures.helm.release_history import Release
 from fixtures.workloads.demo import DemoImages
 from tests.unit.artifacts.test_chart_download import calls
@@ -51,6 +51,18 @@ def test_the_images_of_server_and_agents_are_those_of_the_releases_own_manifests
     prefix = "localhost/spire-federation"
     expected = {"spire-server": f"{prefix}/spire-server:1.15.3", "spire-agent": f"{prefix}/spire-agent:1.15.3"}
     assert made.expected_images(release) == expected
+
+
+def test_a_controller_manager_that_passes_over_the_demos_namespace_is_refused(
+    helm: Path, release: Release, recorded: Callable[[str], str]
+) -> None:
+    rendered = recorded("own-chart.yaml")
+    made = replace(supplied(helm, {release.mark: rendered}), releases={"server": release})
+    made.check_layouts()
+    assert rendered.count("^kube-system$") == 1
+    made.rendered[release.mark] = rendered.replace("^kube-system$", "^demo$")
+    with pytest.raises(SupplyError, match=r"^cluster server: the controller manager ignores the namespace demo: see "):
+        made.check_layouts()
 
 
 def test_a_release_is_rendered_once_and_one_with_other_values_by_itself(helm: Path, release: Release) -> None:

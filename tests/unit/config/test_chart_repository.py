@@ -116,7 +116,8 @@ def test_where_there_is_no_release_before_or_none_that_is_known_the_run_is_refus
     unknown = Source(chart_version=Version.parse("0.30.0"), repository=untrusted)
     with pytest.raises(ValueError, match=r"^--from previous: it cannot be looked up at https://127.*VERIFY_FAILED"):
         chart_source.previous("--from", unknown)
-    refused = Source(chart_version=Version.parse("0.30.0"), repository=ChartRepository(place.url, ca=place.ca))
+    anonymous = parse_repository("--chart-repository", place.url, place.ca)
+    refused = Source(chart_version=Version.parse("0.30.0"), repository=anonymous)
     with pytest.raises(ValueError, match=r"^--from previous: it cannot be looked up at https://127.*Unauthorized"):
         chart_source.previous("--from", refused)
     registry = chart_source.parse_oci_reference("--to", "oci://registry.example/charts/spire:0.30.0")
@@ -126,9 +127,7 @@ def test_where_there_is_no_release_before_or_none_that_is_known_the_run_is_refus
 
 def test_a_repository_that_refuses_its_index_is_refused_with_its_answer(repository: str, ca: Path) -> None:
     wrong = parse_repository("--chart-repository", repository.replace("ffic", "xxxx"), ca.read_text())
-    with pytest.raises(
-        SupplyError, match=r"^chart \(the newest\) of https://\S+ is not .*\(HTTP Error 401: Unaut"
-    ):
+    with pytest.raises(SupplyError, match=r"^chart \(the newest\) of https://\S+ is not .*\(HTTP Error 401: Unaut"):
         check_reachable(Source(repository=wrong))
     check_reachable(Source(repository=parse_repository("--chart-repository", repository, ca.read_text())))
     elsewhere = parse_repository("--chart-repository", f"{repository}/stable", ca.read_text())
@@ -154,11 +153,21 @@ def test_without_one_it_is_the_hardened_charts_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["charts.example", "ftp://charts.example", "https://", "https://a:b", "https://a/?q=1"]
+    "given",
+    ["charts.example", "ftp://charts.example", "https://", "https://a:b", "https://a/?q=1", "https://a b", "/srv"],
 )
 def test_what_is_no_url_of_a_repository_is_refused(given: str) -> None:
     with pytest.raises(ValueError, match=r"^--chart-repository: not an http:// or https:// URL of a chart repository$"):
         parse_repository("--chart-repository", given)
+
+
+@pytest.mark.parametrize("half", ["Tr%40ffic-7", ":Tr%40ffic-7", "reader:"])
+def test_half_of_the_credentials_is_refused_as_helm_would_send_none(half: str) -> None:
+    sentence = (
+        r"^--chart-repository https://charts\.example/a: Helm sends no credentials without a user name and a pass"
+    )
+    with pytest.raises(ValueError, match=sentence):
+        parse_repository("--chart-repository", f"https://{half}@charts.example/a")
 
 
 def test_an_oci_reference_is_led_to_where_it_belongs() -> None:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures.config.option_sources import OptionTable, option_table
+from fixtures.config.option_sources import GivenOption, OptionTable, arguments_given, option_table
+from fixtures.k8s.kind.engine_facts import EngineFacts
 from fixtures.plugins import options
-from supply.host import Engine
+from fixtures.report.data.document import read_document
 
 pytest_plugins = ["pytester"]
 
@@ -17,9 +18,8 @@ Read = Callable[..., pytest.Config]
 
 
 @pytest.fixture
-def read(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Read:
+def read(pytester: pytest.Pytester, rootful_docker: EngineFacts) -> Read:  # noqa: ARG001 - the machine's engine
     """Configures a run as pytest does, with an ini-file; the machine has an engine."""
-    monkeypatch.setattr("fixtures.config.command_line.host.engine", lambda: Engine("docker"))
 
     def configured(*arguments: str, ini: str = "", suite: str = "federation") -> pytest.Config:
         pytester.makeini(f"[pytest]\nmarkers =\n    federation\n    upgrade\n{ini}")
@@ -99,6 +99,38 @@ def test_a_bad_value_is_refused_as_on_the_command_line_with_where_it_is_from(
     assert f"from {f'${key.upper()}' if place == 'environment' else f'ini key {key}'})" in said
 
 
+@pytest.mark.parametrize("place", ["command line", "environment", "ini"])
+def test_a_refused_run_says_so_in_the_folder_that_is_named_for_it(
+    read: Read, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Wherever it is named, and though it is read after the option that is refused; an earlier run's is overwritten."""
+    folder = pytester.path / "made" / "run"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text('{"verdict": {"result": "green"}}')
+    monkeypatch.setenv("SPIRE_FEDERATION_PACE", "quick")
+    if place == "environment":
+        monkeypatch.setenv("SPIRE_FEDERATION_RUN_FOLDER", str(folder))
+    with pytest.raises(pytest.UsageError) as refused:
+        read(
+            *([f"--run-folder={folder}"] if place == "command line" else []),
+            ini=f"spire_federation_run_folder = {folder}\n" if place == "ini" else "",
+        )
+    found = read_document(folder)
+    assert found["verdict"]["result"] == "refused"
+    assert found["verdict"]["sentence"] == str(refused.value)
+    assert "REFUSED: argument --pace: invalid choice" in (folder / "report.html").read_text()
+    assert [each["option"] for each in found["run"]["options"]] == [f"--run-folder={folder}"]
+
+
+def test_a_refusal_needs_no_folder_and_makes_none_that_cannot_be_made(read: Read, pytester: pytest.Pytester) -> None:
+    (pytester.path / "file").touch()
+    with pytest.raises(pytest.UsageError, match=r"^--run-folder \S+file is not a folder$"):
+        read(f"--run-folder={pytester.path / 'file'}")
+    with pytest.raises(pytest.UsageError, match=r"^--cluster-prefix 'A_'"):
+        read("--cluster-prefix=A_")
+    assert not (pytester.path / "runs").exists()
+
+
 def test_a_refusal_of_what_is_on_the_command_line_names_no_other_place(
     read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +163,36 @@ def test_the_header_has_no_helm_value_no_default_and_a_variable_that_is_no_optio
         "--allow-disruption (command line)",
         "no option has the environment variable SPIRE_FEDERATION_PAICE",
     ]
+
+
+def test_what_is_given_is_known_option_by_option_wherever_it_is_from(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden = "correct-horse-battery"
+    monkeypatch.setenv("SPIRE_FEDERATION_SET", f"a.b={hidden}\nc={hidden}")
+    monkeypatch.setenv("SPIRE_FEDERATION_ALLOW_DISRUPTION", "false")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--pace=fast -k bundle")
+    config = read("--mirror=https://pull:Tr%40ffic-7@mirror.example", ini="spire_federation_keep_runs = 5\n")
+    assert option_table(config).given(config) == [
+        GivenOption("--set=a.b=…", "$SPIRE_FEDERATION_SET", is_default=False),
+        GivenOption("--set=c=…", "$SPIRE_FEDERATION_SET", is_default=False),
+        GivenOption("--pace=fast", "command line", is_default=True),
+        GivenOption("--mirror=https://pull:<redacted>@mirror.example", "command line", is_default=False),
+        GivenOption("--keep-runs=5", "ini key spire_federation_keep_runs", is_default=False),
+    ]
+
+
+def test_of_what_pytest_adds_to_the_command_line_the_projects_own_part_is_no_argument_of_a_run(
+    read: Read, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-k bundle")
+    config = read("--pace=chart", ini="addopts = -ra\n")
+    own = ["-p", "fixtures.plugins.options", "-m", "federation", "--pace=chart"]
+    assert list(arguments_given(config))[:8] == ["-ra", "-k", "bundle", *own]
+    (pytester.path / "tox.ini").unlink()
+    pytester.makepyprojecttoml('[tool.pytest.ini_options]\naddopts = ["-ra"]\n')
+    monkeypatch.setattr("fixtures.config.option_sources.PROJECT", pytester.path)
+    assert list(arguments_given(pytester.parseconfig(*own)))[:7] == ["-k", "bundle", *own]
 
 
 def test_every_option_of_the_suite_has_an_ini_key_and_a_topic(pytester: pytest.Pytester) -> None:

@@ -9,13 +9,15 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
 
+from fixtures.artifacts.supply import Supply
 from fixtures.config import cluster_values, command_line
 from fixtures.config.cluster_values import FEDERATES_WITH, FEDERATION_OBJECTS, UMBRELLA, ClusterValues
 from fixtures.config.command_line import BUNDLE_PORT, DEMO_PORT
@@ -24,10 +26,12 @@ from fixtures.core.project import PROJECT
 from fixtures.core.redaction import redact
 from fixtures.helm.values import at
 from fixtures.k8s.kind.configuration import NodeSettings
+from fixtures.k8s.kind.engine_facts import EngineFacts
 from fixtures.k8s.kind.given_configuration import KIND_API
 from fixtures.k8s.workload_settings import WorkloadSettings
 from fixtures.plugins import options
-from supply.host import Engine
+from fixtures.report.data.document import RUN_JSON, read_document
+from fixtures.report.html.page import PAGE
 from tests.federation import test_1_deployment
 
 pytest_plugins = ["pytester"]
@@ -72,9 +76,8 @@ def free() -> int:
 
 
 @pytest.fixture
-def configured(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pytest.Config]:
-    """Parses a command line with the suite's options; the machine has an engine."""
-    monkeypatch.setattr("fixtures.config.command_line.host.engine", lambda: Engine("docker"))
+def configured(pytester: pytest.Pytester, rootful_docker: EngineFacts) -> Callable[..., pytest.Config]:  # noqa: ARG001 - the engine
+    """Parses a command line with the suite's options; the machine has an engine, which runs with root."""
     return lambda *arguments: pytester.parseconfig("-p", "fixtures.plugins.options", *arguments)
 
 
@@ -676,12 +679,23 @@ def test_what_the_readme_says_to_type_installs_what_is_missing(marker: str) -> N
     assert f"-m {marker} --install " in environments[f"testenv:{marker}"]["commands"]
 
 
-def test_an_engine_that_can_start_no_node_is_refused(
-    configured: Callable[..., pytest.Config], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("user", "own", "refused"), [(1000, 2, True), (1000, 0, False), (0, 2, False)])
+def test_an_engine_that_can_start_no_node_is_refused_where_one_is_to_be(
+    configured: Callable[..., pytest.Config],
+    monkeypatch: pytest.MonkeyPatch,
+    rootful_docker: EngineFacts,
+    kubeconfig: Path,
+    user: int,
+    own: int,
+    refused: bool,
 ) -> None:
-    config = configured()
-    monkeypatch.setattr("fixtures.config.command_line.host.why_rootless_fails", lambda engine: f"not {engine.program}")
-    with pytest.raises(ValueError, match=r"^not docker$"):
+    config = configured(*(() if own else (f"--kubeconfig={kubeconfig}", *BOTH, "--connectivity=port-forward")))
+    monkeypatch.setattr("fixtures.config.command_line.os.geteuid", lambda: user)
+    monkeypatch.setattr(command_line, "engine_facts", lambda _: replace(rootful_docker, rootless=True))
+    if not refused:
+        assert command_line.read_settings(config).needs_engine
+        return
+    with pytest.raises(ValueError, match=r"^docker: it is rootless, for which Kind needs cgroup version 2: run as"):
         command_line.read_settings(config)
 
 
@@ -750,6 +764,11 @@ def test_a_warning_is_red_with_strict_alone(configured: Callable[..., pytest.Con
     test_1_deployment.test_lifetimes_fit([], strict)
     with pytest.raises(pytest.fail.Exception, match="server: too long"):
         test_1_deployment.test_lifetimes_fit(["server: too long"], strict)
+    read, unread = (cast(Supply, SimpleNamespace(unread_values=found)) for found in ((), ("chart 1 ignores x",)))
+    test_1_deployment.test_the_charts_read_every_value(unread, lenient)
+    test_1_deployment.test_the_charts_read_every_value(read, strict)
+    with pytest.raises(pytest.fail.Exception, match="ignores x"):
+        test_1_deployment.test_the_charts_read_every_value(unread, strict)
 
 
 @dataclass
@@ -789,16 +808,21 @@ def run(tmp_path: Path) -> Run:
 
 
 def refusal(run: Run, *arguments: str, chosen: Sequence[str] = ("-m", "federation")) -> str:
-    """The one sentence with which the real project refuses a command line; nothing is started, nothing left behind."""
+    """The one sentence with which the real project refuses a command line, which is all that is left in its folder.
+
+    Nothing is started.
+    """
     done = run(*chosen, *arguments)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.stdout + done.stderr
     assert done.stdout.strip() == ""
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1, done.stderr
     assert run.started == []
-    assert not (run.folder / "run").exists()
     assert not (run.folder / "cache").exists()
-    return lines[0].removeprefix("ERROR: ")
+    said = lines[0].removeprefix("ERROR: ")
+    assert {path.name for path in (run.folder / "run").iterdir()} == {RUN_JSON, PAGE}
+    assert read_document(run.folder / "run")["verdict"]["sentence"] == said
+    return said
 
 
 def test_a_run_with_an_unknown_chart_folder_is_refused(run: Run) -> None:
@@ -886,6 +910,22 @@ def test_disruptive_tests_are_refused_on_clusters_that_are_not_the_suites_own(
     said = refusal(run, f"--kubeconfig={kubeconfig}", "--context=server=kind-a", chosen=chosen)
     assert said.startswith("--context: -m resilience and -m selftest take servers, agents and networks away")
     assert said.endswith("give --allow-disruption where that may be")
+
+
+@pytest.mark.parametrize("suite", ["field", "published"])
+@pytest.mark.parametrize("both", [True, False])
+def test_clusters_that_exist_are_refused_where_a_suite_makes_its_own(
+    configured: Callable[..., pytest.Config],
+    monkeypatch: pytest.MonkeyPatch,
+    kubeconfig: Path,
+    suite: str,
+    both: bool,
+) -> None:
+    config = configured("-m", suite, f"--kubeconfig={kubeconfig}", *(BOTH if both else BOTH[:1]))
+    monkeypatch.setattr("fixtures.config.command_line.host.engine", lambda: None)
+    with pytest.raises(ValueError, match=rf"^--context: -m {suite} makes clusters of its own.*: leave it out$") as no:
+        command_line.read_settings(config)
+    assert "\n" not in str(no.value)
 
 
 @pytest.mark.parametrize("chosen", [*DISRUPTIVE, ["-m", "federation"], ["-m", "upgrade"]], ids=" ".join)
@@ -976,9 +1016,12 @@ SERVER, CLIENT, DEMO = WAYS["given"]
         ),
         (
             (GIVEN, SERVER, CLIENT, "--demo-url=https://c.test:99999"),
-            "--demo-url https://c.test:99999: Port out of range",
+            "--demo-url https://c.test:99999: it is not https://HOST:PORT",
         ),
-        ((GIVEN, SERVER, CLIENT, "--demo-url=https://[fd00::1"), "--demo-url https://[fd00::1: Invalid IPv6 URL"),
+        (
+            (GIVEN, SERVER, CLIENT, "--demo-url=https://[fd00::1"),
+            "--demo-url https://[fd00::1: it is not https://HOST:PORT",
+        ),
     ],
 )
 def test_addresses_that_cannot_be_dialled_or_are_given_by_half_are_refused(
@@ -1091,7 +1134,9 @@ def declared(suite: str) -> set[str]:
 
 
 # What every run that brings clusters up asks first.
-OF_EVERY_SUITE = {"tests/federation/test_1_deployment.py::test_lifetimes_fit"}
+OF_EVERY_SUITE = {
+    f"tests/federation/test_1_deployment.py::test_{name}" for name in ("lifetimes_fit", "the_charts_read_every_value")
+}
 
 
 def test_plain_pytest_selects_no_test_that_needs_clusters(run: Run) -> None:

@@ -151,6 +151,8 @@ def test_what_the_controller_manager_is_configured_not_to_do_is_named() -> None:
     assert "not to reconcile ClusterSPIFFEIDs" in causes.why_no_entry([DEFAULT], ["client.example"], "demo", idle)
     elsewhere = replace(MANAGER, ignore_namespaces=("^demo$",))
     assert "ignores the namespace demo" in causes.why_no_entry([DEFAULT], ["client.example"], "demo", elsewhere)
+    narrow = replace(MANAGER, watched_namespaces=("prod",))
+    assert "watches only prod, and not" in causes.why_no_entry([DEFAULT], ["client.example"], "demo", narrow)
 
 
 def test_objects_without_a_class_are_acted_on_where_those_are_watched() -> None:
@@ -176,6 +178,10 @@ FAILED_REVISIONS = {
     'Upgrade "spire" failed: pre-upgrade hooks failed: warning: Hook pre-upgrade '
     "spire/charts/spire-server/templates/pre-upgrade-hook.yaml failed: 1 error occurred: * namespaces "
     '"identity" not found': "make it first",
+    # A ValidatingAdmissionPolicy that asks for a label of every namespace.
+    "1 error occurred: * namespaces \"spire-mgmt\" is forbidden: ValidatingAdmissionPolicy 'company-team' with binding "
+    "'company-team' denied request: every namespace needs the label team": "give values that satisfy it",
+    'clusterroles.rbac.authorization.k8s.io is forbidden: User "a" cannot create resource': "credentials",
     "pre-upgrade hooks failed: 1 error occurred: * job spire-hook failed: BackoffLimitExceeded": "a hook's Job failed",
 }
 
@@ -196,12 +202,27 @@ def test_an_agent_that_reaches_no_kubelet_is_named_for_its_workload_attestor() -
     assert causes.is_of_configuration(sentence, causes.WHY_UNATTESTED)
 
 
-def test_what_answers_an_agent_and_is_no_server_is_named() -> None:
-    handshake = 'connection error: desc = "transport: authentication handshake failed: '
-    webhook = handshake + 'x509svid: could not get leaf SPIFFE ID: certificate contains no URI SAN"'
-    assert "spire-agent.server.port" in causes.why_refused(webhook)
-    other = 'nodeattestor(k8s_psat): not configured for cluster "other"'
-    assert causes.why_refused(other) == causes.WHY_REFUSED
+HANDSHAKE = 'connection error: desc = "transport: authentication handshake failed: '
+
+
+# As agents (1.15) log it.
+@pytest.mark.parametrize(
+    ("refusal", "cause"),
+    [
+        (f"{HANDSHAKE}x509svid: could not get leaf SPIFFE ID: certificate contains no URI SAN", "no SPIRE server"),
+        (f"{HANDSHAKE}x509bundle: no X.509 bundle found for trust domain: server.example", "trust_domain is not its"),
+        (f"{HANDSHAKE}x509: certificate signed by unknown authority", "bundle of another server"),
+        ("could not parse trust bundle: open /run/spire/bundle/bundle.crt: no such file", "trustBundleFormat"),
+        ('error getting node attestor: could not find node attestor type "k8s_psat"', "has no node attestor"),
+        ('nodeattestor(k8s_psat): not configured for cluster "production"', "global.spire.clusterName"),
+        ('"spire-system:spire-agent" is not an allowed service account for cluster "server"', "the server's list"),
+        ('nodeattestor(k8s_psat): unable to val … User "x" cannot create resource "tokenreviews"', "may not review"),
+        ('token audiences ["vault"] is invalid for the target audiences ["spire-server"]', "another audience"),
+        ("nodeattestor(k8s_psat): of another kind", "the agent cannot prove who it is"),
+    ],
+)
+def test_why_an_agent_is_refused(refusal: str, cause: str) -> None:
+    assert cause in causes.why_refused(f"Failed to retrieve attestation result: {refusal}")
 
 
 def cluster_spiffe_id(name: str, **spec: Any) -> dict[str, Any]:

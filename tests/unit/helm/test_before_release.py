@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+from kubernetes.client import ApiException
+
 from fixtures.helm.before_release import apply_before_release
-from fixtures.k8s.cluster import Cluster
+from fixtures.k8s.cluster import Cluster, ClusterError
 from fixtures.k8s.workload_settings import WorkloadSettings
 
 OF_RELEASE = ("spire-mgmt", "spire-server", "spire-system")
@@ -15,6 +19,7 @@ OF_RELEASE = ("spire-mgmt", "spire-server", "spire-system")
 class Recorded:
     """A cluster of some namespaces, that writes down what is done to it."""
 
+    label = "server"
     workload_settings = WorkloadSettings()
 
     def __init__(self, *namespaces: str) -> None:
@@ -76,13 +81,13 @@ def test_what_is_there_stays_as_it_is() -> None:
 def test_where_helm_keeps_its_record_is_no_object_of_the_release() -> None:
     cluster = Recorded()
     apply(cluster, given("Secret", "pull", "spire-mgmt"))
-    assert cluster.created["spire-mgmt"]["labels"] == {"app.kubernetes.io/managed-by": "spire-federation-suite"}
-    assert "annotations" not in cluster.created["spire-mgmt"]
+    assert cluster.created == {"spire-mgmt": {"name": "spire-mgmt", "labels": {}, "annotations": {}}}
 
 
-def test_without_objects_the_cluster_is_not_asked() -> None:
-    cluster = SimpleNamespace(workload_settings=WorkloadSettings())
-    apply_before_release(cast(Cluster, cluster), (), OF_RELEASE)
+def test_helm_has_a_namespace_for_its_record_and_makes_the_others() -> None:
+    cluster = Recorded()
+    apply(cluster)
+    assert list(cluster.created) == ["spire-mgmt"]
 
 
 def test_where_namespaces_are_to_have_labels_those_of_the_release_are_made_with_them() -> None:
@@ -91,7 +96,25 @@ def test_where_namespaces_are_to_have_labels_those_of_the_release_are_made_with_
     apply(cluster)
     labels = {name: made["labels"] for name, made in cluster.created.items()}
     assert labels == {
-        "spire-mgmt": {"team": "mesh", "app.kubernetes.io/managed-by": "spire-federation-suite"},
+        "spire-mgmt": {"team": "mesh"},
         "spire-server": {"team": "mesh", "app.kubernetes.io/managed-by": "Helm"},
     }
     assert not cluster.applied
+
+
+def test_a_namespace_that_a_policy_refuses_is_named_with_its_words() -> None:
+    said = (
+        "namespaces \"spire-mgmt\" is forbidden: ValidatingAdmissionPolicy 'company-team' with binding 'company-team' "
+        "denied request: every namespace needs the label team"
+    )
+
+    def refuse(_body: object) -> None:
+        error = ApiException(status=403, reason="Forbidden")
+        error.body = json.dumps({"kind": "Status", "message": said})
+        raise error
+
+    cluster = Recorded()
+    cluster.core.create_namespace = refuse
+    with pytest.raises(ClusterError) as caught:
+        apply(cluster)
+    assert str(caught.value) == f"server: the namespace spire-mgmt was not made: {said}"

@@ -64,6 +64,8 @@ def test_what_helm_prints_is_kept_without_secrets_one_upgrade_after_another(helm
                 assert SECRET not in str(caught.value)
             else:
                 running.wait()
+        shown = 'values don\'t meet the schema: {"code": 1, "password": "<redacted>"}'
+        assert running.error == (shown if code else "")
     log = (helm.parent / "helm-server.log").read_text()
     assert log.count("Error: values don't meet the schema: ") == 2
     assert SECRET not in log
@@ -74,4 +76,5 @@ def test_what_helm_printed_is_kept_when_it_is_not_waited_for(helm: Path) -> None
     with upgrade(helm, code=0, seconds=60) as running:
         wait_for(started, 20.0)
         assert running.failed() is None
+    assert running.error == ""
     assert "Error: values" in (helm.parent / "helm-server.log").read_text()

@@ -324,8 +324,8 @@ def test_a_run_that_is_to_pause_waits_for_enter_at_its_first_failure_alone(pytes
     assert b"second" in said
 
 
-def test_without_a_terminal_a_pause_is_refused(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fixtures.config.command_line.host.engine", lambda: Engine("docker"))
+@pytest.mark.usefixtures("rootful_docker")
+def test_without_a_terminal_a_pause_is_refused(pytester: pytest.Pytester) -> None:
     arguments = ("-p", "fixtures.plugins.options", "-m", "federation", "--pause-on-fail")
     with pytest.raises(pytest.UsageError, match=r"^--pause-on-fail waits for Enter, and there is no terminal$"):
         options.pytest_configure(pytester.parseconfig(*arguments))

@@ -53,7 +53,8 @@ def test_ports_are_looked_at_where_a_run_takes_some(tmp_path: Path, options: tup
 
 
 def test_a_command_line_that_is_refused_ends_as_in_a_run(tmp_path: Path) -> None:
-    done = preflight(tmp_path, "--charts=/none")
+    done = preflight(tmp_path, "--charts=/none", f"--run-folder={tmp_path / 'run'}")
+    assert not (tmp_path / "run").exists(), "it is no run"
     assert (done.returncode, done.stdout) == (pytest.ExitCode.USAGE_ERROR, "")
     assert done.stderr.startswith("ERROR: --charts: /none is no folder of charts")
 

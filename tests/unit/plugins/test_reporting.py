@@ -16,6 +16,8 @@ from contextlib import suppress
 import pytest
 
 from fixtures.core.project import PROJECT
+from fixtures.report.data.document import read_document
+from fixtures.report.html.page import PAGE
 from fixtures.report.red_run.one_screen import SCREEN_LINES
 from tests.unit.conftest import RECORDED
 from tests.unit.report.screen import Screen
@@ -42,7 +44,8 @@ def pytest_configure(config):
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
     """A project whose run has a report; what it writes beside pytest's output goes to `terminal.txt`."""
     pytester.makeconftest(PROJECTS_CONFTEST)
-    pytester.makeini("[pytest]\naddopts = -p fixtures.plugins.options -p fixtures.plugins.reporting\n")
+    plugins = " ".join(f"-p fixtures.plugins.{name}" for name in ("options", "reporting", "recording"))
+    pytester.makeini(f"[pytest]\naddopts = {plugins}\n")
     return pytester
 
 
@@ -238,10 +241,17 @@ def test_on_github_a_red_or_refused_run_is_annotated_and_summarised(
     assert "no agent" in (project.path / "summary").read_text()
 
 
-@pytest.mark.parametrize("cluster", ["", "server"])
-def test_the_folder_of_a_run_that_is_refused_stays_where_it_has_begun_on_a_cluster(
-    project: pytest.Pytester, cluster: str
+@pytest.mark.parametrize(
+    ("cluster", "chosen", "stays"), [("", False, False), ("server", False, True), ("", True, True)]
+)
+def test_the_folder_of_a_run_that_is_refused_stays_where_it_has_begun_on_a_cluster_or_was_chosen(
+    project: pytest.Pytester, cluster: str, chosen: bool, stays: bool
 ) -> None:
+    path = project.path / "conftest.py"
+    given = (
+        f"    from fixtures.plugins.reporting import FOLDER_IS_CHOSEN\n    config.stash[FOLDER_IS_CHOSEN] = {chosen}\n"
+    )
+    path.write_text(f"{path.read_text()}\n{given}")
     project.makepyfile(
         f"""
         from fixtures.plugins.reporting import REPORT
@@ -253,9 +263,22 @@ def test_the_folder_of_a_run_that_is_refused_stays_where_it_has_begun_on_a_clust
             report.refuse("no image")
         """
     )
-    done = project.runpytest_inprocess()
+    done = project.runpytest_inprocess("-p", "fixtures.plugins.recording")
     done.stdout.fnmatch_lines(["REFUSED: no image"])
-    assert (project.path / "run").is_dir() is bool(cluster)
+    assert (project.path / "run").is_dir() is stays
+    if stays:
+        verdict = read_document(project.path / "run")["verdict"]
+        assert (verdict["result"], verdict["sentence"]) == ("refused", "no image")
+        assert "<h1>REFUSED: no image</h1>" in (project.path / "run" / PAGE).read_text()
+
+
+def test_a_run_that_pytest_itself_refuses_says_so_in_its_folder(project: pytest.Pytester) -> None:
+    project.makepyfile(test_it="def test_fine(): pass")
+    done = project.runpytest_inprocess("-p", "fixtures.plugins.recording", "test_it.py::test_other")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stdout.fnmatch_lines(["REFUSED: not found: *test_it.py::test_other (no match in any of *"])
+    # Where nobody has chosen it, there is none.
+    assert not (project.path / "run").exists()
 
 
 def test_a_summary_that_cannot_be_written_changes_nothing(
@@ -320,6 +343,8 @@ def test_on_github_long_parts_are_groups_and_the_verdict_stands_outside(
             "::error title=*",
         ]
     )
+
+
 LIVE_CONFTEST = """
 import os
 import pathlib

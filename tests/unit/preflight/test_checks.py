@@ -19,11 +19,12 @@ import pytest
 
 from fixtures.k8s.kind import reservation
 from fixtures.k8s.kind.cluster import record_of
+from fixtures.k8s.kind.engine_facts import docker_facts, podman_facts, why_rootless_fails
 from fixtures.k8s.kind.images.registries import parse_mirror
 from fixtures.k8s.kind.reservation import reserved
 from fixtures.preflight import leftovers, machine, network
 from fixtures.preflight.check import Check, Level, lines, ok, problem, warning
-from fixtures.preflight.engine import docker_facts, engine_checks, engine_facts, podman_facts
+from fixtures.preflight.engine import engine_checks
 from supply import host
 from supply.host import Engine
 
@@ -134,23 +135,6 @@ def test_a_port_that_is_in_use_is_named() -> None:
 NOW = datetime(2026, 11, 26, 17, 55, 20, 178662, tzinfo=UTC)  # a second after Docker's answer was recorded
 
 
-def test_what_podman_says_of_itself_is_read(recorded: Read) -> None:
-    facts = podman_facts(json.loads(recorded("podman-info.json")))
-    assert (facts.version, facts.rootless, facts.cgroup_version) == ("4.3.1", False, "1")
-    assert facts.controllers is not None
-    assert facts.controllers >= {"cpu", "memory", "pids"}
-    assert (facts.memory, facts.storage, facts.ahead) == (25276510208, "/var/lib/containers/storage", None)
-
-
-def test_what_docker_says_of_itself_is_read(recorded: Read) -> None:
-    facts = docker_facts(json.loads(recorded("docker-info.json")), NOW)
-    assert (facts.version, facts.rootless, facts.cgroup_version) == ("20.10.24+dfsg1", False, "1")
-    assert facts.controllers == frozenset(("cpu", "memory", "pids"))
-    assert (facts.memory, facts.storage) == (25276510208, "/var/lib/docker")
-    assert facts.ahead is not None
-    assert -2 < facts.ahead <= -1
-
-
 def test_a_clock_that_is_off_is_a_warning(recorded: Read) -> None:
     described = json.loads(recorded("docker-info.json"))
     docker = Engine("docker")
@@ -160,34 +144,11 @@ def test_a_clock_that_is_off_is_a_warning(recorded: Read) -> None:
         assert clock.level.value == found
 
 
-@pytest.mark.parametrize(
-    ("version", "controllers", "said"),
-    [
-        ("1", {"cpu", "memory", "pids"}, "Kind needs cgroup version 2"),
-        ("2", {"memory"}, "no cpu, pids control group"),
-        ("2", {"cpu", "memory", "pids"}, ""),
-    ],
-)
-def test_a_rootless_engine_needs_cgroup_version_2_with_its_controllers(
-    recorded: Read, version: str, controllers: set[str], said: str
-) -> None:
-    described = json.loads(recorded("podman-info.json"))
-    facts = podman_facts(described)
-    rootless = replace(
-        facts, rootless=True, cgroup_version=version, controllers=frozenset(controllers), storage="", memory=0
-    )
-    found = [check.words for check in engine_checks(Engine("podman"), rootless, 2) if check.level is Level.PROBLEM]
-    assert len(found) == bool(said)
-    assert said in "".join(found)
-    assert levels(engine_checks(Engine("podman"), rootless, 0)) == ["ok"]
-
-
-def test_an_engine_that_does_not_describe_itself_is_named(tmp_path: Path) -> None:
-    program = tmp_path / "docker"
-    program.write_text("#!/bin/sh\necho 'permission denied' >&2\nexit 1\n")
-    program.chmod(0o755)
-    with pytest.raises(ValueError, match=r"(?s)^`.*docker info` does not describe the engine: .*permission denied"):
-        engine_facts(Engine(str(program)))
+def test_a_rootless_engine_in_which_no_node_starts_is_a_problem_where_one_is_to(recorded: Read) -> None:
+    facts = replace(podman_facts(json.loads(recorded("podman-info.json"))), rootless=True, storage="", memory=0)
+    checks = engine_checks(Engine("podman"), facts, 2)
+    assert [check.words for check in checks if check.level is Level.PROBLEM] == [why_rootless_fails(facts)]
+    assert levels(engine_checks(Engine("podman"), facts, 0)) == ["ok"]
 
 
 def test_clusters_of_this_runs_names_and_others_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +190,7 @@ def test_places_are_asked_at_once_and_only_what_is_required_is_a_problem(monkeyp
     monkeypatch.setattr(network, "why_unreachable", lambda url, _ca: "" if "mirror" in url else "refused")
     places = [
         *network.image_places([parse_mirror("--mirror", "ghcr.io=https://mirror.example")]),
-        network.Place("the charts", "https://charts.example/index.yaml", True, "give a folder with --charts"),
+        network.RemotePlace("the charts", "https://charts.example/index.yaml", True, "give a folder with --charts"),
     ]
     found = {check.words.split()[0].rstrip(","): check.level.value for check in network.reachable(places)}
     assert found == {

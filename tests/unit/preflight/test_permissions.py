@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,15 @@ from fixtures.plugins.session import _refuse_denied
 from fixtures.preflight import access_review, permissions
 from fixtures.preflight.access_review import ESCALATION, Permission, denied, in_words
 from fixtures.preflight.check import Level
-from fixtures.preflight.permissions import needed_then, of_layout, of_release, of_suite, permission_checks, resource_of
+from fixtures.preflight.permissions import (
+    needed_then,
+    of_connectivity,
+    of_layout,
+    of_release,
+    of_suite,
+    permission_checks,
+    resource_of,
+)
 from fixtures.report.run import Report
 from tests.unit.api_server import ApiServer, kubeconfig
 from tests.unit.own_chart import LAYOUT, SERVER_NAMESPACE, SYSTEM_NAMESPACE
@@ -79,6 +88,13 @@ def test_an_api_server_that_does_not_answer_is_named(cluster: Cluster) -> None:
     cluster.kubeconfig_path.write_text(kubeconfig(port))
     with pytest.raises(ClusterError, match=r"^server: its API server does not answer: "):
         denied(cluster, [LIST_NODES])
+
+
+def test_a_permission_is_a_rule_of_a_role_too() -> None:
+    assert [EXEC.rule, RUN_JOB.rule] == [
+        {"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["create"]},
+        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create"]},
+    ]
 
 
 def test_permissions_are_said_together_where_they_are_alike() -> None:
@@ -155,6 +171,13 @@ def test_an_installation_that_is_there_is_read_and_needs_no_permission_to_instal
     assert not any(each.verb == "delete" for each in of_layout(LAYOUT, installs=False))
 
 
+def test_once_spire_is_found_all_that_is_missing_is_asked_about_together() -> None:
+    given = settings(no_install=True, federate="existing")
+    found = needed_then(given, "client", "demo", LAYOUT, "node-port")
+    assert of_suite(given, "client", "demo") <= found
+    assert Permission(SERVER_NAMESPACE, "pods/exec", "create") in found
+
+
 def test_what_is_given_by_apply_is_made_and_removed() -> None:
     given = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pull", "namespace": "demo"}}
     server, client = (of_suite(settings(objects={"server": (given,)}), name, "demo") for name in ("server", "client"))
@@ -168,13 +191,19 @@ def test_what_is_given_by_apply_is_made_and_removed() -> None:
         ("port-forward", "client", "", {(SERVER_NAMESPACE, "pods/portforward")}),
         ("port-forward", "client", "existing", set()),
         ("node-port", "server", "existing", {("demo", "services")}),
+        ("node-port", "client", "", {(SERVER_NAMESPACE, "services")}),
         ("given", "server", "", set()),
     ],
 )
 def test_what_makes_endpoints_reachable_is_needed_where_it_is_done(
     way: str, cluster: str, federate: str, needed: set[tuple[str, str]]
 ) -> None:
-    found = needed_then(settings(federate=federate), cluster, "demo", LAYOUT, way)
+    layout = replace(LAYOUT, oidc_provider=None)
+    found = needed_then(settings(federate=federate), cluster, "demo", layout, way)
+    # Asked from the other cluster wherever there is one.
+    assert needed_then(settings(federate="existing"), "client", "demo", LAYOUT, way) == of_connectivity(
+        way, SERVER_NAMESPACE
+    )
     assert {(each.namespace, each.resource) for each in found if each.verb == "create"} == needed
 
 

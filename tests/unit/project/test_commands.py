@@ -22,8 +22,8 @@ from fixtures.config.command_line import CLUSTER_MARKERS, marker_matches
 from fixtures.config.console import OF_REPORTS, pytest_command
 from fixtures.config.option_sources import option_table
 from fixtures.core.project import PROJECT
+from fixtures.k8s.kind.engine_facts import EngineFacts
 from fixtures.plugins import options
-from supply.host import Engine
 from tests.stand_ins.web_server import FileServer, serving
 from tests.unit.project.markdown import Document, documents
 
@@ -69,7 +69,6 @@ class Parsers:
 
     def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, repository: str) -> None:
         self.pytester, self.monkeypatch, self.repository = pytester, monkeypatch, repository
-        monkeypatch.setattr("fixtures.config.command_line.host.engine", lambda: Engine("docker"))
         for name in ("values.yaml", "client.yaml"):
             (pytester.path / name).write_text("{}\n")
         for name, version in (("spire", "0.30.0"), ("spire-crds", "0.6.0")):
@@ -169,7 +168,11 @@ class Parsers:
 
 
 @pytest.fixture
-def take(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Iterator[Take]:
+def take(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    rootful_docker: EngineFacts,  # noqa: ARG001 - the machine's engine
+) -> Iterator[Take]:
     """Has a command parsed."""
     server = FileServer(pytester.path)
     with serving(server):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 
@@ -82,7 +83,8 @@ def test_every_file_of_a_suite_has_a_row_in_its_table() -> None:
 def test_the_red_run_that_is_shown_is_the_one_that_was_recorded() -> None:
     run = recorded("red-relationship")
     diagnosis = run["diagnosis"]["lines"]
-    failures = [Failure(each["id"], "setup", each["sentence"]) for each in run["tests"] if each["outcome"] == "error"]
+    failed = [each for each in run["tests"] if each["outcome"] == "error"]
+    failures = [asdict(Failure(each["id"], "setup", each["sentence"])) for each in failed]
     blocks = [block.text.splitlines() for block in RED.blocks if not block.language]
     assert blocks == [
         shown_diagnosis(diagnosis, SCREEN_COLUMNS),

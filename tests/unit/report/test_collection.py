@@ -14,7 +14,7 @@ from fixtures.artifacts import programs
 from fixtures.k8s.cluster import Cluster
 from fixtures.k8s.kind.cluster import record_of
 from fixtures.report.__main__ import main
-from fixtures.report.collection import CollectionError, Place, collect, context_places, kept_places
+from fixtures.report.collection import CollectedCluster, CollectionError, clusters_of_contexts, collect, kept_clusters
 from tests.unit import secret_examples
 from tests.unit.api_server import ApiServer
 
@@ -69,19 +69,20 @@ def test_kept_clusters_are_those_of_this_folder_whose_names_begin_with_the_prefi
     for name in ("mine-server", "mine-client", "server"):
         keep(name)
     (record_of("foreign").parent).mkdir()
-    assert [each.name for each in kept_places("mine-")] == ["mine-client", "mine-server"]
-    assert [each.context for each in kept_places("mine-")] == ["kind-mine-client", "kind-mine-server"]
-    assert len(kept_places("")) == 3
+    assert [each.name for each in kept_clusters("mine-")] == ["mine-client", "mine-server"]
+    assert [each.context for each in kept_clusters("mine-")] == ["kind-mine-client", "kind-mine-server"]
+    assert [each.kubeconfigs for each in kept_clusters("mine-s")] == [(record_of("mine-server").parent / "kubeconfig",)]
+    assert len(kept_clusters("")) == 3
     with pytest.raises(CollectionError, match="begin with 'other-'; it has kept mine-client, mine-server, server: "):
-        kept_places("other-")
+        kept_clusters("other-")
 
 
 def test_a_context_is_a_cluster_whose_name_can_be_a_files(folder: Path) -> None:
     arn = "arn:aws:eks:eu-central-1:111122223333:cluster/one"
     path = kubeconfig(folder, arn, "two")
-    found = context_places([arn, "two"], str(path))
+    found = clusters_of_contexts([arn, "two"], str(path))
     assert [each.name for each in found] == ["arn-aws-eks-eu-central-1-111122223333-cluster-one", "two"]
-    assert found[0] == Place(found[0].name, arn, (path,))
+    assert found[0] == CollectedCluster(found[0].name, arn, (path,))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,9 @@ def test_what_is_found_goes_into_one_zip_which_says_why_spire_is_not_diagnosed_a
     monkeypatch.setattr(programs, "find", lambda name, _: program(folder / "bin", name, exported=folder / "exported"))
     monkeypatch.setattr(Cluster, "kubernetes_version", lambda *_: "1.36.3")
     said: list[str] = []
-    zipped = collect([Place("theirs", "a", (folder / "exported",))], folder / "to" / "evidence.zip", said.append)
+    zipped = collect(
+        [CollectedCluster("theirs", "a", (folder / "exported",))], folder / "to" / "evidence.zip", said.append
+    )
     assert zipped == folder / "to" / "evidence.zip"
     why = "theirs: its SPIRE is not diagnosed: no spire-server is installed"
     assert [line for line in said if line.startswith(why)]

@@ -57,6 +57,41 @@ def test_a_red_run_differs_from_a_green_one_by_its_broken_link_and_what_led_to_i
     assert Difference("federation", "1.2 s", "16.9 s (slower)") in found["times"]
 
 
+def given(run: dict[str, Any], *options: tuple[str, str], default: str = "") -> dict[str, Any]:
+    """A run with options of the suite's, each with where it is from, and one that has its default."""
+    found = copy.deepcopy(run)
+    listed = [(option, origin, False) for option, origin in options] + (
+        [(default, "command line", True)] * bool(default)
+    )
+    found["run"]["options"] = [
+        {"option": option, "origin": origin, "is_default": is_default} for option, origin, is_default in listed
+    ]
+    return found
+
+
+def test_options_are_compared_wherever_they_are_from(green: dict[str, Any]) -> None:
+    """On the command line of one, in the environment of the other: that is no difference, and a default is none."""
+    before = given(
+        green, ("--pace=chart", "command line"), ("--set=a=…", "$SPIRE_FEDERATION_SET"), default="--keep-runs=20"
+    )
+    before["run"]["arguments"] += ["--pace", "chart", "--keep-runs=20", "-k", "bundle"]
+    after = given(
+        green,
+        ("--pace=chart", "ini key spire_federation_pace"),
+        ("--mirror=https://a.example", "$SPIRE_FEDERATION_MIRROR"),
+        ("--cluster-prefix=other-", "$SPIRE_FEDERATION_CLUSTER_PREFIX"),
+    )
+    assert differences(before, after)["options"] == [
+        Difference("--set=a=…", "$SPIRE_FEDERATION_SET", NOTHING),
+        Difference("-k bundle", "", NOTHING),
+        Difference("--mirror=https://a.example", NOTHING, "$SPIRE_FEDERATION_MIRROR"),
+    ]
+    # A document from before they were kept has the arguments alone.
+    old = copy.deepcopy(green)
+    old["run"]["arguments"] += ["--pace=chart"]
+    assert "options" not in differences(old, given(green, ("--pace=chart", "$SPIRE_FEDERATION_PACE")))
+
+
 def test_what_only_one_of_two_runs_came_to_is_no_broken_link(green: dict[str, Any]) -> None:
     red = recorded("red-relationship")
     assert {each["state"] for each in red["links"]} >= {"unknown"}

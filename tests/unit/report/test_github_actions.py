@@ -9,6 +9,7 @@ import pytest
 from fixtures.core import redaction
 from fixtures.report.data.document import describe
 from fixtures.report.github_actions import error_annotations, log_group, write_summary
+from fixtures.report.red_run.failure import Failure
 from fixtures.report.run import Phase, Report
 
 ON_GITHUB = {"GITHUB_ACTIONS": "true"}
@@ -19,7 +20,7 @@ def red(tmp_path: Path) -> Report:
     """A run whose diagnosis names a link."""
     report = Report(tmp_path)
     report.phases.append(Phase("Kind cluster", "server", 0.0, seconds=20.0))
-    report.failures.append("test_ready: 0 of 1 agents")
+    report.failures.append(Failure("test_a.py::test_ready", "call", "0 of 1 agents"))
     report.set_diagnosis(
         ["broken link: agent attested (server): 50% of 2: refused", "  usually: its token", "the rest"]
     )
@@ -40,7 +41,7 @@ def test_the_broken_link_is_an_annotation_in_one_line(red: Report) -> None:
 
 
 def test_a_red_run_without_a_diagnosis_is_annotated_by_its_first_failure(tmp_path: Path) -> None:
-    report = Report(tmp_path, failures=["test_a: one", "test_b: two"])
+    report = Report(tmp_path, failures=[Failure("t.py::test_a", "call", "one"), Failure("t.py::test_b", "call", "two")])
     report.end({"failed": 2}, succeeded=False)
     run = describe(report)
     assert error_annotations(run, ON_GITHUB) == ["::error title=SPIRE federation RED%3A 2 failed::test_a: one"]

@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from fixtures.spire import api_types, logs
-from fixtures.spire.api_types import AttestedAgent, Entry, Relationship
+from fixtures.spire.api_types import AttestedAgent, RegistrationEntry, Relationship
 
 Read = Callable[[str], str]
 AGENT_ID = "spiffe://server.example/spire/agent/k8s_psat/server/b25cdbdd-71b4-4f35-b92a-dc7d9c803210"
@@ -40,7 +40,7 @@ def test_what_is_no_answer_of_spires_raises_instead_of_counting_as_none(parse: C
 
 def test_entries_are_read_with_selectors_and_the_trust_domains_they_federate_with(recorded: Read) -> None:
     entries = api_types.entries(recorded("entry-show.json"))
-    assert entries[0] == Entry(
+    assert entries[0] == RegistrationEntry(
         id="9cf8ac41-da84-4bef-85ab-c645784fe020",
         spiffe_id="spiffe://server.example/ns/demo/sa/default",
         parent_id=AGENT_ID,

@@ -31,12 +31,14 @@ class Cluster:
         adopted: bool = False,
         namespaces: tuple[Any, ...] = (),
         history: tuple[str, ...] = (),
+        mark: str = "",
     ) -> None:
         self.releases = list(releases)
         self.is_external = adopted
         self.uninstalled: list[str] = []
         self.rolled_back_to: list[str] = []
         self.history = history
+        self.mark = mark
         self.forced: list[str] = []
         self.core = SimpleNamespace(
             list_namespace=lambda: SimpleNamespace(items=namespaces), list_namespaced_secret=self._secrets
@@ -48,6 +50,8 @@ class Cluster:
         stored += [(found["name"], len(self.history) or 1, found["status"]) for found in self.releases]
         # In the order of their names, in which revision 10 comes before revision 2.
         labels = [{"name": name, "version": str(n), "status": status} for name, n, status in stored]
+        for each in labels if self.mark else ():
+            each[CHARTS_AND_VALUES_LABEL] = self.mark
         labels.sort(key=lambda each: (each["name"], each["version"]))
         return SimpleNamespace(items=[SimpleNamespace(metadata=SimpleNamespace(labels=each)) for each in labels])
 
@@ -93,6 +97,21 @@ def namespace(name: str, *conditions: tuple[str, str], phase: str = "Terminating
     return SimpleNamespace(
         metadata=SimpleNamespace(name=name), status=SimpleNamespace(phase=phase, conditions=described or None)
     )
+
+
+@pytest.mark.parametrize(
+    ("adopted", "mark", "refused"), [(True, "", True), (True, "a1.1", False), (False, "", False)]
+)
+def test_a_release_of_somebody_elses_is_not_changed(tmp_path: Path, adopted: bool, mark: str, refused: bool) -> None:
+    release = {"name": "spire", "status": "deployed"}
+    cluster = Cluster(release, adopted=adopted, history=("superseded", "deployed"), mark=mark)
+    found = on(cluster, tmp_path).somebody_elses
+    said = (
+        "server has a release spire in spire-mgmt (revision 2, deployed) that this suite did not install, and would "
+        "change: --no-install tests it as it is"
+    )
+    assert found == (said if refused else "")
+    assert not on(Cluster(adopted=True), tmp_path).somebody_elses
 
 
 @pytest.mark.parametrize("status", cleanup.BROKEN_STATUSES)

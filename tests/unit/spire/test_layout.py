@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from typing import Any
 
 import pytest
@@ -224,7 +225,15 @@ def test_what_a_controller_manager_does_not_say_is_its_default() -> None:
     manager = layout([*server(manager=some), *agent(), csi_driver()]).controller_manager
     assert manager.reconcile == Reconcile(True, False, False)
     assert [manager.acts_on(name) for name in ("mine", "", "other")] == [True, True, False]
-    assert [manager.ignores(name) for name in ("openshift-dns", "demo")] == [True, False]
+    assert [bool(manager.why_ignored(name)) for name in ("openshift-dns", "demo")] == [True, False]
+
+
+@pytest.mark.parametrize("watched", [{"cacheNamespaces": {"prod": None, "identity": {}}}, {"cacheNamespace": "prod"}])
+def test_a_controller_manager_may_watch_some_namespaces_only(watched: dict[str, Any]) -> None:
+    manager = layout([*server(manager=changed(MANAGER, **watched)), *agent(), csi_driver()]).controller_manager
+    assert manager.why_ignored("prod") == ""
+    assert re.search("watches only .*prod.*, and not the namespace demo: ", manager.why_ignored("demo"))
+    assert "spire-server.controllerManager.cacheNamespaces" in manager.why_ignored("demo")
 
 
 def test_a_daemon_set_says_which_nodes_it_runs_on() -> None:

@@ -321,39 +321,6 @@ def test_nothing_is_installed_that_nobody_asked_for(monkeypatch: pytest.MonkeyPa
         host.ensure_engine(may_install=False)
 
 
-class Info(Engine):
-    """An engine whose `info` is this."""
-
-    def run(self, *arguments: str | Path, timeout: float = 0) -> str:  # noqa: ARG002 - nothing is run
-        assert arguments[:2] == ("info", "--format")
-        return self.environment["info"]
-
-
-# Of `podman info` and `docker info`.
-ROOTLESS = [("podman", "true\n"), ("docker", "[name=seccomp,profile=builtin name=rootless name=cgroupns]\n")]
-ROOTFUL = [("podman", "false\n"), ("docker", "[name=apparmor name=seccomp,profile=builtin]\n")]
-
-
-@pytest.mark.parametrize(
-    ("program", "info", "user", "cgroup2", "refused"),
-    [
-        *((*each, 1000, False, True) for each in ROOTLESS),
-        *((*each, 1000, True, False) for each in ROOTLESS),
-        *((*each, 1000, False, False) for each in ROOTFUL),
-        ("podman", "true\n", 0, False, False),
-    ],
-)
-def test_an_engine_without_root_needs_cgroup_v2(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str, info: str, user: int, cgroup2: bool, refused: bool
-) -> None:
-    monkeypatch.setattr("supply.host.platform.system", lambda: "Linux")
-    monkeypatch.setattr("supply.host.os.geteuid", lambda: user)
-    monkeypatch.setattr("supply.host.CGROUP2", tmp_path if cgroup2 else tmp_path / "none")
-    said = host.why_rootless_fails(Info(program, {"info": info}))
-    assert said.startswith(f"{program} runs without root, and this machine has no cgroup v2") == refused
-    assert bool(said) == refused
-
-
 def test_nothing_is_installed_where_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("supply.host.os.geteuid", lambda: 1000)
     monkeypatch.setattr("supply.host.shutil.which", lambda name, **_: f"/usr/bin/{name}")

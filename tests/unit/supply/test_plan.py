@@ -16,6 +16,7 @@ import pytest
 
 from supply import plan
 from supply.plan import BuildError, Place, Step
+from supply.time_left import keep_seconds
 
 Make = Callable[[Place], None]
 
@@ -266,7 +267,7 @@ def test_only_what_is_missing_is_made(shop: Workshop) -> None:
     shop.build(*steps)
     assert shop.made == ["top"]
     assert shop.said[0] == f"supply: 1 of 3 steps to make, in {shop.cache}"
-    assert shop.said[1:] == ["supply: top …", "supply: [1/1] top made in 0 s"]
+    assert shop.said[1:] == ["supply: top … (about 1 s)", "supply: [1/1] top made in 0 s"]
 
 
 def test_a_steps_folder_is_complete_or_absent(shop: Workshop) -> None:
@@ -330,7 +331,7 @@ def test_the_cache_is_where_the_environment_says(
     assert plan.cache_folder() == Path(expected)
 
 
-def test_a_build_says_how_far_it_is_and_what_is_left_by_the_one_before(
+def test_a_build_says_how_far_it_is_and_what_is_left_by_the_one_before_or_as_measured(
     shop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     far: list[str] = []
@@ -338,12 +339,15 @@ def test_a_build_says_how_far_it_is_and_what_is_left_by_the_one_before(
         shop.step("below", make=lambda _: far.append(plan.under_way())),
         shop.step("top", "below", make=lambda _: far.append(plan.under_way())),
     )
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
     shop.build(*steps)
-    assert far == ["[0/2]  below 0 s", "[1/2]  top 0 s"]
+    # Not made before, and of no name that was measured.
+    assert far == ["[0/2], about 6 s left  below 0 of 3 s", "[1/2], about 3 s left  top 0 of 3 s"]
     assert plan.under_way() == ""
     for folder in plan.folders(steps, shop.cache).values():
         shutil.rmtree(folder)
-    monkeypatch.setattr(plan, "seconds_before", lambda _: {"below": 40.0, "top": 300.0})
+    for name, seconds in (("below", 40.0), ("top", 300.0)):
+        keep_seconds(shop.cache, name, seconds)
     far.clear()
     shop.said.clear()
     shop.build(*steps)

@@ -11,6 +11,7 @@ import pytest
 
 from supply import catalogue, host, plan, readiness, versions
 from supply.readiness import Readiness, look, obstacles
+from supply.time_left import keep_seconds
 
 
 def unreachable(_: str) -> str:
@@ -49,8 +50,11 @@ def test_what_is_missing_is_named_and_a_whole_build_takes_what_was_measured(tmp_
     for name, place in plan.folders(steps, tmp_path).items():
         if name != "node":
             place.mkdir()
-    assert look(tmp_path) == Readiness(("node",), empty.total)
+    assert look(tmp_path) == Readiness(("node",), empty.total, 20.0)
     assert look(tmp_path).minutes == 1
+    # What a build says while it goes on, and what is said before it, are of one estimate.
+    keep_seconds(tmp_path, "node", 200.0)
+    assert look(tmp_path).minutes == 4
     plan.folders(steps, tmp_path)["node"].mkdir()
     assert (look(tmp_path).missing, look(tmp_path).minutes, look(tmp_path).space) == ((), 0, 0)
 

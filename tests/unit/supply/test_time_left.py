@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from supply.time_left import SECONDS_FILE, in_words, keep_seconds, seconds_before, seconds_left
+from supply.time_left import (
+    SECONDS_FILE,
+    SHORT_STEP,
+    in_words,
+    keep_seconds,
+    seconds_before,
+    seconds_left,
+    usual_seconds,
+)
 
 BEFORE = {"spire": 60.0, "image": 5.0, "etcd": 20.0, "node": 30.0}
 
@@ -22,18 +30,24 @@ BEFORE = {"spire": 60.0, "image": 5.0, "etcd": 20.0, "node": 30.0}
         ({}, {"spire": (), "etcd": (), "image": {"etcd"}, "node": {"image", "spire"}}, 2, 90.0),
         # Longer than before: it may end at any moment.
         ({"spire": 99.0}, {}, 2, 0.0),
-        # Not made before: as long as the others mostly take.
-        ({}, {"new": ()}, 2, 25.0),
     ],
 )
 def test_what_is_left_follows_the_steps_needs_and_the_workers(
     running: Mapping[str, float], waiting: Mapping[str, Collection[str]], workers: int, left: float
 ) -> None:
-    assert seconds_left(running, waiting, BEFORE, workers) == left
+    assert seconds_left(running, waiting, BEFORE.__getitem__, workers) == left
 
 
-def test_without_an_earlier_build_nothing_is_said() -> None:
-    assert seconds_left({}, {"spire": ()}, {}, 2) is None
+def test_a_step_takes_what_it_took_before_or_what_was_measured_by_the_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    usual = usual_seconds(tmp_path)
+    assert usual("program-spire-1.15.3") == 590 * 2 / 8
+    assert usual("image-gospiffe-client-v0") == SHORT_STEP * 2 / 8
+    keep_seconds(tmp_path, "program-spire-1.15.3", 100.0)
+    usual = usual_seconds(tmp_path)
+    assert (usual("program-spire-1.15.3"), usual("program-spire-1.14.5")) == (100.0, 590 * 2 / 8)
 
 
 def test_the_seconds_of_each_step_are_kept_the_newest_ones(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.k8s.server_side_apply import LABELS
 from fixtures.k8s.workload_settings import WorkloadSettings
-from fixtures.spire.api_types import Entry
+from fixtures.spire.api_types import RegistrationEntry
 from fixtures.spire.cleanup import SpireError
 from fixtures.spire.installation import Spire
 from fixtures.spire.layout import Layout, read
@@ -25,7 +25,7 @@ POD_NAME = "spiffe://{{ .TrustDomain }}/pod/{{ .PodMeta.Name }}"
 
 def of(
     layout: Layout,
-    *entries: Entry,
+    *entries: RegistrationEntry,
     federates_with: tuple[str, ...] = ("two.example",),
     assigns_users: bool = False,
     given: WorkloadSettings = WorkloadSettings(),  # noqa: B008 - it is frozen
@@ -116,7 +116,7 @@ def test_where_no_entry_would_federate_nothing_is_added_and_the_diagnosis_is_lef
 
 def test_an_id_that_only_an_entry_has_is_taken_from_it() -> None:
     by_name = layout(replace_template(identity("named"), POD_NAME))
-    entry = Entry("1", "spiffe://one.example/pod/server-5", "", ("k8s:pod-uid:a1",), ())
+    entry = RegistrationEntry("1", "spiffe://one.example/pod/server-5", "", ("k8s:pod-uid:a1",), ())
     assert of(by_name, entry).spiffe_id("server") == "spiffe://one.example/pod/server-5"
     other = replace(entry, selectors=("k8s:pod-uid:b2",))
     with pytest.raises(SpireError, match="demo/server have 0 SPIFFE IDs"):

@@ -109,6 +109,9 @@ def test_a_component_that_is_not_there_may_come_while_helm_installs(
     assert {each.on_its_way for each in found} == {on_its_way}
 
 
+LAST_LINE = "its last line: kubectl: command not found"
+
+
 def job(objects: Objects, **status: Any) -> None:
     objects.add("Job", "hook", SERVER_NAMESPACE, status=status)
 
@@ -134,8 +137,8 @@ def test_while_a_hook_runs_before_the_installation_nothing_is_missing(
     [
         ({"succeeded": 1}, [container(terminated=exited(0))], None, False),
         ({"active": 1, "ready": 1}, [container(running=running())], None, False),
-        ({"active": 1, "failed": 1}, [container(terminated=exited(1))], "has failed 1 times", True),
-        ({"failed": 2}, [container(terminated=exited(1))], "has failed 2 times", False),
+        ({"active": 1, "failed": 1}, [container(terminated=exited(1))], f"has failed 1 times; {LAST_LINE}", True),
+        ({"failed": 2}, [container(terminated=exited(1))], f"has failed 2 times; {LAST_LINE}", False),
         (
             {"active": 1},
             [container(waiting=waits("ImagePullBackOff", "localhost/main:v1: not found"))],
@@ -164,6 +167,18 @@ def test_a_hook_that_fails_or_does_not_start_is_named(
     )
     if "failed" in status:
         assert found[0].evidence == "    kubectl: command not found"
+
+
+def test_a_hook_that_lacks_a_right_is_not_on_its_way_though_its_job_tries_again(objects: Objects) -> None:
+    spire = objects.with_spire()
+    job(objects, active=1, failed=1)
+    hook_pod(objects, container(terminated=exited(1)))
+    words = 'Error from server (Forbidden): validatingwebhookconfigurations "spire" is forbidden: User "x" cannot patch'
+    objects.log("hook-x/main", words)
+    (found,) = component_links.check_components(spire)
+    assert found.sentence == f"Job spire-server/hook has failed 1 times; its last line: {words}"
+    assert found.cause.startswith("a hook of the chart lacks a right")
+    assert not found.on_its_way
 
 
 @pytest.mark.parametrize(("age", "is_named"), [(LONG_HOOK - 1, False), (LONG_HOOK, True)])
@@ -252,7 +267,7 @@ def test_a_workload_that_waits_for_its_identity_without_a_word_is_put_down_to_it
     made = objects.of_oidc_provider(waiting, volumes=[volume])
     spire = objects.spire
     selector = f"k8s:pod-uid:{made.metadata.uid}"
-    entries = [api_types.Entry("1", "spiffe://server.example/x", parent, (selector,), ())] if parent else []
+    entries = [api_types.RegistrationEntry("1", "spiffe://server.example/x", parent, (selector,), ())] if parent else []
     monkeypatch.setattr(spire, "entries", lambda: entries)
     monkeypatch.setattr(spire, "agents", lambda: [replace(objects.attested, spiffe_id=AGENT_ID)])
     found = next(iter(component_links.check_components(spire)))

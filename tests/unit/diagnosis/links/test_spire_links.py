@@ -11,7 +11,7 @@ import pytest
 
 from fixtures.diagnosis.causes import (
     WHY_ORPHANED,
-    WHY_REFUSED,
+    WHY_UNMET,
     is_of_configuration,
 )
 from fixtures.diagnosis.links import component_links, spire_links
@@ -96,7 +96,7 @@ def test_an_agent_that_its_server_refuses_is_named_for_that_with_both_sides_word
     (found,) = spire_links.check_agents(spire)
     assert found.link == "agent attested"
     assert found.sentence == f"0 of 1 agents are attested; an agent is refused: {REFUSAL}"
-    assert found.cause == WHY_REFUSED
+    assert "global.spire.clusterName" in found.cause
     assert found.evidence.splitlines() == ["agent list: none", objects.server_log.splitlines()[1]]
     assert not found.on_its_way
 
@@ -207,6 +207,36 @@ NODE_ALIAS = "spiffe://server.example/nodes"
 
 
 @pytest.mark.parametrize(
+    ("selectors", "unmet"),
+    [
+        (["k8s:ns:demo", "k8s:container-name:main", "k8s:pod-label:app:demo"], []),
+        (["k8s:pod-image-count:1"], []),  # not to be known from the pod alone
+        (["k8s:container-name:app"], ["k8s:container-name:app"]),
+        (["k8s:ns:demo", "k8s:pod-label:app:other"], ["k8s:pod-label:app:other"]),
+        (["unix:uid:1000"], ["unix:uid:1000"]),  # of an attestor that agents do not have
+    ],
+)
+def test_an_entry_that_asks_for_what_no_container_of_its_pod_has_is_named_with_it(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch, selectors: list[str], unmet: list[str]
+) -> None:
+    spire = objects.spire
+    made = pod(objects, container(running=running()), name="server-1-x", namespace="demo")
+    objects.objects[-1][1]["metadata"]["labels"] = {"app": "demo"}
+    own = f"k8s:pod-uid:{made.metadata.uid}"
+    entry = api_types.RegistrationEntry("1", "spiffe://server.example/x", AGENT_ID, (own, *selectors), ())
+    monkeypatch.setattr(spire, "entries", lambda: [entry], raising=False)
+    monkeypatch.setattr(spire, "agents", lambda: [replace(objects.attested, spiffe_id=AGENT_ID)])
+    found, why = spire_links.useless_entry(spire, "demo")
+    assert (bool(found), why == WHY_UNMET) == (bool(unmet), bool(unmet))
+    if unmet:
+        assert found.endswith(f" asks for {unmet[0]}, which no container of pod demo/server-1-x has")
+        assert is_of_configuration(found, "")
+    # Of several entries one is enough.
+    monkeypatch.setattr(spire, "entries", lambda: [entry, replace(entry, selectors=(own,))], raising=False)
+    assert spire_links.useless_entry(spire, "demo") == ("", "")
+
+
+@pytest.mark.parametrize(
     ("parent", "is_given"),
     [
         (AGENT_ID, True),
@@ -220,11 +250,15 @@ def test_an_entry_whose_parent_is_no_agent_is_given_to_nobody(
     spire = objects.spire
     made = pod(objects, container(running=running()), name="server-1-x", namespace="demo")
     entries = [
-        api_types.Entry("1", NODE_ALIAS, "spiffe://server.example/spire/server", ("k8s_psat:cluster:server",), ()),
-        api_types.Entry(
+        api_types.RegistrationEntry(
+            "1", NODE_ALIAS, "spiffe://server.example/spire/server", ("k8s_psat:cluster:server",), ()
+        ),
+        api_types.RegistrationEntry(
             "2", "spiffe://server.example/of/another", "spiffe://server.example/gone", ("k8s:pod-uid:another",), ()
         ),
-        api_types.Entry("3", "spiffe://server.example/x", parent, (f"k8s:pod-uid:{made.metadata.uid}",), ()),
+        api_types.RegistrationEntry(
+            "3", "spiffe://server.example/x", parent, (f"k8s:pod-uid:{made.metadata.uid}",), ()
+        ),
     ]
     monkeypatch.setattr(spire, "entries", lambda: entries, raising=False)
     monkeypatch.setattr(spire, "agents", lambda: [replace(objects.attested, spiffe_id=AGENT_ID)])
@@ -244,7 +278,11 @@ def test_an_entry_of_a_pod_is_useless_where_agents_do_not_know_of_pods(
 ) -> None:
     spire = objects.spire
     made = pod(objects, container(running=running()), name="server-1-x", namespace="demo")
-    entries = [api_types.Entry("1", "spiffe://server.example/x", AGENT_ID, (f"k8s:pod-uid:{made.metadata.uid}",), ())]
+    entries = [
+        api_types.RegistrationEntry(
+            "1", "spiffe://server.example/x", AGENT_ID, (f"k8s:pod-uid:{made.metadata.uid}",), ()
+        )
+    ]
     monkeypatch.setattr(spire, "entries", lambda: entries, raising=False)
     monkeypatch.setattr(spire, "agents", lambda: [replace(objects.attested, spiffe_id=AGENT_ID)])
     assert spire_links.useless_entry(spire, "demo") == ("", "")

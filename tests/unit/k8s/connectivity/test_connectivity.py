@@ -126,7 +126,11 @@ def test_addresses_that_are_given_are_taken_as_they_are(tmp_path: Path) -> None:
         made(found, tmp_path, OIDC_PROVIDER)
 
 
-@pytest.mark.parametrize("url", ["", "a.test", "http://a.test", "https://", "https://a.test/b", "https://a.test:x"])
+@pytest.mark.parametrize(
+    "url",
+    ["", "a.test", "http://a.test", "https://", "https://a.test/b", "https://a.test:x",
+    "https://a.test:0", "https://me:you@a.test", "https://a.test?b"],
+)  # fmt: skip
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_address(url)

@@ -12,7 +12,14 @@ import pytest
 
 from fixtures.core.waiting import WaitError
 from fixtures.k8s.cluster import ClusterError
-from fixtures.k8s.kind.cluster import OWNER_MARK, KindCluster, record_of
+from fixtures.k8s.kind.cluster import (
+    CREATE_TIMEOUT,
+    NODE_IMAGE_TIMEOUT,
+    OWNER_MARK,
+    KindCluster,
+    record_of,
+    recorded_clusters,
+)
 from fixtures.k8s.kind.configuration import NodeSettings
 from fixtures.k8s.kind.images.registries import parse_mirror
 from supply.host import Engine
@@ -72,6 +79,9 @@ def test_a_cluster_is_created_once_all_of_its_nodes_are_ready(
     made = created_on(api_server, tmp_path, monkeypatch)
     assert record_of(made.kind_name).resolve() == made._owner
     assert made._owner.exists()
+    assert {name: path.resolve() for name, path in recorded_clusters().items()} == {
+        made.kind_name: made.kubeconfig_path.resolve()
+    }
     assert made.nodes_ready.look().value == 2
     assert len(api_server.nodes) == 1, "its nodes were not waited for"
 
@@ -303,3 +313,19 @@ def test_where_an_api_server_listens_nobody_is_connected_to_anything(
     asked = joins(True)
     created_on(api_server, tmp_path, monkeypatch)
     assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("engine", "image", "pulls"),
+    [
+        (Engine("true"), "node:1", False),
+        (Engine("false"), "node:1", True),
+        (Engine("true"), None, True),
+        (None, "node:1", True),
+    ],
+)
+def test_a_node_image_that_has_to_be_pulled_has_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine | None, image: str | None, pulls: bool
+) -> None:
+    made = cluster(tmp_path, monkeypatch, 0, "", image=image, engine=engine)
+    assert made._create_timeout == CREATE_TIMEOUT + (NODE_IMAGE_TIMEOUT if pulls else 0.0)

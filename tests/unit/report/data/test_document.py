@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fixtures.config.option_sources import GivenOption
 from fixtures.core import redaction
 from fixtures.core.progress import Observation
 from fixtures.core.project import PROJECT
@@ -101,6 +102,36 @@ def test_nothing_in_it_is_secret_or_no_json(tmp_path: Path) -> None:
     found = read_document(tmp_path)
     assert found["warnings"] == ["of <redacted>\ufffd[31m"]
     assert found["tests"][0]["saw"][0]["seconds"] is None
+
+
+def test_options_are_there_with_where_they_are_from(tmp_path: Path) -> None:
+    report = Report(tmp_path)
+    report.facts.options = [GivenOption("--pace=chart", "$SPIRE_FEDERATION_PACE", is_default=False)]
+    made = describe(report)
+    check(made)
+    assert made["run"]["options"] == [
+        {"option": "--pace=chart", "origin": "$SPIRE_FEDERATION_PACE", "is_default": False}
+    ]
+
+
+def test_an_option_of_a_real_run_is_there_wherever_it_is_from(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPIRE_FEDERATION_KEEP_RUNS", "7")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--demo-port=10101")
+    project.makepyfile("def test_a(): pass")
+    project.makeconftest(f"{CONFTEST}    table = option_table(config)\n    table.read(config, lambda _: True)\n")
+    path = project.path / "conftest.py"
+    path.write_text(f"from fixtures.config.option_sources import option_table\n{path.read_text()}")
+    assert project.runpytest_inprocess("--max-failed=0").ret == 0
+    made = read_document(project.path / "run")
+    check(made)
+    assert made["run"]["options"] == [
+        {"option": "--max-failed=0", "origin": "command line", "is_default": True},
+        {"option": "--demo-port=10101", "origin": "command line", "is_default": False},
+        {"option": "--keep-runs=7", "origin": "$SPIRE_FEDERATION_KEEP_RUNS", "is_default": False},
+    ]
+    assert "--demo-port=10101" in made["run"]["arguments"]
 
 
 def test_times_that_were_measured_are_there_with_their_bounds(tmp_path: Path) -> None:
@@ -229,9 +260,14 @@ def test_a_report_that_cannot_be_made_changes_neither_the_result_nor_what_is_tak
     )
     done = project.runpytest_inprocess()
     assert done.ret == pytest.ExitCode.OK
-    done.stdout.fnmatch_lines(["GREEN: 1 passed", "the report is not complete: AttributeError: *"])
+    said = "the report is not complete: trials: AttributeError: *"
+    done.stdout.fnmatch_lines(["warnings", said, "GREEN: 1 passed"])
     assert (project.path / "taken-down").exists()
-    assert (project.path / "terminal.txt").read_text().count("the report is not complete") == 2
+    made = read_document(project.path / "run")
+    check(made)
+    assert made["trials"] is None
+    assert len(made["tests"]) == 1
+    assert "the report is not complete: trials: " in (project.path / "run" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

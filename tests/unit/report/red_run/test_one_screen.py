@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,12 @@ from fixtures.report.red_run.one_screen import (
     shown_skips,
     shown_warnings,
 )
+
+
+def failure(test: str, when: str, sentence: str, where: str = "") -> dict[str, Any]:
+    """What failed, as the run's document has it."""
+    return asdict(Failure(test, when, sentence, where))
+
 
 TOLD = (
     "server: StatefulSet spire-server/spire-server cannot come after 3.5 s: server: pod spire-server-0 waits for its "
@@ -53,9 +61,9 @@ def test_the_last_lines_of_the_evidence_are_shown_and_where_no_link_is_broken_th
 
 def test_a_sentence_that_two_checks_have_is_shown_once(diagnosis: list[str]) -> None:
     failures = [
-        Failure("tests/federation/test_1_deployment.py::test_ready", "setup", TOLD),
-        Failure("tests/federation/test_1_deployment.py::test_restricted", "setup", TOLD),
-        Failure("tests/federation/test_1_deployment.py::test_other", "call", "no key", "fixtures/spire/layout.py:7"),
+        failure("tests/federation/test_1_deployment.py::test_ready", "setup", TOLD),
+        failure("tests/federation/test_1_deployment.py::test_restricted", "setup", TOLD),
+        failure("tests/federation/test_1_deployment.py::test_other", "call", "no key", "fixtures/spire/layout.py:7"),
     ]
     assert shown_failures(failures, diagnosis, 100) == [
         "✗ test_1_deployment.py::test_ready (setup) and 1 more",
@@ -69,8 +77,8 @@ def test_a_sentence_that_two_checks_have_is_shown_once(diagnosis: list[str]) -> 
 
 def test_a_wait_that_ended_for_the_broken_link_refers_to_it(diagnosis: list[str]) -> None:
     link = diagnosis[0].removeprefix("broken link: ")
-    failure = Failure("test_a.py::test_ready", "call", f"server: SPIRE cannot come after 31.2 s: {link}")
-    assert shown_failures([failure], diagnosis, 100) == [
+    ended = failure("test_a.py::test_ready", "call", f"server: SPIRE cannot come after 31.2 s: {link}")
+    assert shown_failures([ended], diagnosis, 100) == [
         "✗ test_a.py::test_ready",
         "    server: SPIRE cannot come after 31.2 s: the broken link, see above",
     ]
@@ -79,7 +87,7 @@ def test_a_wait_that_ended_for_the_broken_link_refers_to_it(diagnosis: list[str]
 @pytest.mark.parametrize("columns", [100, 60, 40])
 def test_however_much_has_failed_it_is_one_screen_and_no_line_is_wider(diagnosis: list[str], columns: int) -> None:
     names = [f"tests/federation/test_{n}.py::test_{'x' * n}" for n in range(60)]
-    failures = [Failure(name, "call", f"{name} {TOLD} {n}" * 9) for n, name in enumerate(names)]
+    failures = [failure(name, "call", f"{name} {TOLD} {n}" * 9) for n, name in enumerate(names)]
     shown = [
         *shown_diagnosis([*diagnosis[:2], *[f"    {TOLD}"] * 20, *diagnosis[2:]], columns),
         *shown_failures(failures, diagnosis, columns),

@@ -77,7 +77,7 @@ class Server:
     def agents(self) -> list[api_types.AttestedAgent]:
         return api_types.agents(self.recorded("tornjak-server-agents.json"))
 
-    def entries(self) -> list[api_types.Entry]:
+    def entries(self) -> list[api_types.RegistrationEntry]:
         return api_types.entries(self.recorded("tornjak-server-entries.json"))
 
     def check(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import subprocess
@@ -19,13 +20,18 @@ from fixtures.k8s.kind.images.pulled_images import PulledImages, full_name
 from fixtures.k8s.kind.images.registries import parse_mirror
 from supply.host import Engine
 
-# An engine that has what is in `there`, can pull what is in `served`, and saves an archive of the image.
+# An engine that has what is in `there`, can pull what is in `served`, and saves an archive of the image. It cannot take
+# away what is in `kept`, and copies the file with credentials that it is given to `credentials`.
 ENGINE = """#!/bin/sh
 for last; do :; done
 echo "$@" >> {folder}/asked
+[ "$1" = --config ] && {{ config=$2/config.json; shift 2; }}
+for each; do [ "$before" = --authfile ] && config=$each; before=$each; done
 case "$1" in
 image) grep -qxF "$last" {folder}/there ;;
+rmi) grep -qxF "$last" {folder}/kept && exit 1 || exit 0 ;;
 pull)
+    [ -n "$config" ] && cat "$config" > {folder}/credentials && ls "$(dirname "$config")" > {folder}/beside
     grep -qxF "$last" {folder}/served && exit
     echo "Trying to pull $last..." >&2
     echo "Error: $last: {words}" >&2
@@ -52,7 +58,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent), prepend=":")
     archive(tmp_path / "archive.tar")
-    for name in ("there", "served", "asked"):
+    for name in ("there", "served", "asked", "kept"):
         (tmp_path / name).touch()
     return Engine(request.param)
 
@@ -112,6 +118,54 @@ def test_a_mirror_is_asked_before_others_and_its_image_gets_the_published_name(e
     assert asked(tmp_path, "pull") == [f"pull --quiet {insecure}{name}"]
     assert asked(tmp_path, "tag") == [f"tag {name} ghcr.io/spiffe/spire-server:1.15.3"]
     assert asked(tmp_path, "save") == ["save ghcr.io/spiffe/spire-server:1.15.3"]
+
+
+def test_a_mirrors_credentials_are_in_a_file_for_its_own_pull_alone(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own"
+    (own / "contexts").mkdir(parents=True)
+    others = {"auths": {"other.example": {"auth": "b3RoZXI6"}}, "credsStore": "desktop", "currentContext": "colima"}
+    (own / "config.json").write_text(json.dumps(others))
+    monkeypatch.setenv("DOCKER_CONFIG", str(own))
+    name = "mirror.example:5000/spiffe/spire-server:1.15.3"
+    (tmp_path / "served").write_text(name)
+    mirrors = ("https://pull:Tr%40ffic-7@mirror.example:5000",)
+    archives, left = pull(engine, tmp_path, "ghcr.io/spiffe/spire-server:1.15.3", mirrors=mirrors)
+    assert (len(archives), left) == (1, "")
+    assert "ffic" not in (tmp_path / "asked").read_text()
+    found = json.loads((tmp_path / "credentials").read_text())
+    login = found["auths"]["mirror.example:5000"]
+    if engine.program == "podman":
+        assert found == {"auths": {"mirror.example:5000": {"auth": base64.b64encode(b"pull:Tr@ffic-7").decode()}}}
+    else:
+        assert login == {"username": "pull", "password": "Tr@ffic-7"}
+        # The helper would be asked in the file's place, and the context says which engine it is.
+        assert found["credHelpers"] == {"mirror.example:5000": ""}
+        assert {name: found[name] for name in ("credsStore", "currentContext")}.items() <= others.items()
+        assert found["auths"]["other.example"] == others["auths"]["other.example"]  # type: ignore[index]
+        assert (tmp_path / "beside").read_text().split() == ["config.json", "contexts"]
+    assert json.loads((own / "config.json").read_text()) == others
+    assert [path.suffix for path in (tmp_path / "images").iterdir()] == [".tar"]
+
+
+def test_a_mirrors_image_that_the_engine_had_before_is_taken_and_stays(engine: Engine, tmp_path: Path) -> None:
+    name = "mirror.example/spiffe/spire-server:1.15.3"
+    (tmp_path / "there").write_text(name)
+    archives, left = pull(engine, tmp_path, "ghcr.io/spiffe/spire-server:1.15.3", mirrors=("https://mirror.example",))
+    assert (len(archives), left) == (1, "")
+    assert asked(tmp_path, "pull") == asked(tmp_path, "rmi") == []
+    assert asked(tmp_path, "tag") == [f"tag {name} ghcr.io/spiffe/spire-server:1.15.3"]
+
+
+def test_a_mirrors_name_that_cannot_be_taken_away_is_no_reason_to_ask_others(engine: Engine, tmp_path: Path) -> None:
+    name = "mirror.example/spiffe/spire-server:1.15.3"
+    for file in ("served", "kept"):
+        (tmp_path / file).write_text(name)
+    archives, left = pull(engine, tmp_path, "ghcr.io/spiffe/spire-server:1.15.3", mirrors=("https://mirror.example",))
+    assert (len(archives), left) == (1, "")
+    assert asked(tmp_path, "rmi") == [f"rmi {name}"]
+    assert asked(tmp_path, "pull") == [f"pull --quiet {name}"]
 
 
 def test_where_no_mirror_has_an_image_its_own_registry_is_asked_as_the_nodes_do(engine: Engine, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ EVERY = "http://10.89.0.1:5000"
 )  # fmt: skip
 def test_a_mirror_is_of_one_registry_or_of_all(given: str, registry: str, url: str, api: str | None) -> None:
     found = parse_mirror("--mirror", given)
-    assert (found.registry, found.url, found.authorization) == (registry, url, "")
+    assert (found.registry, found.url, found.place.authorization) == (registry, url, "")
     assert found.api == (api or f"{url}/v2/")
 
 
@@ -60,6 +60,27 @@ def test_the_credentials_of_a_mirror_are_sent_to_it_and_shown_nowhere() -> None:
     with pytest.raises(ValueError, match="is no registry's name") as caught:
         parse_mirror("--mirror", "a/b=https://pull:Tr%40ffic-7@mirror.example")
     assert "ffic" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("given", "sent"), [("Tr%40ffic-7", b"Tr@ffic-7:"), (":Tr%40ffic-7", b":Tr@ffic-7")])
+def test_half_of_the_credentials_of_a_mirror_is_sent_as_it_is(given: str, sent: bytes) -> None:
+    """A token stands alone, before or after the colon, as its registry wants it."""
+    found = parse_mirror("--mirror", f"https://{given}@mirror.example")
+    assert base64.b64decode(found.place.authorization.removeprefix("Basic ")) == sent
+    assert found.place.authorization in found.section()
+
+
+@pytest.mark.parametrize(
+    ("given", "prefix"),
+    [
+        ("https://mirror.example", "mirror.example"),
+        ("http://pull:Tr4ffic-7@10.89.1.2:5000/v2/cache", "10.89.1.2:5000/cache"),
+        ("https://mirror.example/v2cache", "mirror.example/v2cache"),
+        ("https://mirror.example/v2", "mirror.example"),
+    ],
+)
+def test_an_engines_name_of_what_a_mirror_has_begins_with_its_host_and_path(given: str, prefix: str) -> None:
+    assert parse_mirror("--mirror", given).image_prefix == prefix
 
 
 def test_a_registrys_own_mirrors_are_asked_before_those_of_all() -> None:
