@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,3 +60,12 @@ def api_server() -> Iterator[ApiServer]:
     """An API server of a few answers."""
     with serving() as made:
         yield made
+
+
+@pytest.fixture(params=["127.0.0.1", "0.0.0.0"])  # noqa: S104 - as a program of somebody else may have
+def taken(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A port on which something listens, on this machine alone or for everyone."""
+    with socket.socket() as listener:
+        listener.bind((request.param, 0))
+        listener.listen()
+        yield listener.getsockname()[1]

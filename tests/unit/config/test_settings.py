@@ -8,7 +8,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -58,15 +58,6 @@ def write(tmp_path: Path) -> Write:
         return path
 
     return one
-
-
-@pytest.fixture(params=["127.0.0.1", "0.0.0.0"])  # noqa: S104 - as a program of somebody else may have
-def taken(request: pytest.FixtureRequest) -> Iterator[int]:
-    """A port on which something listens, on this machine alone or for everyone."""
-    with socket.socket() as listener:
-        listener.bind((request.param, 0))
-        listener.listen()
-        yield listener.getsockname()[1]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What is found out about the machine: its engine, its limits, its addresses and ports."""
+"""What is found out about the machine: its engine, its limits, the packages that it lacks."""
 
 from __future__ import annotations
 
@@ -6,19 +6,15 @@ import errno
 import json
 import os
 import resource
-import socket
 import subprocess
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fixtures.k8s.cluster import ClusterError
-from fixtures.k8s.connectivity.port_forward import free_port, port_is_free
-from fixtures.k8s.kind.network import KindNetwork, _subnets, kind_network
 from supply import host
 from supply.host import Engine
 from supply.plan import BuildError
@@ -26,15 +22,6 @@ from supply.plan import BuildError
 Read = Callable[[str], str]
 UNLIMITED = resource.RLIM_INFINITY
 VERSIONS = {"docker": "Docker version 28.3.2, build 578ccf6", "podman": "podman version 5.5.2"}
-DOCKER_NETWORK = {
-    "Name": "kind",
-    "Driver": "bridge",
-    "EnableIPv6": True,
-    "IPAM": {
-        "Driver": "default",
-        "Config": [{"Subnet": "fc00:f853:ccd:e793::/64"}, {"Subnet": "172.18.0.0/16", "Gateway": "172.18.0.1"}],
-    },
-}
 
 
 @dataclass
@@ -416,109 +403,3 @@ def test_other_systems_have_no_inotify(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.system", lambda: "Darwin")
     monkeypatch.setattr(host, "_inotify_instance", lambda: pytest.fail("there is none"))
     host.check_inotify(2)
-
-
-@dataclass(frozen=True)
-class Networks(Engine):
-    """An engine that knows of networks alone, and remembers which it was asked for."""
-
-    described: str = "[]"
-    asked: list[str] = field(default_factory=list)
-
-    def run(self, *arguments: str | Path, timeout: float = 300) -> str:
-        assert (arguments[:2], timeout) == (("network", "inspect"), 300)
-        self.asked.append(str(arguments[2]))
-        if self.described == "none":
-            raise subprocess.CalledProcessError(125, [self.program, *map(str, arguments)])
-        return self.described
-
-
-@pytest.fixture
-def no_chosen_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DOCKER", "PODMAN"):
-        monkeypatch.delenv(f"KIND_EXPERIMENTAL_{name}_NETWORK", raising=False)
-
-
-def test_subnets_are_read_from_what_podman_prints(recorded: Read) -> None:
-    (described,) = json.loads(recorded("podman-network.json"))
-    assert _subnets(described) == [
-        KindNetwork("fc00:f853:ccd:e793::1", "fc00:f853:ccd:e793::/64"),
-        KindNetwork("10.89.0.1", "10.89.0.0/24"),
-    ]
-
-
-def test_subnets_are_read_from_what_docker_prints() -> None:
-    assert KindNetwork("172.18.0.1", "172.18.0.0/16") in _subnets(DOCKER_NETWORK)
-
-
-@pytest.mark.parametrize("described", [{}, {"IPAM": None}, {"IPAM": {"Config": None}}, {"subnets": []}])
-def test_a_network_without_subnets_has_none(described: dict[str, Any]) -> None:
-    assert _subnets(described) == []
-
-
-@pytest.mark.usefixtures("no_chosen_network")
-def test_pods_reach_this_machine_under_the_networks_ipv4_gateway(recorded: Read) -> None:
-    assert kind_network(Networks("podman", described=recorded("podman-network.json"))).gateway == "10.89.0.1"
-    assert kind_network(Networks("docker", described=json.dumps([DOCKER_NETWORK]))).gateway == "172.18.0.1"
-
-
-@pytest.mark.parametrize("program", ["docker", "podman"])
-def test_the_network_is_the_one_that_kind_is_set_to_use(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
-    # Kind names the variable after its provider.
-    monkeypatch.setenv(f"KIND_EXPERIMENTAL_{program.upper()}_NETWORK", "another")
-    networks = Networks(program, described=json.dumps([DOCKER_NETWORK]))
-    kind_network(networks)
-    assert networks.asked == ["another"]
-
-
-@pytest.mark.usefixtures("no_chosen_network")
-@pytest.mark.parametrize(
-    ("described", "why"),
-    [
-        ("none", r"podman does not describe the network kind"),
-        ("[]", r"podman does not describe the network kind"),
-        ("Error: not JSON", r"podman does not describe the network kind"),
-        ('[{"subnets": [{"gateway": "fc00::1"}]}]', r"podman's network kind has no IPv4 gateway"),
-    ],
-)
-def test_a_network_without_an_address_for_pods_is_an_error_that_names_it(described: str, why: str) -> None:
-    with pytest.raises(ClusterError, match=why):
-        kind_network(Networks("podman", described=described))
-
-
-@pytest.fixture(params=["127.0.0.1", "0.0.0.0"])  # noqa: S104 - as a program of somebody else may have
-def taken(request: pytest.FixtureRequest) -> Iterator[int]:
-    """A port on which something listens, on one address or on all."""
-    with socket.socket() as listener:
-        listener.bind((request.param, 0))
-        listener.listen()
-        yield listener.getsockname()[1]
-
-
-def test_a_port_on_which_something_listens_is_not_free(taken: int) -> None:
-    assert not port_is_free("127.0.0.1", taken)
-
-
-def test_another_port_is_found_for_one_that_is_taken(taken: int) -> None:
-    found = free_port("127.0.0.1", taken)
-    assert found != taken
-    assert port_is_free("127.0.0.1", found)
-
-
-def test_the_wanted_port_is_kept_where_it_is_free() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    assert port_is_free("127.0.0.1", port)
-    assert free_port("127.0.0.1", port) == port
-
-
-def test_a_port_on_another_address_of_this_machine_is_free_though_taken_on_one() -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.2", 0))
-        listener.listen()
-        assert port_is_free("127.0.0.1", listener.getsockname()[1])
-
-
-def test_no_port_is_free_on_an_address_that_is_not_this_machines() -> None:
-    assert not port_is_free("203.0.113.1", 8440)
