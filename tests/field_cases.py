@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.chart_faults import REFUSED_AT_START, ChartFault
+from tests.chart_faults import REFUSED_AT_START, SHELL_IMAGE, ChartFault
 
 ID = "spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/sa/{{ .PodSpec.ServiceAccountName }}"
 OTHER_PATH = "spiffe://{{ .TrustDomain }}/k8s/{{ .PodMeta.Namespace }}/{{ .PodSpec.ServiceAccountName }}"
@@ -26,6 +26,18 @@ def _server(**values: Any) -> dict[str, Any]:
 
 def _identities(**identities: Any) -> dict[str, Any]:
     return _server(controllerManager={"identities": {"clusterSPIFFEIDs": identities}})
+
+
+def _idle(name: str) -> dict[str, Any]:
+    """A container that does nothing, as restricted pods may have it."""
+    security = {
+        "allowPrivilegeEscalation": False,
+        "runAsNonRoot": True,
+        "runAsUser": 1000,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    return {"name": name, "image": SHELL_IMAGE, "command": ["sleep", "infinity"], "securityContext": security}
 
 
 def _green(name: str, values: dict[str, Any], *arguments: str, cluster: str = "") -> ChartFault:
@@ -119,6 +131,71 @@ FIELD_CASES = (
     ),
     _green("password-in-the-values", {}, "--set=spire-server.dataStore.sql.password=correct-horse-battery"),
     _green("pace-of-the-chart", {}, "--pace=chart"),
+    # Agents for nodes of several kinds, of some of which there is none here.
+    _green(
+        "agents-for-several-kinds-of-nodes",
+        {
+            "spire-agent": {
+                "agents": {
+                    "default": {"nodeSelector": {"kubernetes.io/os": "linux"}},
+                    "gpu": {"nodeSelector": {"pool": "gpu"}},
+                }
+            }
+        },
+    ),
+    # No load balancer, no Ingress controller and no Prometheus is there, and an issuer that is asked below a path.
+    _green(
+        "services-ingresses-telemetry-and-an-issuer-with-a-path",
+        {
+            "global": {
+                "spire": {"ingressControllerType": "ingress-nginx", "jwtIssuer": "https://oidc.corp.example/tenant"},
+                "telemetry": {"prometheus": {"enabled": True}},
+            },
+            "spire-server": {
+                "service": {"type": "LoadBalancer"},
+                "controllerManager": {"service": {"type": "NodePort"}},
+                "ingress": {"enabled": True},
+                "federation": {"ingress": {"enabled": True}},
+                "extraContainers": [_idle("proxy")],
+            },
+            "spire-agent": {
+                "kubeletAddress": {"mode": "hostip"},
+                "sockets": {"admin": {"enabled": True, "mountOnHost": True}},
+            },
+            "spiffe-oidc-discovery-provider": {
+                "service": {"type": "NodePort"},
+                "replicaCount": 2,
+                "config": {"serverPathPrefix": "/tenant", "additionalDomains": ["issuer.local"]},
+            },
+        },
+    ),
+    # What no workload here can get.
+    ChartFault(
+        "selectors-that-the-workloads-do-not-have",
+        "X.509 SVID",
+        "asks for k8s:container-name:app, which no container of pod demo/",
+        values=_identities(default={"workloadSelectorTemplates": ["k8s:container-name:app"]}),
+    ),
+    ChartFault(
+        "controller-manager-of-other-namespaces",
+        REFUSED_AT_START,
+        "watches only prod, and not the namespace demo",
+        values=_server(controllerManager={"cacheNamespaces": {"prod": {}}}),
+    ),
+    ChartFault(
+        "no-identity-that-federates",
+        REFUSED_AT_START,
+        "federates with nobody: .*default.enabled is false",
+        values=_identities(default={"enabled": False}, keycloak={"spiffeIDTemplate": ID, "podSelector": MANAGED}),
+    ),
+    ChartFault(
+        "misspelt-key",
+        REFUSED_AT_START,
+        r"ignores spire-server\.federation\.bundleEndpoint\.refresh_hint, which resembles \S+\.refreshHint",
+        values=_server(federation={"bundleEndpoint": {"refresh_hint": "1m"}}),
+    ),
+    # Of another chart's values, and in the wrong place: named, and nothing else.
+    _green("keys-that-the-chart-does-not-read", {"stepIngress": {"enabled": True}, **_server(deploymentType="x")}),
     # What the cluster lacks, or the release asks for in vain.
     ChartFault(
         "storage-class-that-is-not-there",

@@ -19,7 +19,7 @@ import yaml
 
 from fixtures.artifacts.supply import Supply
 from fixtures.config import cluster_values, command_line
-from fixtures.config.cluster_values import FEDERATES_WITH, FEDERATION_OBJECTS, UMBRELLA, ClusterValues
+from fixtures.config.cluster_values import FEDERATES_WITH, FEDERATION_OBJECTS, IDENTITIES, UMBRELLA, ClusterValues
 from fixtures.config.command_line import BUNDLE_PORT, DEMO_PORT
 from fixtures.core import redaction
 from fixtures.core.project import PROJECT
@@ -147,6 +147,31 @@ def test_a_trust_domain_that_federates_with_itself_is_refused(write: Write) -> N
 def test_foreign_trust_domains_that_are_no_list_of_names_are_refused(write: Write, others: object) -> None:
     path = write(nested(FEDERATES_WITH, others))
     with pytest.raises(ValueError, match="cluster server"):
+        cluster_values.read_clusters([f"server={path}"])
+
+
+def test_without_the_default_identity_the_others_say_who_federates(write: Write) -> None:
+    others = {
+        "default": {"enabled": False},
+        "mesh": {"federatesWith": ["client.example", "third.example"]},
+        "off": {"enabled": False, "federatesWith": ["elsewhere.example"]},
+        "alone": {},
+    }
+    server, _ = cluster_values.read_clusters([f"server={write(nested(IDENTITIES, others))}"])
+    assert server.federates_with == ("client.example",)
+    # What the default would federate with is of no meaning then.
+    emptied = nested(IDENTITIES, {**others, "default": {"enabled": False, "federatesWith": []}})
+    assert cluster_values.read_clusters([f"server={write(emptied)}"])[0].federates_with == ("client.example",)
+
+
+@pytest.mark.parametrize(
+    "others", [{}, {"keycloak": {}}, {"mesh": {"enabled": False, "federatesWith": ["client.example"]}}]
+)
+def test_values_without_an_identity_that_federates_are_refused(write: Write, others: dict[str, Any]) -> None:
+    path = write(nested(IDENTITIES, {"default": {"enabled": False}, **others}))
+    with pytest.raises(
+        ValueError, match=r"cluster server federates with nobody: .*\.default\.enabled is false, and no "
+    ):
         cluster_values.read_clusters([f"server={path}"])
 
 

@@ -182,6 +182,8 @@ FAILED_REVISIONS = {
     "1 error occurred: * namespaces \"spire-mgmt\" is forbidden: ValidatingAdmissionPolicy 'company-team' with binding "
     "'company-team' denied request: every namespace needs the label team": "give values that satisfy it",
     'clusterroles.rbac.authorization.k8s.io is forbidden: User "a" cannot create resource': "credentials",
+    'Upgrade "spire" failed: cannot patch "spire-mgmt-spire-default" with kind ClusterSPIFFEID: admission webhook '
+    '"vclusterspiffeid.kb.io" denied the request: time: invalid duration "soon"': "its words name the object",
     "pre-upgrade hooks failed: 1 error occurred: * job spire-hook failed: BackoffLimitExceeded": "a hook's Job failed",
 }
 
@@ -470,10 +472,29 @@ def test_a_container_that_crashes_for_want_of_the_workload_apis_socket_is_put_do
 
 
 def test_a_template_that_cannot_be_executed_is_why_there_is_no_entry() -> None:
-    logged = 'the controller manager logs: ERROR entry-reconciler Failed to render entry {"error": "template: x:1:12"}'
-    assert "spiffeIDTemplate" in causes.why_not_rendered(logged)
-    assert causes.is_of_configuration("pod demo/x has no entry", causes.why_not_rendered(logged))
-    assert causes.why_not_rendered("the controller manager logs: something else") == ""
+    # As the controller manager (0.7) logs it; long lines lack their middle.
+    logged = (
+        "the controller manager logs: 2026-11-26T21:29:16.207Z ERROR entry-reconciler Failed to render entry "
+        '{"clusterSPIFFEID": "/x", "pod": " … erver-7c5448bc55-rvbmk", "error": "failed to render SPIFFE ID: '
+        'invalid SPIFFE ID: expected trust domain \\"server.example\\" but got \\"other.example\\""}'
+    )
+    said, cause = causes.why_not_rendered(logged)
+    assert said == (
+        'failed to render SPIFFE ID: invalid SPIFFE ID: expected trust domain "server.example" but got "other.example"'
+    )
+    assert "spiffeIDTemplate" in cause
+    assert causes.is_of_configuration("pod demo/x has no entry", cause)
+    assert causes.why_not_rendered("the controller manager logs: something else") == ("", "")
+    refused = (
+        'ERROR entry-reconciler Failed to create entry {"id": "server.1c9a06fe", "parentID": "spiffe://ser …  code = '
+        'InvalidArgument desc = failed to convert entry: invalid DNS name: label does not match regex: under_score"}'
+    )
+    said, cause = causes.why_not_rendered(refused)
+    assert said == "failed to convert entry: invalid DNS name: label does not match regex: under_score"
+    assert causes.is_of_configuration("pod demo/x has no entry", cause)
+    transient = logged.replace("failed to render SPIFFE ID", "node  not found in cache")
+    assert causes.why_not_rendered(transient) == ("", "")
+    assert not causes.is_of_configuration(transient, "")
 
 
 def test_a_controller_manager_of_another_trust_domain_is_named() -> None:

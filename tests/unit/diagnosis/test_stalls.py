@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from fixtures.core.waiting import STALL_AFTER, Condition, Look, wait_for
+from fixtures.core.waiting import STALL_AFTER, Condition, Look, time_limits_scaled, wait_for
 from fixtures.diagnosis import stalls
 from fixtures.diagnosis.chain import Diagnosis
 from fixtures.diagnosis.finding import Finding
@@ -107,6 +107,18 @@ def test_a_wait_ends_once_the_same_link_has_been_broken_for_long(
     assert not note(watch, 100.0, found)
     assert not note(watch, 100.0 + seconds - 0.1, found)
     assert note(watch, 100.0 + seconds, found)
+
+
+def test_on_a_slow_machine_what_may_be_slow_has_more_time_and_what_is_configured_wrongly_none(
+    watch: StallWatch,
+) -> None:
+    slow, wrong = broken(), Finding("federation relationship", "server", "none", OF_A_CLASS)
+    with time_limits_scaled(3.0):
+        assert not note(watch, 0.0, slow)
+        assert not note(watch, 3 * BROKEN_FOR - 0.1, slow)
+        assert note(watch, 3 * BROKEN_FOR, slow)
+        assert not note(watch, 100.0, wrong)
+        assert note(watch, 100.0 + CONFIGURED_FOR, wrong)
 
 
 def test_healthy_variants_have_their_time() -> None:

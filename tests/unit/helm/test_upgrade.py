@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from fixtures.core.redaction import keep_secret
-from fixtures.core.waiting import Condition, Look, wait_for
-from fixtures.helm.upgrade import HelmUpgrade, HelmUpgradeError
+from fixtures.core.waiting import Condition, Look, time_limits_scaled, wait_for
+from fixtures.helm.upgrade import HELM_TIMEOUT, HelmUpgrade, HelmUpgradeError
 
 SECRET = "hunter2secret"  # noqa: S105 - made up
 # Notes what it is given, prints all of it, and ends with the code that the values name.
@@ -51,6 +51,13 @@ def test_the_values_reach_helm_as_they_are_and_stand_in_no_file_nor_among_its_ar
     assert arguments[-6:] == ["--values", "-", "-n", "spire-mgmt", "spire", "chart"]
     assert SECRET not in " ".join(arguments)
     assert {path.name for path in helm.parent.iterdir()} == {"helm", "given", "helm-server.log"}
+
+
+def test_helm_waits_as_long_for_hooks_as_it_is_waited_for(helm: Path) -> None:
+    with time_limits_scaled(2.5), upgrade(helm, code=0) as running:
+        running.wait()
+    arguments, _ = json.loads((helm.parent / "given").read_text())
+    assert arguments[arguments.index("--timeout") + 1] == f"{2.5 * HELM_TIMEOUT:.0f}s"
 
 
 def test_what_helm_prints_is_kept_without_secrets_one_upgrade_after_another(helm: Path) -> None:

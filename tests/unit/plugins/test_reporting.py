@@ -187,6 +187,34 @@ def test_with_v_or_a_style_of_tb_pytest_shows_its_tracebacks_too(red_project: py
     assert "a_local_variable" not in (red_project.path / "junit.xml").read_text()
 
 
+# As a ValidatingAdmissionPolicy refused a namespace.
+POLICY_SAID = (
+    "namespaces spire-server is forbidden: ValidatingAdmissionPolicy 'company-team' with binding 'company-team' denied "
+    "request: every namespace needs the label team"
+)
+REFUSED_BY_POLICY = """
+import json
+
+from kubernetes.client import ApiException
+
+def test_labelled():
+    error = ApiException(status=422, reason="Unprocessable Entity")
+    error.headers = {"Audit-Id": "19719a6a-5335-401f-9138-e2272ae0a7ba"}
+    error.body = json.dumps({"kind": "Status", "status": "Failure", "message": SAID, "code": 422})
+    raise error
+"""
+
+
+def test_what_the_api_server_refuses_is_said_in_its_words(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.makepyfile(REFUSED_BY_POLICY.replace("SAID", repr(POLICY_SAID)))
+    monkeypatch.setenv("COLUMNS", "300")
+    done = project.runpytest_inprocess()
+    done.stdout.fnmatch_lines([f"*the API server answers 422 Unprocessable Entity: {POLICY_SAID}*"])
+    done.stdout.no_fnmatch_line("*Audit-Id*")
+
+
 def test_a_file_that_cannot_be_imported_is_described_by_pytest(project: pytest.Pytester) -> None:
     project.makepyfile(test_broken="import nothing_of_this_name")
     project.runpytest_inprocess().stdout.fnmatch_lines(["*ERROR collecting*", "*nothing_of_this_name*", "RED: *"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,10 +10,12 @@ from typing import Any, cast
 import pytest
 
 from fixtures.core.project import PROJECT
+from fixtures.core.waiting import time_limit
 from fixtures.k8s.cluster import ClusterError
 from fixtures.k8s.connectivity.connectivity import BUNDLE_ENDPOINT, DEMO_SERVER, Connectivity
 from fixtures.k8s.kind.network import KindNetwork
 from fixtures.plugins import session
+from fixtures.plugins.options import SETTINGS
 from fixtures.report.data.facts import Facts
 
 ELSEWHERE = Connectivity("node-port", "192.0.2.1, the gateway of Kind's network, is no address of this machine")
@@ -84,6 +87,24 @@ def test_what_breaks_forwards_is_refused_where_there_are_none(
 def test_a_way_that_cannot_work_is_refused(decide: Callable[..., tuple[Connectivity, list[str]]]) -> None:
     with pytest.raises(RefusedError, match="no address of this machine"):
         decide(ClusterError("10.89.0.1 is no address of this machine"), "federation")
+
+
+def test_a_runs_time_limits_are_its_own_and_end_with_it() -> None:
+    class Config(SimpleNamespace):
+        def add_cleanup(self, undo: Callable[[], None]) -> None:
+            cleanups.append(undo)
+
+    cleanups: list[Callable[[], None]] = []
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        session.pytest_configure(cast(Any, Config(stash={SETTINGS: SimpleNamespace(timeout_scale=2.0)})))
+        assert time_limit(30.0) == 60.0
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+        for undo in cleanups:
+            undo()
+    assert time_limit(30.0) == 30.0
 
 
 def test_what_an_interrupted_fixture_has_begun_is_undone(pytester: pytest.Pytester) -> None:

@@ -18,6 +18,7 @@ from fixtures.preflight import access_review, permissions
 from fixtures.preflight.access_review import ESCALATION, Permission, denied, in_words
 from fixtures.preflight.check import Level
 from fixtures.preflight.permissions import (
+    needed_beforehand,
     needed_then,
     of_connectivity,
     of_layout,
@@ -140,6 +141,21 @@ def test_a_release_needs_what_helm_makes_of_it_and_what_its_roles_grant(recorded
     assert Permission("spire-mgmt", "secrets", "update") in needed
     # The server attests agents by TokenReviews.
     assert Permission("", "tokenreviews.authentication.k8s.io", "create") in granted - needed
+
+
+def test_a_run_of_the_upgrade_needs_what_both_releases_do() -> None:
+    metadata = {"name": "a", "namespace": "b"}
+    made = {
+        "old": [{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata}],
+        "new": [{"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata}],
+    }
+    supply: Any = SimpleNamespace(
+        releases={"server": "old"}, upgraded={"server": "new"}, manifests=made.get, layout=lambda _: LAYOUT
+    )
+    needed, granted = needed_beforehand(settings(), supply, "server", "demo")
+    both = {Permission("b", "deployments.apps", "create"), Permission("b", "poddisruptionbudgets.policy", "create")}
+    assert both <= needed
+    assert not granted
 
 
 @pytest.mark.parametrize(

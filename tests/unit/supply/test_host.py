@@ -287,6 +287,12 @@ def test_an_engine_runs_with_its_own_environment(monkeypatch: pytest.MonkeyPatch
     assert Engine("sh", {"ADDED": "added"}).run("-c", 'echo "$KEPT $ADDED"') == "kept added\n"
 
 
+def test_an_engines_commands_may_take_so_many_times_as_long() -> None:
+    with pytest.raises(subprocess.TimeoutExpired):
+        Engine("sleep").run("1", timeout=0.05)
+    assert Engine("sleep", timeout_scale=200.0).run("0.2", timeout=0.05) == ""
+
+
 def test_an_engines_output_goes_to_a_file_that_it_need_not_see(tmp_path: Path) -> None:
     assert Engine("sh").pipe("-c", "printf '\\377'; cat", given="read", output=tmp_path / "archive") == ""
     assert (tmp_path / "archive").read_bytes() == b"\xffread"

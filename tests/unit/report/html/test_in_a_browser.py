@@ -6,12 +6,13 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fixtures.report.data.document import read_document
 from fixtures.report.html.page import render
-from tests.unit.report.recorded_runs import RECORDED
+from tests.unit.report.recorded_runs import RECORDED, recorded
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 OPTIONS = (
@@ -39,6 +40,7 @@ for (const text of document.querySelectorAll("svg.drawing text, svg.pygal-chart 
   const own = text.getBoundingClientRect(), all = text.closest("svg").getBoundingClientRect();
   if (own.width && (own.left < all.left - 1 || own.right > all.right + 1)) beyond.push("text " + text.textContent);
 }
+if (document.documentElement.scrollWidth > wide) beyond.push("the page");
 parent.postMessage(wide + ":" + beyond.join("; "), "*");
 </script>
 """
@@ -53,9 +55,22 @@ WIDTHS = (390, 1280)
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 @pytest.mark.parametrize("file", RECORDED, ids=lambda file: file.stem)
 def test_nothing_is_wider_than_the_window(tmp_path: Path, file: Path) -> None:
+    _check_widths(tmp_path, read_document(file))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_the_long_words_of_an_error_are_broken(tmp_path: Path) -> None:
+    run, long = recorded("red-relationship"), f'Head "https://localhost/{"v2/nowhere/manifests/" * 9}0"\n{"x" * 200}'
+    for each in (run["diagnosis"]["broken"], *run["diagnosis"]["consequences"], *run["tests"]):
+        each["sentence"] = long
+    run["verdict"]["first_failure"] = run["diagnosis"]["broken"]["evidence"] = long
+    _check_widths(tmp_path, run)
+
+
+def _check_widths(tmp_path: Path, run: dict[str, Any]) -> None:
     frame = tmp_path / "frame.html"
     frame.write_text(FRAME + "".join(FRAMED.format(width=width) for width in WIDTHS))
-    text = render(read_document(file)).replace("</body>", f"{MEASURE}</body>")
+    text = render(run).replace("</body>", f"{MEASURE}</body>")
     (tmp_path / "page.html").write_text(re.sub(r"<details\b(?! open)", "<details open", text))
     command = [str(CHROMIUM), *OPTIONS, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1300,2000"]
     command += ["--virtual-time-budget=5000", "--dump-dom", frame.as_uri()]

@@ -144,6 +144,28 @@ def test_of_a_broken_link_the_drawing_says_so_by_more_than_colour() -> None:
     assert re.search(r'aria-label="[^"]*1 broken', broken)
 
 
+def test_what_an_error_says_in_several_lines_stands_below_its_first() -> None:
+    run = recorded("red-relationship")
+    run["diagnosis"]["consequences"][0]["sentence"] = "a container crashes; its last lines:\n    one\n    two"
+    made = render(run)
+    assert "a container crashes; its last lines: …" in made
+    assert '<pre tabindex="0">one\ntwo</pre>' in made
+
+
+def test_a_failure_that_repeats_the_broken_link_refers_to_it() -> None:
+    run = recorded("red-relationship")
+    sentence = run["diagnosis"]["broken"]["sentence"]
+    assert run["verdict"]["first_failure"].endswith(sentence)
+    text = Page(render(run)).text
+    assert re.search(r"cannot come after [\d.]+ s: the broken link, see above", text)
+    assert text.count(sentence) == 3, "in the verdict, in the diagnosis, and as that was printed"
+
+
+def test_a_label_that_has_no_room_keeps_both_its_ends() -> None:
+    assert plots._shortened("controller manager of server killed", 22) == "controller…rver killed"
+    assert plots._shortened("agent of both away", 22) == "agent of both away"
+
+
 def test_an_upgrade_is_shown_old_beside_new_with_its_gaps() -> None:
     run = recorded("upgrade")
     text = Page(render(run)).text
