@@ -86,7 +86,7 @@ def test_only_one_cluster_has_spire(run: dict[str, Any]) -> None:
     ],
 )
 def test_a_brief_look_spares_the_pods_calls_where_something_is_broken(
-    run: dict[str, Any], monkeypatch: pytest.MonkeyPatch, state: dict[str, bool], brief: bool, asked: bool
+    run: dict[str, Any], monkeypatch: pytest.MonkeyPatch, state: dict[str, Any], brief: bool, asked: bool
 ) -> None:
     def broken(spire: Any) -> Iterator[Finding]:
         yield Finding("component ready", spire.cluster.label, "no pod is ready", "", **state)
