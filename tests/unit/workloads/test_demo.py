@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -177,3 +178,36 @@ def test_every_pod_reaches_the_workload_api_through_the_csi_driver_where_it_look
             mounts = {item["mountPath"]: item["name"] for item in container["volumeMounts"]}
             folder = str(Path(variables["SPIFFE_ENDPOINT_SOCKET"].removeprefix("unix://")).parent)
             assert drivers[mounts[folder]] == "csi.spiffe.io"
+
+
+def test_a_server_whose_image_has_no_path_for_a_probe_is_connected_to_until_it_listens() -> None:
+    deployment, _ = manifests.load_manifests("server.yaml")
+    (before,) = deployment["spec"]["template"]["spec"]["containers"]
+    (after,) = manifests.with_startup_probe(deployment)["spec"]["template"]["spec"]["containers"]
+    period = before["readinessProbe"]["periodSeconds"]
+    assert after.pop("startupProbe") == {
+        "tcpSocket": {"port": "https"},
+        "periodSeconds": period,
+        "failureThreshold": manifests.STARTUP_ATTEMPTS,
+    }
+    assert [port["name"] for port in after["ports"]] == ["https"]
+    kept = {key: value for key, value in before.items() if key not in ("readinessProbe", "ports")}
+    assert {key: value for key, value in after.items() if key != "ports"} == kept
+
+
+@pytest.mark.parametrize("takes_many", [True, False])
+def test_many_connections_go_past_a_forward_that_is_not_made_for_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, takes_many: bool
+) -> None:
+    exposed: list[tuple[Any, ...]] = []
+
+    def node_port(*where: Any) -> Any:
+        return SimpleNamespace(url="https://10.89.0.2:30443", expose=lambda: exposed.append(where))
+
+    monkeypatch.setattr(demo, "NodePort", node_port)
+    forward = SimpleNamespace(url="https://10.89.0.1:8443", takes_many=takes_many)
+    connectivity: Any = SimpleNamespace(forward=lambda *_, **__: forward)
+    spires: Any = [SimpleNamespace(cluster=name, trust_domain=f"{name}.example") for name in ("server", "client")]
+    made = demo.Demo(spires, cast(Any, SimpleNamespace(probe="client:v0")), connectivity, 8443, tmp_path, "demo")
+    assert made.direct_url() == (forward.url if takes_many else "https://10.89.0.2:30443")
+    assert exposed == ([] if takes_many else [("server", "demo", f"svc/{demo.SERVICE}", demo.SERVICE_PORT)])

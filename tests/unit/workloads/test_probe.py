@@ -11,7 +11,7 @@ import pytest
 
 from fixtures.k8s.cluster import ClusterError
 from fixtures.spire.installation import Spire
-from fixtures.workloads.probe import Answer, Probe, ProbeError, parse_identity
+from fixtures.workloads.probe import Answer, Endpoint, Probe, ProbeError, parse_identity
 
 Read = Callable[[str], str]
 # Recorded: the client's last word.
@@ -66,6 +66,25 @@ def test_an_identity_is_read_from_what_the_client_prints(recorded: Read) -> None
 def test_an_endpoint_that_does_not_answer_is_reported_in_the_clients_words() -> None:
     with pytest.raises(ProbeError, match=r"connection refused$"):
         probe(Executed(1, "", REFUSED)).endpoint("https://10.89.0.1:1")
+
+
+def test_an_endpoint_is_asked_for_what_it_presents_and_serves() -> None:
+    cluster = Executed(0, '{"spiffe_id": "spiffe://server.example/spire/server", "document": {"keys": []}}\n')
+    found = probe(cluster).get("https://a.example", connect_to="10.89.0.1:1", bundle="{}", text=True)
+    assert found == Endpoint("spiffe://server.example/spire/server", {"keys": []})
+    assert cluster.asked[3:6] == ("/client", "endpoint", "ENDPOINT_URL=https://a.example")
+    assert {"CONNECT_TO=10.89.0.1:1", "BUNDLE=file:/dev/stdin", "DOCUMENT=text"} <= set(cluster.asked)
+    assert cluster.given == "{}"
+
+
+def test_a_probe_is_deleted_with_its_pod() -> None:
+    cluster = Executed(0, "")
+    asked: list[tuple[str, ...]] = []
+    cluster.kubectl = lambda *arguments: asked.append(arguments)  # type: ignore[attr-defined]
+    probe(cluster).delete()
+    (command,) = asked
+    assert command[:5] == ("delete", "deployment", "probe", "-n", "demo")
+    assert "--cascade=foreground" in command
 
 
 def test_a_pod_that_is_not_there_is_not_taken_for_an_endpoint_that_does_not_answer() -> None:

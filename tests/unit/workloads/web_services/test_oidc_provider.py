@@ -42,6 +42,7 @@ SECURE = dataclasses.replace(PLAIN, tls=True)
         (PLAIN, ISSUER, "http://oidc-discovery.server.example/keys"),
         (PLAIN, "oidc-discovery.server.example", "http://oidc-discovery.server.example/keys"),
         (dataclasses.replace(SECURE, path="/one/"), f"{ISSUER}/one", "https://oidc-discovery.server.example/one/keys"),
+        (dataclasses.replace(SECURE, domains=("a.example", ISSUER[8:])), ISSUER, f"{ISSUER}/keys"),
         # It refuses all other names.
         (dataclasses.replace(SECURE, domains=("a.example", "b.example")), ISSUER, "https://a.example/keys"),
         (dataclasses.replace(SECURE, domains=("a.example",)), "", "https://a.example/keys"),
