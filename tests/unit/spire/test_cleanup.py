@@ -266,8 +266,8 @@ def test_a_webhook_that_nothing_answers_is_removed_before_it_refuses_what_mends_
         ends = [SimpleNamespace(conditions=SimpleNamespace(ready=each)) for each in ready]
         return SimpleNamespace(items=[SimpleNamespace(endpoints=ends or None)])
 
-    by_service = SimpleNamespace(client_config=SimpleNamespace(service=SimpleNamespace(namespace=place, name="webhook")))
-    by_url = SimpleNamespace(client_config=SimpleNamespace(service=None))
+    service = SimpleNamespace(namespace=place, name="webhook")
+    by_service, by_url = (SimpleNamespace(client_config=SimpleNamespace(service=each)) for each in (service, None))
     found = [
         SimpleNamespace(metadata=SimpleNamespace(name=name), webhooks=hooks)
         for name, hooks in (("spire", [by_service]), ("policy", [by_url]), ("none", None))
