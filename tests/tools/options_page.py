@@ -53,9 +53,10 @@ and that over the ini-file. A repeatable option has a line for each value there,
 an upgrade mean nothing in other runs. The header of a run lists what is not default, and where it comes from. Bash
 completes options after `pip install argcomplete` and `eval "$(register-python-argcomplete pytest)"`, as pytest's own.
 
-What cannot work (an unknown folder, a taken port, two equal trust domains, no engine, a folder that cannot be
-written, workers of pytest-xdist, retries of pytest-rerunfailures) is refused in a sentence before anything is
-started; the exit code is then 4, and with `--run-folder` the folder's `run.json` has the sentence.
+What cannot work (an unknown folder, an option without a value, a taken port, two equal trust domains, no engine, a
+folder that cannot be written, workers of pytest-xdist, retries of pytest-rerunfailures) is refused in a sentence before
+anything is started; the exit code is then 4, and with `--run-folder` the folder's `run.json` has the sentence (but not
+where pytest's own parser refuses an unknown option, or a value that is no choice).
 """
 
 TAIL = """

@@ -131,6 +131,21 @@ def test_a_refusal_needs_no_folder_and_makes_none_that_cannot_be_made(read: Read
     assert not (pytester.path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    "option", ["--charts", "--chart-version", "--kind-config", "--demo-image-server", "--demo-url", "--run-folder"]
+)
+def test_an_option_that_is_given_without_a_value_is_refused(read: Read, option: str) -> None:
+    """As by a variable of a CI job that is not set: the run would be another one than was meant."""
+    with pytest.raises(pytest.UsageError, match=rf"^{option}: it is given without a value$"):
+        read(f"{option}=")
+
+
+def test_one_of_several_values_that_is_none_is_refused_and_an_empty_prefix_is_a_prefix(read: Read) -> None:
+    with pytest.raises(pytest.UsageError, match=r"^--mirror: it is given without a value$"):
+        read("--mirror=https://a.example", "--mirror=")
+    assert read("--cluster-prefix=").stash[options.SETTINGS].prefix == ""
+
+
 def test_a_refusal_of_what_is_on_the_command_line_names_no_other_place(
     read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:

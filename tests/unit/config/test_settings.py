@@ -39,6 +39,7 @@ pytest_plugins = ["pytester"]
 # What a run could start. Here each of them writes down that it was called, and fails.
 PROGRAMS = ("docker", "podman", "kind", "kubectl", "helm", "go", "tar", "mmdebstrap")
 Write = Callable[[dict[str, Any]], Path]
+BOTH = ("--context=server=kind-a", "--context=client=kind-b")
 
 
 def nested(path: str, value: object) -> dict[str, Any]:
@@ -412,6 +413,92 @@ def test_an_upgrade_to_the_same_charts_is_one_where_its_values_are_others(
     found = command_line.read_settings(configured(*same, "--to-set=a=b"))
     assert len({*found.sources}) == 2
     assert str(found.source) == str(found.upgrade_to) == "chart 0.30.0"
+
+
+EXISTING = ("--kubeconfig={0}/kubeconfig", *BOTH)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--charts=https://me:Tr4ffic-7@a.test"], "--charts: the URL of a chart repository is given by --chart-repo"),
+        (["--values=server="], "--values server=: it names no file"),
+        (["--values={0}/none"], "--values {0}/none: there is no such file"),
+        (["--values={0}"], "--values {0}: it is a folder"),
+        (
+            ["--values=other={0}/ok"],
+            "--values other={0}/ok: there is no such file, and other is no cluster (server, client)",
+        ),
+        (["--values={0}/list"], "--values: the values file {0}/list holds no mapping of keys"),
+        (["-m", "upgrade", "--to-values={0}/none"], "--to-values {0}/none: there is no such file"),
+        (
+            ["-m", "upgrade", "--from-values=client={0}/list"],
+            "--from-values: the values file {0}/list holds no mapping",
+        ),
+        (["--apply=client={0}/none"], "--apply client={0}/none: there is no such file"),
+        (["--apply={0}"], "--apply {0}: it is a folder"),
+        (["--set=a"], "--set …: wanted KEY=VALUE"),
+        (["--set==Tr4ffic-7"], "--set …: wanted KEY=VALUE"),
+        (["--set-json=[1]"], "--set-json …: wanted KEY=VALUE"),
+        (["--set-file=a"], "--set-file …: wanted KEY=FILE"),
+        (["-m", "upgrade", "--from-set=a"], "--from-set …: wanted KEY=VALUE"),
+        (["--image-archive={0}/none"], "--image-archive: the image archive {0}/none cannot be read: No such file"),
+        (["--image-archive={0}/list"], "--image-archive: {0}/list is no image archive"),
+        (["--mirror==https://a.test"], "--mirror =…: '' is no registry's name"),
+        (["--kind-bin={0}"], "--kind-bin {0}: it is a folder"),
+        (["--kind-kubectl-bin={0}/ok"], "--kind-kubectl-bin {0}/ok: it is no program that this user may run"),
+        (["--kind-image="], "--kind-image: it is given without a value"),
+        (["--kind-image=A B"], "--kind-image A B: not an image's name"),
+        ([*EXISTING, "--kind-image=a:1"], "--kind-image: with --context for both clusters, no node is made here"),
+        (["--kubeconfig="], "--kubeconfig: it is given without a value"),
+        (["--kubeconfig={0}", BOTH[0]], "--kubeconfig {0}: it is a folder"),
+        ([*EXISTING, "--context=server=kind-b"], "--context server=kind-b: cluster server has another one already"),
+        (["--kubeconfig={0}/list", BOTH[0]], "--context: the kubeconfig {0}/list holds no mapping of keys"),
+        (
+            ["--kubeconfig={0}/numbers", BOTH[0]],
+            "--context: the kubeconfig {0}/numbers has something else than contexts",
+        ),
+        (["--kubeconfig={0}/nameless", BOTH[0]], "--context: the kubeconfig {0}/nameless has something else than cont"),
+        (
+            ["--run-folder={0}/ok/below"],
+            "{0}/ok is no folder, where the run's artefacts would go: give --run-folder=DIR",
+        ),
+        (
+            ["-m", "upgrade", "--chart-repository=https://a.test", "--from=1.14.5", "--to=1.15.3"],
+            "--chart-repository: neither --from nor --to is a version of a chart that would be pulled there",
+        ),
+        (
+            ["--connectivity=given", "--endpoint=server=https://a.test", "--endpoint=server=https://b.test"],
+            "--endpoint server=https://b.test: cluster server has another one already",
+        ),
+    ],
+)
+def test_a_bad_value_is_refused_in_a_sentence_that_names_its_option(
+    configured: Callable[..., pytest.Config], kubeconfig: Path, options: list[str], said: str
+) -> None:
+    folder = kubeconfig.parent
+    for name, text in (
+        ("ok", "a: 1"),
+        ("list", "[a]"),
+        ("numbers", "contexts: [7]"),
+        ("nameless", "contexts: [{context: {}}]"),
+    ):
+        (folder / name).write_text(text)
+    with pytest.raises(ValueError, match="^" + re.escape(said.format(folder))) as refused:
+        command_line.read_settings(configured(*(each.format(folder) for each in options)))
+    assert "\n" not in str(refused.value)
+    assert "Tr4ffic-7" not in str(refused.value)
+
+
+def test_the_cache_that_is_a_file_is_refused(
+    configured: Callable[..., pytest.Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SPIRE_FEDERATION_CACHE", str(tmp_path / "file"))
+    with pytest.raises(
+        ValueError, match=r"file is no folder, where what is downloaded and built would go: set SPIRE_FED"
+    ):
+        command_line.read_settings(configured())
 
 
 def kind_file(folder: Path, **given: Any) -> Path:
@@ -965,7 +1052,6 @@ def test_what_takes_nothing_away_or_is_allowed_to_is_not_refused(
     assert found.contexts == {"server": "kind-a"}
 
 
-BOTH = ("--context=server=kind-a", "--context=client=kind-b")
 NOT_INSTALLED = [
     ((), BOTH[:1], "SPIRE is to be on both clusters already, and there is no --context for client"),
     ((), (), "SPIRE is to be on both clusters already, and there is no --context for server, client"),
@@ -1032,9 +1118,12 @@ SERVER, CLIENT, DEMO = WAYS["given"]
             (GIVEN, "--endpoint=https://a.test"),
             "--endpoint https://a.test: wanted CLUSTER=https://HOST:PORT, where CLUSTER is one of server, client",
         ),
-        ((GIVEN, "--endpoint=server=a.test:8443"), "--endpoint a.test:8443: it is not https://HOST:PORT"),
-        ((GIVEN, "--endpoint=server=http://a.test"), "--endpoint http://a.test: it is not https://HOST:PORT"),
-        ((GIVEN, "--endpoint=server=https://u@a.test"), "--endpoint https://u@a.test: it is not https://HOST:PORT"),
+        ((GIVEN, "--endpoint=server=a.test:8443"), "--endpoint server=a.test:8443: it is not https://HOST:PORT"),
+        ((GIVEN, "--endpoint=server=http://a.test"), "--endpoint server=http://a.test: it is not https://HOST:PORT"),
+        (
+            (GIVEN, "--endpoint=server=https://u@a.test"),
+            "--endpoint server=https://u@a.test: it is not https://HOST:PORT",
+        ),
         (
             (GIVEN, SERVER, CLIENT, "--demo-url=https://c.test/a"),
             "--demo-url https://c.test/a: it has more than a host",
@@ -1172,7 +1261,7 @@ def test_plain_pytest_selects_no_test_that_needs_clusters(run: Run) -> None:
 @pytest.mark.parametrize("suite", command_line.CLUSTER_MARKERS)
 def test_a_suites_marker_selects_every_test_in_its_folder_and_no_other(run: Run, suite: str) -> None:
     # What they make are runs of the federation, each of which has those tests.
-    shared = set() if suite in ("field", "published") else OF_EVERY_SUITE
+    shared = set() if suite in ("field", "published", "docs") else OF_EVERY_SUITE
     assert collected(run, "-m", suite) == declared(suite) | shared != shared
 
 

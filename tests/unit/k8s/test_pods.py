@@ -104,7 +104,7 @@ def test_a_daemon_set_is_expected_on_the_nodes_whose_taints_it_tolerates(
     node(objects, "dedicated", DEDICATED)
     spec = {"containers": [{"name": "main"}], "tolerations": tolerations}
     made = controller(objects, "DaemonSet", "spire-agent", template={"spec": spec})
-    assert pods.eligible_nodes(objects.cluster.core.list_node().items, made) == names
+    assert pods.eligible_nodes(objects.cluster.core.list_node().items, made.spec.template.spec) == names
 
 
 def affinity(*terms: dict[str, Any]) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def test_a_daemon_set_is_expected_on_the_nodes_that_it_selects(
     nodes = [node(objects, "a"), node(objects, "b", labels={"disks": "2"}), node(objects, "c", labels={"disks": "10"})]
     template = {"spec": {"containers": [{"name": "main"}], **spec}}
     made = controller(objects, "DaemonSet", "spire-agent", template=template)
-    assert pods.eligible_nodes(nodes, made) == names
+    assert pods.eligible_nodes(nodes, made.spec.template.spec) == names
 
 
 def requests(**amounts: str) -> dict[str, Any]:

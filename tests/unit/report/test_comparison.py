@@ -15,7 +15,8 @@ from fixtures.report.__main__ import main
 from fixtures.report.comparison.differences import NOTHING, Difference, compare
 from fixtures.report.comparison.noise import TIME_NOISE
 from fixtures.report.comparison.page import SHOWN, page
-from fixtures.report.data.document import SCHEMA_VERSION
+from fixtures.report.data.document import SCHEMA_VERSION, describe
+from fixtures.report.run import Report
 from tests.unit.report.recorded_runs import RECORDED, recorded
 
 FOLDER = RECORDED[0].parent
@@ -90,6 +91,14 @@ def test_options_are_compared_wherever_they_are_from(green: dict[str, Any]) -> N
     old = copy.deepcopy(green)
     old["run"]["arguments"] += ["--pace=chart"]
     assert "options" not in differences(old, given(green, ("--pace=chart", "$SPIRE_FEDERATION_PACE")))
+
+
+def test_of_a_refused_run_it_is_said_that_it_was(green: dict[str, Any], tmp_path: Path) -> None:
+    refused = describe(Report(tmp_path, refused="--charts: it is given without a value"))
+    found = differences(green, refused)["verdict"][0]
+    assert found.after == "REFUSED: --charts: it is given without a value"
+    lines = page((FOLDER, tmp_path), (green, refused), compare(green, refused), 200)
+    assert "  REFUSED: --charts: it is given without a value  " in lines[1]
 
 
 def test_what_only_one_of_two_runs_came_to_is_no_broken_link(green: dict[str, Any]) -> None:

@@ -245,6 +245,45 @@ def test_a_server_that_ran_as_another_user_leaves_nothing_in_the_suites_own_clus
     assert why_unreadable(release.values, release) is None
 
 
+@pytest.mark.parametrize(
+    ("place", "ready", "external", "is_removed"),
+    [
+        ("spire-server", (), False, True),
+        ("spire-server", (False,), False, True),
+        ("spire-server", (False, True), False, False),
+        ("elsewhere", (), False, False),
+        ("spire-server", (), True, False),
+    ],
+    ids=["no end", "none ready", "served", "another's", "another's cluster"],
+)
+def test_a_webhook_that_nothing_answers_is_removed_before_it_refuses_what_mends_it(
+    tmp_path: Path, place: str, ready: tuple[bool, ...], external: bool, is_removed: bool
+) -> None:
+    removed: list[str] = []
+
+    def slices(namespace: str, label_selector: str) -> SimpleNamespace:
+        assert (namespace, label_selector) == (place, "kubernetes.io/service-name=webhook")
+        ends = [SimpleNamespace(conditions=SimpleNamespace(ready=each)) for each in ready]
+        return SimpleNamespace(items=[SimpleNamespace(endpoints=ends or None)])
+
+    service = SimpleNamespace(namespace=place, name="webhook")
+    by_service, by_url = (SimpleNamespace(client_config=SimpleNamespace(service=each)) for each in (service, None))
+    found = [
+        SimpleNamespace(metadata=SimpleNamespace(name=name), webhooks=hooks)
+        for name, hooks in (("spire", [by_service]), ("policy", [by_url]), ("none", None))
+    ]
+    cluster = Cluster(adopted=external)
+    cluster.admission = SimpleNamespace(  # type: ignore[attr-defined]
+        list_validating_webhook_configuration=lambda: SimpleNamespace(items=found),
+        delete_validating_webhook_configuration=removed.append,
+    )
+    cluster.discovery = SimpleNamespace(list_namespaced_endpoint_slice=slices)  # type: ignore[attr-defined]
+    said: list[str] = []
+    on(cluster, tmp_path)._leftovers.remove_dead_webhooks(said.append)
+    assert removed == (["spire"] if is_removed else [])
+    assert said == (["removing webhook spire: nothing answers it"] if is_removed else [])
+
+
 def test_helm_is_not_asked_where_it_has_stored_nothing(tmp_path: Path) -> None:
     cluster = Cluster()
     cluster.run = None  # type: ignore[assignment,method-assign]

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from fixtures.k8s.cluster import Cluster
-from fixtures.spire.installation import Spire
-from tests.unit.kubernetes_objects import NOW, KubernetesObjects, container, pod, running
+from fixtures.spire.installation import Spire, agents_with_nodes
+from tests.unit.kubernetes_objects import NOW, KubernetesObjects, container, node, pod, running
 from tests.unit.own_chart import AGENT, LAYOUT, SYSTEM_NAMESPACE, read_layout
 
 
@@ -56,3 +56,21 @@ def test_only_a_namespace_without_agents_is_to_have_restricted_pods(tmp_path: Pa
         spire.layout = replace(LAYOUT, server=replace(LAYOUT.server, namespace=namespace))
         spire._enforce_pod_security()
     assert patched == [LAYOUT.server.namespace]
+
+
+def test_agents_for_nodes_of_a_kind_that_the_cluster_lacks_are_not_waited_for() -> None:
+    default = replace(LAYOUT.agent, node_selector={"kubernetes.io/os": "linux"})
+    gpu = replace(LAYOUT.agent, name="spire-agent-gpu", node_selector={"pool": "gpu"}, tolerations=())
+    tainted = {"key": "nvidia.com/gpu", "effect": "NoSchedule", "value": "present"}
+    both = replace(LAYOUT, agents=(default, gpu))
+    objects = KubernetesObjects()
+    node(objects, "a", labels={"kubernetes.io/os": "linux"})
+    assert agents_with_nodes(objects.cluster, both).agents == (default,)
+    node(objects, "b", tainted, labels={"pool": "gpu"})
+    assert agents_with_nodes(objects.cluster, both).agents == (default,)
+    tolerant = replace(gpu, tolerations=({"key": "nvidia.com/gpu", "operator": "Exists"},))
+    both = replace(LAYOUT, agents=(default, tolerant))
+    assert agents_with_nodes(objects.cluster, both) == both
+    # None that can run is for the run to find.
+    nowhere = replace(LAYOUT, agents=(gpu, replace(gpu, name="spire-agent-tpm", node_selector={"tpm": "with"})))
+    assert agents_with_nodes(objects.cluster, nowhere) == nowhere

@@ -796,6 +796,29 @@ def test_a_controller_whose_pods_a_quota_refuses_is_named(objects: KubernetesObj
     )
 
 
+@pytest.mark.parametrize(
+    ("fields", "counts"),
+    [
+        # The event is of a minute ago.
+        ([("helm", NOW - 30, None)], False),
+        ([("helm", NOW - 90, None), ("kube-controller-manager", NOW - 30, "status")], True),
+        ([("helm", None, None)], True),
+    ],
+    ids=["of an earlier specification", "of this one", "without a time"],
+)
+def test_what_was_refused_of_an_earlier_specification_is_over(
+    objects: KubernetesObjects, fields: list[tuple[str, float | None, str | None]], counts: bool
+) -> None:
+    managed = [
+        {"manager": manager, **({"time": stamp(at)} if at else {}), **({"subresource": part} if part else {})}
+        for manager, at, part in fields
+    ]
+    message = f'create Pod spire-server-0 in StatefulSet spire-server failed error: pods "spire-server-0" {NO_ACCOUNT}'
+    event(objects, "StatefulSet", "spire-server", "FailedCreate", message, at=NOW - 60)
+    problem = of(objects, "StatefulSet", controller(objects, metadata={"managedFields": managed}), lacks=True)
+    assert (message in problem.sentence) is counts
+
+
 def test_a_controller_makes_its_pods_once_their_service_account_is_there(objects: KubernetesObjects) -> None:
     message = f'Error creating: pods "spire-agent-" {NO_ACCOUNT}'
     event(objects, "DaemonSet", "spire-agent", "FailedCreate", message)

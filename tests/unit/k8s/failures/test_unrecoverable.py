@@ -638,6 +638,8 @@ def test_a_daemon_set_for_no_node_of_the_cluster_is_reported(
     )
     assert found_in(objects, prefix="spire-agent") == (words if is_reported else None)
     assert found_in(objects, prefix="spire-server") is None
+    # Of another DaemonSet, whose name begins with the same letters.
+    assert found_in(objects, prefix="spire") is None
 
 
 def service(objects: KubernetesObjects, name: str = "spire-server", **selector: str) -> None:
