@@ -64,12 +64,12 @@ def test_a_secret_of_the_runs_own_is_hidden_wherever_it_stands(around: str) -> N
 def test_a_secret_in_the_data_of_a_kubernetes_secret_is_hidden() -> None:
     secret = password()
     keep_secret(secret)
-    wait_for_job = base64.b64encode(secret.encode()).decode()
+    encoded = base64.b64encode(secret.encode()).decode()
     within = base64.b64encode(f"host=db user=x options={secret} y".encode()).decode()
     binary = base64.b64encode(b"\xff\x00" + secret.encode() + b"\xfe").decode()
-    text = f"data:\n  DBPW: {wait_for_job}\n  conf: {within}\n  blob: {binary}\n"
+    text = f"data:\n  DBPW: {encoded}\n  conf: {within}\n  blob: {binary}\n"
     assert redact(text) == f"data:\n  DBPW: {REDACTED}\n  conf: {REDACTED}\n  blob: {REDACTED}\n"
-    assert redact(f"{wait_for_job} {wait_for_job.rstrip('=')}") == f"{REDACTED} {REDACTED}"
+    assert redact(f"{encoded} {encoded.rstrip('=')}") == f"{REDACTED} {REDACTED}"
 
 
 def test_the_lines_of_a_secret_are_hidden_one_by_one() -> None:

@@ -44,11 +44,13 @@ def a_testbed(document: str, log: str, *, stored: bool = True) -> Testbed:
 def test_a_bundle_has_its_fingerprints_and_the_age_since_it_was_taken_from_its_endpoint(
     recorded: Callable[[str], str],
 ) -> None:
-    document = recorded("bundle-show.json")
+    document = json.dumps({**json.loads(recorded("bundle-show.json")), "spiffe_refresh_hint": 300})
     found = read_state(Facts(testbed=a_testbed(document, recorded("spire-server.log"))))
     own, foreign = found["bundles"]
     assert (own["trust_domain"], own["is_own"], own["age"]) == ("server.example", True, None)
     assert own["x509_authorities"] == sorted(api_types.bundle(document).x509_authorities)
+    assert own["jwt_authorities"] == sorted(api_types.bundle(document).jwt_authorities)
+    assert (own["sequence"], own["refresh_hint"]) == (api_types.bundle(document).sequence, 300)
     assert (foreign["trust_domain"], foreign["is_own"]) == ("client.example", False)
     assert (foreign["seeded"], foreign["refreshed"]) == (SEEDED, REFRESHED)
     assert foreign["age"] == pytest.approx(time.time() - REFRESHED, abs=5)
