@@ -22,6 +22,7 @@ from fixtures.diagnosis.stalls import BROKEN_FOR, StallWatch
 from fixtures.diagnosis.testbed import Testbed
 from fixtures.k8s.kind.configuration import NodeSettings
 from fixtures.k8s.kind.images.pulled_images import PulledImages
+from fixtures.k8s.workload_settings import WorkloadSettings
 from fixtures.plugins import diagnosis, options, session
 from fixtures.plugins.reporting import REPORT
 from fixtures.plugins.session import STALLS, TESTBED
@@ -181,6 +182,8 @@ SETTINGS = SimpleNamespace(
     nodes=NodeSettings(),
     bundle_ports=[8440],
     federate="",
+    no_install=False,
+    workloads=WorkloadSettings(),
 )
 SUPPLIED = SimpleNamespace(node_image="node:1", kind=Path("kind"), kubectl=Path("kubectl"), archives=[])
 
@@ -192,7 +195,7 @@ def test_clusters_that_fail_are_taken_down_only_after_the_failure_is_reported(
     request = SimpleNamespace(session=SimpleNamespace(addfinalizer=later.append))
     with pytest.raises(RuntimeError, match="kind failed"):
         fixture_function(session.clusters)(
-            SETTINGS, SUPPLIED, [], None, run.report, tmp_path, PULLED, run.config, request
+            SETTINGS, SUPPLIED, [], None, run.report, tmp_path, PULLED, "demo", run.config, request
         )
     assert taken == []
     assert [cluster.label for cluster in run.testbed.clusters] == ["server"]
@@ -217,6 +220,7 @@ def test_a_run_says_of_which_kubernetes_its_clusters_are(
         report,
         tmp_path,
         PULLED,
+        "demo",
         run.config,
         request,
     )
@@ -262,7 +266,7 @@ def test_clusters_are_kept_always_or_where_something_failed_and_the_summary_says
     request = SimpleNamespace(session=SimpleNamespace(testsfailed=failed, addfinalizer=later.append))
     settings = SimpleNamespace(**{**vars(SETTINGS), "keep_clusters": chosen})
     report = Report(tmp_path)
-    shown_by: tuple[Any, ...] = (run.config, request)
+    shown_by: tuple[Any, ...] = ("demo", run.config, request)
     arguments: tuple[Any, ...] = (settings, SUPPLIED, [], Engine("docker"), report, tmp_path, PULLED, *shown_by)
     fixture_function(session.clusters)(*arguments)
     later[0]()
