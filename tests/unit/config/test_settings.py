@@ -282,7 +282,7 @@ def test_the_command_line_is_read_as_it_stands(
     configured: Callable[..., pytest.Config], tmp_path: Path, free: int
 ) -> None:
     kind = tmp_path / "kind"
-    kind.touch()
+    kind.touch(0o755)
     found = command_line.read_settings(
         configured(
             *("--supply", "local", "--cluster-prefix", "ci-1.", "--keep-clusters", "--bundle-port", str(free)),
@@ -535,7 +535,7 @@ def test_what_is_given_of_nodes_registries_and_objects_is_read(
         (["--ca-file=missing"], "--ca-file missing: No such file or directory"),
         (["--kind-config=missing"], "--kind-config missing: it cannot be read: No such file or directory"),
         (["--mirror=mirror.example"], "the mirror is no http:// or https:// URL"),
-        (["--apply=missing"], "--apply missing: No such file or directory"),
+        (["--apply=missing"], "--apply missing: there is no such file"),
         (["--chart-repository=oci://a/b"], "an oci:// reference goes to --charts"),
         (["--chart-repository=https://a.example", "--charts=oci://a/b"], "are two places of the charts: give one"),
         (["--no-install", "--apply=a", "--mirror=http://a"], "--apply, --mirror would say how to install it"),
@@ -965,7 +965,7 @@ def test_a_run_with_an_oci_reference_that_is_none_is_refused(run: Run) -> None:
 def test_a_run_with_an_image_archive_that_is_none_is_refused(run: Run) -> None:
     (run.folder / "notes.txt").write_text("no archive")
     said = refusal(run, f"--image-archive={run.folder}/notes.txt")
-    assert said.startswith(f"{run.folder}/notes.txt is no image archive, as `docker save` writes it")
+    assert said.startswith(f"--image-archive: {run.folder}/notes.txt is no image archive, as `docker save` writes it")
 
 
 def test_a_run_with_two_versions_of_the_chart_is_refused(run: Run) -> None:

@@ -88,7 +88,7 @@ def test_what_is_no_object_is_refused(tmp_path: Path, objects: tuple[object, ...
 
 
 def test_a_file_that_cannot_be_read_is_refused_without_what_is_in_it(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"^--apply missing\.yaml: No such file or directory$"):
+    with pytest.raises(ValueError, match=r"^--apply missing\.yaml: there is no such file$"):
         given_objects(["missing.yaml"], NAMES)
     path = tmp_path / "broken.yaml"
     path.write_text(f"a: [{HIDDEN}\nb")
