@@ -119,6 +119,11 @@ def test_a_key_that_nothing_reads_is_reported(chart: Path, key: str, reported: s
         ("owner.nmae", "owner.name"),
         ("owner.NAME", "owner.name"),
         ("engine.oil.gradient", ""),
+        ("engine.oil.grad", "engine.oil.grade"),
+        ("engine.oil.upgrade", ""),
+        ("engine.oil.intervall", "engine.oil.interval"),
+        ("engine.oil.intreval_", "engine.oil.interval"),
+        ("engine.bodylabels", ""),  # another key than `labels`, of a newer chart
         ("engine.oil.change_interval", ""),
         ("engine.oil.intervals", "engine.oil.interval"),  # has no default, is read
         ("engin.oil", "engine"),  # a dependency
