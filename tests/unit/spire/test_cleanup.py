@@ -99,9 +99,7 @@ def namespace(name: str, *conditions: tuple[str, str], phase: str = "Terminating
     )
 
 
-@pytest.mark.parametrize(
-    ("adopted", "mark", "refused"), [(True, "", True), (True, "a1.1", False), (False, "", False)]
-)
+@pytest.mark.parametrize(("adopted", "mark", "refused"), [(True, "", True), (True, "a1.1", False), (False, "", False)])
 def test_a_release_of_somebody_elses_is_not_changed(tmp_path: Path, adopted: bool, mark: str, refused: bool) -> None:
     release = {"name": "spire", "status": "deployed"}
     cluster = Cluster(release, adopted=adopted, history=("superseded", "deployed"), mark=mark)
@@ -246,7 +244,7 @@ def test_a_server_that_ran_as_another_user_leaves_nothing_in_the_suites_own_clus
 
 
 @pytest.mark.parametrize(
-    ("place", "ready", "external", "is_removed"),
+    ("place", "ready", "external", "is_silenced"),
     [
         ("spire-server", (), False, True),
         ("spire-server", (False,), False, True),
@@ -256,10 +254,10 @@ def test_a_server_that_ran_as_another_user_leaves_nothing_in_the_suites_own_clus
     ],
     ids=["no end", "none ready", "served", "another's", "another's cluster"],
 )
-def test_a_webhook_that_nothing_answers_is_removed_before_it_refuses_what_mends_it(
-    tmp_path: Path, place: str, ready: tuple[bool, ...], external: bool, is_removed: bool
+def test_a_webhook_that_nothing_answers_is_silenced_before_it_refuses_what_mends_it(
+    tmp_path: Path, place: str, ready: tuple[bool, ...], external: bool, is_silenced: bool
 ) -> None:
-    removed: list[str] = []
+    patched: list[tuple[str, Any]] = []
 
     def slices(namespace: str, label_selector: str) -> SimpleNamespace:
         assert (namespace, label_selector) == (place, "kubernetes.io/service-name=webhook")
@@ -267,7 +265,9 @@ def test_a_webhook_that_nothing_answers_is_removed_before_it_refuses_what_mends_
         return SimpleNamespace(items=[SimpleNamespace(endpoints=ends or None)])
 
     service = SimpleNamespace(namespace=place, name="webhook")
-    by_service, by_url = (SimpleNamespace(client_config=SimpleNamespace(service=each)) for each in (service, None))
+    by_service, by_url = (
+        SimpleNamespace(name="a.kb.io", client_config=SimpleNamespace(service=each)) for each in (service, None)
+    )
     found = [
         SimpleNamespace(metadata=SimpleNamespace(name=name), webhooks=hooks)
         for name, hooks in (("spire", [by_service]), ("policy", [by_url]), ("none", None))
@@ -275,13 +275,14 @@ def test_a_webhook_that_nothing_answers_is_removed_before_it_refuses_what_mends_
     cluster = Cluster(adopted=external)
     cluster.admission = SimpleNamespace(  # type: ignore[attr-defined]
         list_validating_webhook_configuration=lambda: SimpleNamespace(items=found),
-        delete_validating_webhook_configuration=removed.append,
+        patch_validating_webhook_configuration=lambda *made: patched.append(made),
     )
     cluster.discovery = SimpleNamespace(list_namespaced_endpoint_slice=slices)  # type: ignore[attr-defined]
     said: list[str] = []
-    on(cluster, tmp_path)._leftovers.remove_dead_webhooks(said.append)
-    assert removed == (["spire"] if is_removed else [])
-    assert said == (["removing webhook spire: nothing answers it"] if is_removed else [])
+    on(cluster, tmp_path)._leftovers.silence_dead_webhooks(said.append)
+    silent = ("spire", {"webhooks": [{"name": "a.kb.io", "failurePolicy": "Ignore"}]})
+    assert patched == ([silent] if is_silenced else [])
+    assert said == (["webhook spire may fail: nothing answers it"] if is_silenced else [])
 
 
 def test_helm_is_not_asked_where_it_has_stored_nothing(tmp_path: Path) -> None:
