@@ -122,6 +122,18 @@ def test_a_refused_run_says_so_in_the_folder_that_is_named_for_it(
     assert [each["option"] for each in found["run"]["options"]] == [f"--run-folder={folder}"]
 
 
+def test_a_refused_run_is_annotated_on_github(
+    read: Read, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "summary"))
+    with pytest.raises(pytest.UsageError):
+        read("--charts=", f"--run-folder={pytester.path / 'run'}")
+    said = "--charts: it is given without a value"
+    assert capsys.readouterr().out == f"::error title=SPIRE federation refused::{said}\n"
+    assert said in (pytester.path / "summary").read_text()
+
+
 def test_a_refusal_needs_no_folder_and_makes_none_that_cannot_be_made(read: Read, pytester: pytest.Pytester) -> None:
     (pytester.path / "file").touch()
     with pytest.raises(pytest.UsageError, match=r"^--run-folder \S+file is not a folder$"):
