@@ -172,8 +172,8 @@ FIELD_CASES = (
     # What no workload here can get.
     ChartFault(
         "selectors-that-the-workloads-do-not-have",
-        "X.509 SVID",
-        "asks for k8s:container-name:app, which no container of pod demo/",
+        "X.509 SVID|component ready",
+        "asks for k8s:container-name:app, which no container of pod ",
         values=_identities(default={"workloadSelectorTemplates": ["k8s:container-name:app"]}),
     ),
     ChartFault(
@@ -191,8 +191,8 @@ FIELD_CASES = (
     ChartFault(
         "misspelt-key",
         REFUSED_AT_START,
-        r"ignores spire-server\.federation\.bundleEndpoint\.refresh_hint, which resembles \S+\.refreshHint",
-        values=_server(federation={"bundleEndpoint": {"refresh_hint": "1m"}}),
+        r"ignores spire-server\.federation\.bundelEndpoint, which resembles spire-server\.federation\.bundleEndpoint",
+        values=_server(federation={"bundelEndpoint": {"port": 8444}}),
     ),
     # Of another chart's values, and in the wrong place: named, and nothing else.
     _green("keys-that-the-chart-does-not-read", {"stepIngress": {"enabled": True}, **_server(deploymentType="x")}),
