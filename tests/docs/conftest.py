@@ -19,6 +19,7 @@ from fixtures.config.settings import Settings
 from fixtures.core.concurrency import map_concurrently
 from fixtures.core.project import PROJECT
 from fixtures.core.subprocesses import end_with_parent, run_program
+from fixtures.report.red_run.one_screen import SCREEN_COLUMNS
 
 COMMAND_TIMEOUT = 600.0  # seconds
 DELETE_TIMEOUT = 120.0
@@ -67,6 +68,7 @@ class Reader:
         done = subprocess.run(
             end_with_parent([sys.executable, *module, *arguments]),
             cwd=PROJECT,
+            env={**os.environ, "COLUMNS": str(SCREEN_COLUMNS)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

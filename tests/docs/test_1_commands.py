@@ -8,6 +8,7 @@ from zipfile import ZipFile
 
 import pytest
 
+from fixtures.config.cluster_values import CLUSTERS
 from fixtures.core.project import PROJECT
 from fixtures.report.red_run.one_screen import SCREEN_LINES
 from tests.docs.conftest import Ended, Reader
@@ -67,9 +68,9 @@ def test_evidence_of_the_kept_clusters_is_a_zip(reader: Reader) -> None:
     assert ended.code == 0, ended.output
     assert ended.lines[-1] == str(place)
     with ZipFile(place) as collected:
-        files = {name.partition("/")[2] or name for name in collected.namelist()}
-    assert {"server/pods.txt", "client/pods.txt"} <= files or {"pods.txt"} <= files, files
-    assert {"index.txt", "diagnosis.txt"} <= {name.rpartition("/")[2] for name in files}, files
+        files = {name.partition("/")[2] for name in collected.namelist()}
+    places = {f"{reader.prefix}{name}/pods.txt" for name in CLUSTERS}
+    assert {"index.txt", "diagnosis.txt", *places} <= files, sorted(files)
 
 
 def test_what_could_be_removed_of_the_supply_is_only_listed(reader: Reader) -> None:

@@ -79,7 +79,7 @@ def test_a_red_run_ends_with_each_sentence_and_its_verdict_and_then_its_folder(
             "✗ *test_later",
             "    something else",
             "1 skipped: not here",
-            "tracebacks: failures.txt, or -v",
+            "page: report.html; tracebacks: failures.txt, or -v",
             "",
             "RED: 1 passed, 1 failed, 1 error, 1 skipped",
         ]

@@ -133,6 +133,20 @@ def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Live]:
     made.terminal.stop()
 
 
+def test_on_a_live_terminal_a_long_line_is_broken_between_words_and_in_a_log_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: io.StringIO
+) -> None:
+    text = "other clusters' pods reach the bundle endpoints and the demo's server by port-forward: 10.89.0.1"
+    live = Live(tmp_path, monkeypatch, columns=60)
+    live.terminal.line(text)
+    live.terminal.stop()
+    first, *others = live.screen.text
+    assert first.endswith("other clusters' pods reach the bundle endpoints")
+    assert others == [" " * 10 + "and the demo's server by port-forward: 10.89.0.1"]
+    Terminal(stream).line(text)
+    assert stream.getvalue().endswith(f"s  {text}\n")
+
+
 def test_a_live_terminal_shows_what_is_under_way_below_pytests_line_and_lines_above_it(live: Live) -> None:
     live.pytest.write("collected 21 items\n\ntests/federation/test_1.py .")
     with live.report.phase("SPIRE", "server") as server:
