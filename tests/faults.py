@@ -618,7 +618,7 @@ spec:
     INSTALLATION,
     r"pre-upgrade hooks failed[\s\S]*BackoffLimitExceeded",
     "component ready",
-    "Job .* has failed \\d+ times: BackoffLimitExceeded|Helm.s release spire has failed: .*BackoffLimitExceeded",
+    r"Job .* has failed \d+ times \(BackoffLimitExceeded\)|Helm.s release spire has failed: .*BackoffLimitExceeded",
 )
 def hook_that_fails(environment: Environment, undo: ExitStack) -> None:
     # A post-renderer is not shown the hooks of a chart: it is the chart that gets one more.
