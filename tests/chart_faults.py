@@ -478,7 +478,7 @@ CSI_FAULTS = (
         other={"spiffe-csi-driver": {"agentSocketPath": "/run/spire/sockets/spire-agent.sock"}},
     ),
     ChartFault(
-        "csi-driver-that-is-not-told-of-pods",
+        "csi-driver-without-pod-info",
         "component ready|CSI socket",
         r"only ephemeral volumes",
         (Edit(CSI, "podInfoOnMount: true", "podInfoOnMount: false"),),

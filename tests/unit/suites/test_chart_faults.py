@@ -88,7 +88,7 @@ CHANGES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "service-of-the-server-with-another-port": {SERVER_SERVICE: ["spec.ports[grpc].targetPort"]},
     "server-that-needs-more-memory": {SERVER_SET: [f"{POD}containers[spire-server].resources"]},
     "agent-that-does-not-ask-the-clusters-dns": {AGENTS: [f"{POD}dnsPolicy"]},
-    "csi-driver-that-is-not-told-of-pods": {"CSIDriver csi.spiffe.io": ["spec.podInfoOnMount"]},
+    "csi-driver-without-pod-info": {"CSIDriver csi.spiffe.io": ["spec.podInfoOnMount"]},
     "service-that-leads-past-the-bundle-endpoint": {SERVER_SERVICE: ["spec.ports[federation].targetPort"]},
     "service-of-the-server-that-leads-to-another-program": {SERVER_SERVICE: ["spec.ports[grpc].targetPort"]},
     "bundle-in-another-config-map": {
@@ -284,7 +284,7 @@ def test_faults_are_chosen_by_name_and_by_what_they_can_be_met_on() -> None:
     assert names() == [fault.name for fault in ALL]
     assert names("csi-driver and not late and not socket") == [
         "csi-driver-that-registers-another-name",
-        "csi-driver-that-is-not-told-of-pods",
+        "csi-driver-without-pod-info",
         "csi-driver-that-the-kubelet-does-not-reach",
     ]
     assert set(names()) - set(names(kept=True)) == {"provisioner-that-takes-40-s", "half-a-core"}
