@@ -404,6 +404,14 @@ def test_a_service_whose_ports_lead_past_the_bundle_endpoint_is_still_the_server
     assert (found.service, found.leads_elsewhere) == (Service("identity", "trust", port), expected)
 
 
+def test_of_services_that_lead_past_the_bundle_endpoint_the_one_with_its_port_is_meant() -> None:
+    api, own = service("a-api", "identity", "trust", 443, "api"), service("trust", "identity", "trust", 9443, "webhook")
+    programs = [each for each in (*server(), *agent(), csi_driver()) if each["kind"] != "Service"]
+    found = layout([api, own, *programs]).bundle_endpoint
+    assert found.service == Service("identity", "trust", 9443)
+    assert found.leads_elsewhere == "no port of Service identity/trust leads there (9443 to webhook)"
+
+
 @pytest.mark.parametrize(
     ("bind_port", "expected"),
     [
