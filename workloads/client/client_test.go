@@ -253,7 +253,7 @@ func TestFetchDescribesTheIdentity(t *testing.T) {
 	if found.SPIFFEID != clientID || found.X509Serial != "abc" ||
 		!slices.Equal(found.TrustDomains, []string{"client.example", "server.example"}) ||
 		!slices.Equal(found.JWTAuthorities["server.example"], []string{"server-key"}) ||
-		found.JWTAuthority != "client-key" || found.X509Authority != hex.EncodeToString(d.client.Cert.SubjectKeyId) ||
+		found.JWTAuthority != "client-key" || time.Since(found.JWTIssuedAt) > time.Minute || found.X509Authority != hex.EncodeToString(d.client.Cert.SubjectKeyId) ||
 		len(found.X509Authorities["server.example"]) != 1 || len(found.X509Authorities["server.example"][0]) != 64 ||
 		time.Until(found.X509NotAfter) < time.Minute || time.Until(found.JWTExpiry) > time.Minute {
 		t.Error(stdout)

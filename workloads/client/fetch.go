@@ -24,6 +24,7 @@ type identity struct {
 	X509NotAfter    time.Time           `json:"x509_not_after"`
 	X509Serial      string              `json:"x509_serial"`    // hexadecimal
 	X509Authority   string              `json:"x509_authority"` // which signed it: its key identifier, hexadecimal, as SPIRE names it
+	JWTIssuedAt     time.Time           `json:"jwt_issued_at"`
 	JWTExpiry       time.Time           `json:"jwt_expiry"`
 	JWTAuthority    string              `json:"jwt_authority"`    // which signed it: its key ID
 	TrustDomains    []string            `json:"trust_domains"`    // whose bundles are held, X.509 or JWT
@@ -67,6 +68,7 @@ func describe(x509Context *workloadapi.X509Context, jwtSVID *jwtsvid.SVID, jwtBu
 		X509NotAfter:    leaf.NotAfter.UTC(),
 		X509Serial:      leaf.SerialNumber.Text(16),
 		X509Authority:   hex.EncodeToString(leaf.AuthorityKeyId),
+		JWTIssuedAt:     issuedAt(jwtSVID),
 		JWTExpiry:       jwtSVID.Expiry,
 		X509Authorities: map[string][]string{},
 		JWTAuthorities:  map[string][]string{},
@@ -92,6 +94,12 @@ func describe(x509Context *workloadapi.X509Context, jwtSVID *jwtsvid.SVID, jwtBu
 	}
 	found.TrustDomains = slices.Sorted(maps.Keys(held))
 	return found
+}
+
+// issuedAt returns a token's claim iat, or the Unix epoch where it has none.
+func issuedAt(svid *jwtsvid.SVID) time.Time {
+	seconds, _ := svid.Claims["iat"].(float64)
+	return time.Unix(int64(seconds), 0).UTC()
 }
 
 // signedBy returns the key ID in a token's header, which go-spiffe keeps to itself.

@@ -98,7 +98,7 @@ func (a *Authority) JWTSVID(id, audience string, expiry time.Time) string {
 	}, new(jose.SignerOptions).WithType("JWT"))
 	Check(a.t, err)
 	token, err := jwt.Signed(signer).Claims(jwt.Claims{
-		Subject: id, Audience: jwt.Audience{audience}, Expiry: jwt.NewNumericDate(expiry),
+		Subject: id, Audience: jwt.Audience{audience}, IssuedAt: jwt.NewNumericDate(time.Now()), Expiry: jwt.NewNumericDate(expiry),
 	}).Serialize()
 	Check(a.t, err)
 	return token

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -172,6 +173,20 @@ def test_a_pod_still_holds_what_it_had_once_it_is_given_the_same_ids_and_authori
     now = made.still_holds("kept", before).look().value
     assert now is not None
     assert now.x509_serial == "1"
+
+
+@pytest.mark.parametrize(("age", "met"), [(0, True), (104, True), (106, False), (200, False), (400, False)])
+def test_jwt_svids_outlast_what_ends_before_half_of_their_lifetime_is_over(
+    tmp_path: Path, recorded: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, age: float, met: bool
+) -> None:
+    made, cluster = running(tmp_path)
+    cluster.printed = recorded("fetch.json")
+    # Of 5 minutes: the agent renews it after 150 s.
+    issued = made.fetch("new").jwt_issued_at
+    monkeypatch.setattr(time, "time", lambda: issued + age)
+    look = made.jwt_svids_outlast(45).look()
+    assert look.value is (True if met else None)
+    assert f"new: renewed in {150 - age} s" in look.seen
 
 
 def test_both_deployments_are_deleted_in_the_end(tmp_path: Path) -> None:
