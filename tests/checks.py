@@ -85,6 +85,14 @@ def fields_are_known(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) 
         assert not unknown, f"{spire.cluster.label}: {unknown}"
 
 
+def server_services_lead_to_it_alone(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:
+    """The Services at which a server is asked lead to no pod of anything else: some connections would fail."""
+    for spire in spires:
+        for namespace, name in spire.layout.server_services if spire.was_installed_by_run else ():
+            controller = spire.layout.server.controller
+            wait_for(conditions.service_leads_to(spire.cluster, namespace, name, controller), timeout)
+
+
 def agents_have_attested(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:
     """An agent of every node that is eligible for one has attested by its projected service account token."""
 

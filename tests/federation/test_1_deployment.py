@@ -44,6 +44,12 @@ def test_every_spire_component_is_ready(spires: dict[str, Spire]) -> None:
     checks.components_are_ready(spires.values())
 
 
+@pytest.mark.dependency(name="server services", depends=["spire ready"], scope="session")
+def test_the_servers_services_lead_to_its_pods_alone(spires: dict[str, Spire]) -> None:
+    # Calls are tried again, and would not show that every other connection fails.
+    checks.server_services_lead_to_it_alone(spires.values())
+
+
 @pytest.mark.dependency(name="entries federate", depends=["spire ready"], scope="session")
 def test_workload_entries_federate_with_the_other_trust_domains(calls: TutorialCalls) -> None:
     # The calls' pods are among them, and what follows is asked while they run.

@@ -9,6 +9,7 @@ import pytest
 
 from fixtures.diagnosis.causes import (
     CSI_CAUSE,
+    WHY_STRANGERS,
     WHY_UNATTESTED,
     WHY_UNKNOWN_CALLER,
     is_of_configuration,
@@ -224,6 +225,26 @@ def test_a_service_without_a_ready_pod_is_named_where_all_else_is_ready(
     assert sentences(component_links.check_components(objects.spire)) == found
     objects.remove("StatefulSet")
     assert not any("leads to no pod" in each for each in sentences(component_links.check_components(objects.spire)))
+
+
+@pytest.mark.parametrize("ports", [[{"name": "bundle", "port": 8443}], []])
+def test_a_service_of_the_server_that_leads_to_other_pods_too_is_named(
+    objects: Objects, ports: list[dict[str, Any]]
+) -> None:
+    pod(objects, container(SERVER, running=running()), name="spire-server-0")
+    ends = [
+        {"conditions": {"ready": True}, "addresses": [address], "targetRef": {"kind": "Pod", "name": name}}
+        for address, name in (("10.244.0.5", "spire-server-0"), ("10.244.0.6", "spire-oidc-5d8f7-x"))
+    ]
+    labels = {"labels": {"kubernetes.io/service-name": SERVER}}
+    objects.add("EndpointSlice", f"{SERVER}-x", metadata=labels, addressType="IPv4", endpoints=ends, ports=ports)
+    found = list(component_links.check_components(objects.with_spire()))
+    # Pods that declare no port by the Service's name for it are in a slice without ports.
+    of_both = f"is for StatefulSet spire-server/{SERVER}, and leads to pod spire-oidc-5d8f7-x too"
+    expected = f"Service spire-server/{SERVER} {of_both}"
+    assert [(each.sentence, each.cause) for each in found] == ([(expected, WHY_STRANGERS)] if ports else [])
+    objects.installed_by_run = False
+    assert not list(component_links.check_components(objects.spire))
 
 
 def test_a_port_that_leads_to_none_that_a_container_declares_is_named(objects: Objects) -> None:
