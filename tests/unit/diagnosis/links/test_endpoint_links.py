@@ -10,17 +10,16 @@ from typing import cast
 
 import pytest
 
-from fixtures.diagnosis.causes import (
-    is_of_configuration,
-)
+from fixtures.diagnosis.causes import WHY_SERVER_ALONE, is_of_configuration
 from fixtures.diagnosis.finding import Finding
 from fixtures.diagnosis.links import endpoint_links
 from fixtures.k8s.cluster import Cluster
 from fixtures.k8s.connectivity.port_forward import PortForward
 from fixtures.k8s.kind.network import KindNetwork
+from fixtures.spire.api_types import Bundle, Relationship
 from fixtures.spire.federation import Federation
 from fixtures.workloads.demo import Demo
-from fixtures.workloads.probe import ProbeError
+from fixtures.workloads.probe import Endpoint, ProbeError
 from tests.unit.diagnosis.links.spire_objects import Objects
 from tests.unit.own_chart import SERVER_NAMESPACE
 
@@ -134,3 +133,44 @@ def test_an_endpoint_that_its_service_does_not_reach_is_named_after_all_else(
     assert [(each.link, each.follows, words in each.sentence) for each in found] == (
         [("endpoint reachable", True, True)] if words else []
     )
+
+
+REFUSED_PROXY = (
+    'level=error msg="Error updating bundle" error="failed to fetch federated bundle from endpoint: failed to fetch '
+    'bundle: Get \\"https://10.89.0.1:8440\\": proxyconnect tcp: dial tcp 127.0.0.1:1: connect: connection refused" '
+    "subsystem_name=bundle_client trust_domain=peer.example"
+)
+REFRESHED = 'level=info msg="Bundle refreshed" subsystem_name=bundle_client trust_domain=peer.example'
+
+
+@pytest.mark.parametrize(
+    ("lines", "on_its_way"),
+    [
+        ([REFUSED_PROXY, REFUSED_PROXY], [False]),
+        ([REFRESHED, REFUSED_PROXY, REFUSED_PROXY], [False]),
+        ([REFUSED_PROXY, REFRESHED, REFUSED_PROXY], [True]),
+        ([REFUSED_PROXY, REFUSED_PROXY, REFRESHED], []),
+        ([], []),
+    ],
+)
+def test_an_endpoint_that_pods_reach_and_the_server_does_not_is_named(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch, lines: list[str], on_its_way: list[bool]
+) -> None:
+    spire, url, bundle = objects.spire, "https://10.89.0.1:8440", Bundle(frozenset({"a"}), frozenset(), 1, None)
+    relationship = Relationship("peer.example", url, "https_spiffe", "spiffe://peer.example/spire/server")
+    objects.server_log = "".join(
+        f'time="2026-11-23T09:59:{second:02}Z" {line}\n' for second, line in enumerate(lines, 10)
+    )
+    monkeypatch.setattr(spire, "relationships", lambda: [relationship], raising=False)
+    monkeypatch.setattr(spire, "foreign_bundle", lambda _: bundle, raising=False)
+    spire.was_installed_by_run = False
+    peer = SimpleNamespace(trust_domain="peer.example", bundle=lambda: bundle)
+    answer = Endpoint("spiffe://peer.example/spire/server", {})
+    demo = cast(Demo, SimpleNamespace(probes={spire.trust_domain: SimpleNamespace(endpoint=lambda _: answer)}))
+    federation = cast(Federation, SimpleNamespace(peers=lambda _: [peer], forwards={}))
+    found = list(endpoint_links.check_endpoints(spire, federation, demo))
+    assert [each.on_its_way for each in found] == on_its_way
+    for each in found:
+        assert (each.link, each.cause, each.peer) == ("endpoint reachable", WHY_SERVER_ALONE, "peer.example")
+        said = "answers pods of this cluster, and not the server: proxyconnect tcp: dial tcp 127.0.0.1:1: connect: "
+        assert said in each.sentence
