@@ -149,7 +149,7 @@ def test_other_trust_domains_and_storage_that_does_not_last_are_no_fault(
     with ExitStack() as undo:
         environment.federation.close()
         old = list(environment.federation.spires.values())
-        map_concurrently(Spire.uninstall, old)
+        map_concurrently(lambda spire: spire.uninstall(), old)
         domains = {spire.cluster.label: f"{spire.cluster.label}.other-name.test" for spire in old}
         renamed = {spire.trust_domain: domains[spire.cluster.label] for spire in old}
 

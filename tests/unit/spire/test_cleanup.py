@@ -12,7 +12,7 @@ import pytest
 from fixtures.core.waiting import WaitError
 from fixtures.helm.release_history import CHARTS_AND_VALUES_LABEL, Release, Revision, revision_label
 from fixtures.spire import cleanup
-from fixtures.spire.cleanup import SpireError, why_not_upgradable, why_unreadable
+from fixtures.spire.cleanup import SpireError, why_not_upgradable
 from fixtures.spire.installation import Spire
 from tests.unit.own_chart import LAYOUT, read_layout
 
@@ -229,18 +229,6 @@ def test_a_datastore_stays_where_it_is_and_what_it_is_of(
     wanted = chart(tmp_path, "0.1.0")
     release = Release(wanted.spire, wanted.crds, {"global": {"spire": {"trustDomain": "one.test"}}})
     assert why_not_upgradable("spire-0.1.0", installed, release) == why
-
-
-@pytest.mark.parametrize(("external", "removed"), [(False, ["spire"]), (True, [])])
-def test_a_server_that_ran_as_another_user_leaves_nothing_in_the_suites_own_clusters(
-    tmp_path: Path, external: bool, removed: list[str]
-) -> None:
-    cluster = Cluster({"name": "spire", "status": "deployed", "chart": "spire-0.30.0"}, adopted=external)
-    wanted = chart(tmp_path, "0.30.0")
-    release = Release(wanted.spire, wanted.crds, {"spire-server": {"podSecurityContext": {"fsGroup": 4711}}})
-    on(cluster, tmp_path)._leftovers.remove_incompatible_release(release, lambda _: None)
-    assert cluster.uninstalled == removed
-    assert why_unreadable(release.values, release) is None
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
+from fixtures.helm.release_history import Revision, revision_label
 from fixtures.k8s.cluster import Cluster
+from fixtures.spire import installation
 from fixtures.spire.installation import Spire, agents_with_nodes
 from tests.unit.kubernetes_objects import NOW, KubernetesObjects, container, node, pod, running
 from tests.unit.own_chart import AGENT, LAYOUT, SYSTEM_NAMESPACE, read_layout
@@ -74,3 +79,75 @@ def test_agents_for_nodes_of_a_kind_that_the_cluster_lacks_are_not_waited_for() 
     # None that can run is for the run to find.
     nowhere = replace(LAYOUT, agents=(gpu, replace(gpu, name="spire-agent-tpm", node_selector={"tpm": "with"})))
     assert agents_with_nodes(objects.cluster, nowhere) == nowhere
+
+
+class Kept(KubernetesObjects):
+    """A kept cluster with a release, whose Helm commands and deleted namespaces are noted down."""
+
+    def __init__(self, values: dict[str, Any], *, external: bool) -> None:
+        super().__init__()
+        self.values, self.is_external = values, external
+        self.done: list[str] = []
+
+    @property
+    def core(self) -> Any:
+        listed = super().core
+        listed.delete_namespace = lambda name: self.done.append(f"delete {name}")
+        return listed
+
+    def run(self, _program: Path, *arguments: str, timeout: float) -> str:
+        assert timeout > 0
+        command, name = arguments[0], arguments[3]
+        match arguments:
+            case ("get", "values", *_):
+                return json.dumps(self.values)
+            case ("get", "all", *_):
+                return ""
+            case ("uninstall", "-n", "spire-mgmt", _, "--ignore-not-found", "--no-hooks", *options):
+                self.done.append(" ".join([command, name, *options]))
+                return ""
+        raise AssertionError(arguments)
+
+
+ALL_OF_IT = [
+    "uninstall spire",
+    "uninstall spire-crds --wait",
+    "delete spire-mgmt",
+    "delete identity",
+    "delete spire-system",
+]
+
+
+@pytest.mark.parametrize(
+    ("status", "mark", "values", "external", "done"),
+    [
+        ("deployed", "other", {}, False, ALL_OF_IT),
+        ("failed", "wanted", {}, False, ALL_OF_IT),
+        ("deployed", "wanted", {}, False, []),
+        ("deployed", "other", {}, True, []),
+        ("deployed", "other", {"spire-agent": {"persistence": {"type": "hostPath"}}}, False, []),
+        ("", "", {}, False, []),
+    ],
+    ids=["other", "failed", "the same", "another's cluster", "data on nodes", "none"],
+)
+def test_a_kept_release_of_other_charts_or_values_is_removed_with_all_that_it_stores(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: str,
+    mark: str,
+    values: dict[str, Any],
+    external: bool,
+    done: list[str],
+) -> None:
+    cluster = Kept(values, external=external)
+    spire = Spire(cast(Cluster, cluster), tmp_path / "helm", "server.example", (), tmp_path, read_layout)
+    revisions = {"spire": Revision(1, status, revision_label(mark, 1))} if status else {}
+    monkeypatch.setattr(spire._leftovers, "revisions", lambda: revisions)
+    # It is not where the wanted one is to be.
+    places = (replace(LAYOUT.server, namespace="identity"), LAYOUT.agent)
+    monkeypatch.setattr(installation, "read", lambda *_: replace(LAYOUT, workloads=places))
+    release: Any = SimpleNamespace(mark="wanted")
+    spire.remove_other_release(release, lambda _: None)
+    assert cluster.done == done
+    assert spire.was_changed == bool(done)
+    assert spire._layout is None

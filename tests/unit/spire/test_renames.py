@@ -18,12 +18,13 @@ def test_what_others_know_by_its_name_is_said() -> None:
     assert bundle is not None
     new = replace(
         LAYOUT,
-        controller_manager=replace(LAYOUT.controller_manager, class_name="own-class"),
+        controller_manager=replace(LAYOUT.controller_manager, class_name="own-class", webhook="own-webhook"),
         csi_driver=replace(LAYOUT.csi_driver, driver="other.csi.spiffe.io"),
         bundle=replace(bundle, name="other-bundle"),
     )
     assert renames(LAYOUT, new) == [
         "driver csi.spiffe.io becomes other.csi.spiffe.io",
+        "webhook spire-controller-manager-webhook becomes own-webhook",
         f"class name {CLASS_NAME} becomes own-class",
         f"bundle ConfigMap {bundle.namespace}/{bundle.name}, key {bundle.key} becomes "
         f"ConfigMap {bundle.namespace}/other-bundle, key {bundle.key}",
