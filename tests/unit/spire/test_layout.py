@@ -445,6 +445,14 @@ def test_whether_agents_ask_the_clusters_dns(pod: dict[str, Any], resolves: bool
     assert found.resolves_services is resolves
 
 
+@pytest.mark.parametrize(("name", "has_proxy"), [("HTTPS_PROXY", True), ("https_proxy", True), ("HTTP_PROXY", False)])
+def test_whether_agents_have_a_proxy_for_tls(name: str, has_proxy: bool) -> None:
+    daemon_set, configuration = agent()
+    daemon_set["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": name, "value": "http://proxy:3128"}]
+    found = layout([*server(), daemon_set, configuration, csi_driver()]).agents[0]
+    assert found.has_proxy is has_proxy
+
+
 def oidc_provider(config: dict[str, Any], *beside: Manifest, ports: list[dict[str, Any]]) -> list[Manifest]:
     program = container("keys", "-config", "/etc/keys.conf", ports=ports)
     program["volumeMounts"] = [{"name": "etc", "mountPath": "/etc/keys.conf", "subPath": "keys.conf"}]

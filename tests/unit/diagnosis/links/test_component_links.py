@@ -9,6 +9,7 @@ import pytest
 
 from fixtures.diagnosis.causes import (
     CSI_CAUSE,
+    WHY_PROXIED,
     WHY_STRANGERS,
     WHY_UNATTESTED,
     WHY_UNKNOWN_CALLER,
@@ -331,6 +332,23 @@ def test_agents_that_cannot_resolve_their_servers_name_are_put_down_to_their_dns
     assert ("and its pods do not ask the cluster's DNS" in found.sentence) is not resolves
     assert ("dnsPolicy" in found.cause) is not resolves
     assert is_of_configuration(found.sentence, "") is not resolves
+
+
+@pytest.mark.parametrize("has_proxy", [True, False])
+def test_agents_that_reach_no_server_are_put_down_to_the_proxy_of_their_environment(
+    objects: Objects, has_proxy: bool
+) -> None:
+    spire = objects.with_spire(agents=0)
+    agents = tuple(replace(each, has_proxy=has_proxy) for each in spire.layout.agents)
+    spire.layout = replace(spire.layout, agents=agents)
+    objects.add("Service", "spire-server", SERVER_NAMESPACE, spec={"ports": []})
+    objects.of_agent({**container(AGENT, running=running(NOW - 60)), "ready": False})
+    dialing = "code = Unavailable desc = connection error: dial tcp 127.0.0.1:1: connect: connection refused"
+    line = f'level=error msg="Failed to retrieve attestation result" error="{dialing}"'
+    objects.log(f"{AGENT_POD}/{AGENT}", line, at=NOW - 5)
+    found = next(iter(component_links.check_components(spire)))
+    assert found.sentence.endswith("; its environment names a proxy") is has_proxy
+    assert (found.cause == WHY_PROXIED) is has_proxy
 
 
 @pytest.mark.parametrize("elsewhere", ["", "no port of Service spire-server/spire-server leads there (443 to grpc)"])
