@@ -413,6 +413,19 @@ def test_of_services_that_lead_past_the_bundle_endpoint_the_one_with_its_port_is
 
 
 @pytest.mark.parametrize(
+    ("port", "expected"),
+    [(443, "no port of Service identity/trust leads there (it is headless: 443 to 443, 9443 to 9443)"), (8081, "")],
+)
+def test_a_headless_service_leads_to_the_same_port_of_its_pods(port: int, expected: str) -> None:
+    own = service("trust", "identity", "trust", port, "api")
+    own["spec"]["ports"].append({"port": 9443, "targetPort": "bundle"})
+    own["spec"]["clusterIP"] = "None"
+    others = [each for each in (*server(), *agent(), csi_driver()) if each["kind"] != "Service"]
+    found = layout([own, *others])
+    assert (found.server.leads_elsewhere, found.bundle_endpoint.leads_elsewhere) == (expected, "")
+
+
+@pytest.mark.parametrize(
     ("bind_port", "expected"),
     [
         (None, ""),
