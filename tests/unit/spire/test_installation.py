@@ -94,6 +94,10 @@ class Kept(KubernetesObjects):
         listed.delete_namespace = lambda name: self.done.append(f"delete {name}")
         return listed
 
+    def kubectl(self, *arguments: str) -> str:
+        self.done.append(f"kubectl {' '.join(arguments)}")
+        return ""
+
     def remove_from_nodes(self, folders: list[str]) -> None:
         self.done.append(f"remove {' '.join(folders)}")
 
@@ -111,7 +115,9 @@ class Kept(KubernetesObjects):
 
 ALL_OF_IT = [
     "uninstall spire",
-    "uninstall spire-crds --wait",
+    "uninstall spire-crds",
+    "kubectl delete crd clusterspiffeids.spire.spiffe.io clusterstaticentries.spire.spiffe.io "
+    "clusterfederatedtrustdomains.spire.spiffe.io --ignore-not-found",
     "delete spire-mgmt",
     "delete identity",
     "delete spire-system",
