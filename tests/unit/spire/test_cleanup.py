@@ -41,8 +41,14 @@ class Cluster:
         self.mark = mark
         self.forced: list[str] = []
         self.core = SimpleNamespace(
-            list_namespace=lambda: SimpleNamespace(items=namespaces), list_namespaced_secret=self._secrets
+            list_namespace=lambda: SimpleNamespace(items=namespaces),
+            list_namespaced_secret=self._secrets,
+            delete_collection_namespaced_pod=self._force,
         )
+
+    def _force(self, namespace: str, *, grace_period_seconds: int) -> None:
+        assert grace_period_seconds == 0
+        self.forced.append(namespace)
 
     def _secrets(self, namespace: str, *, label_selector: str) -> SimpleNamespace:
         assert (namespace, label_selector) == ("spire-mgmt", "owner=helm")
@@ -54,13 +60,6 @@ class Cluster:
             each[CHARTS_AND_VALUES_LABEL] = self.mark
         labels.sort(key=lambda each: (each["name"], each["version"]))
         return SimpleNamespace(items=[SimpleNamespace(metadata=SimpleNamespace(labels=each)) for each in labels])
-
-    def kubectl(self, *arguments: str) -> str:
-        match arguments:
-            case ("delete", "pods", "--all", "-n", namespace, "--force", *_):
-                self.forced.append(namespace)
-                return ""
-        raise AssertionError(arguments)
 
     def run(self, _program: Path, *arguments: str, timeout: float) -> str:
         assert timeout > 0
