@@ -9,6 +9,7 @@ import pytest
 
 from fixtures.diagnosis.causes import (
     CSI_CAUSE,
+    WHY_BEHIND_PROXY,
     WHY_PROXIED,
     WHY_STRANGERS,
     WHY_UNATTESTED,
@@ -45,6 +46,18 @@ def test_a_crash_of_what_needs_another_component_may_be_for_that(objects: Object
     assert "crashes (exit code 1, 5 restarts)" in crash.sentence
     assert crash.on_its_way is not bool(server)
     assert len(found) == 2 - server
+
+
+def test_a_proxy_between_the_server_and_its_cluster_is_the_cause_of_a_missing_bundle(objects: Objects) -> None:
+    objects.of_agent(container(AGENT, waiting=waits("ContainerCreating")))
+    pod(objects, container(SERVER, running=running()), name="spire-server-0")
+    message = 'MountVolume.SetUp failed for volume "spire-bundle" : configmap "spire-bundle" not found'
+    event(objects, "Pod", AGENT_POD, "FailedMount", message, namespace=SYSTEM_NAMESPACE)
+    refused = 'Get \\"https://10.96.0.1:443/api\\": proxyconnect tcp: dial tcp 127.0.0.1:1: connect: connection refused'
+    objects.server_log = f'time="2026-11-23T09:59:55Z" level=error msg="Failed to publish bundle" error="{refused}"\n'
+    (found,) = component_links.check_components(objects.with_spire(agents=0))
+    assert "the server logs: Failed to publish bundle: Get" in found.sentence
+    assert found.cause == WHY_BEHIND_PROXY
 
 
 def test_the_servers_own_words_are_given_where_its_bundle_is_missing(objects: Objects) -> None:
