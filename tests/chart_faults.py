@@ -18,7 +18,7 @@ import yaml
 from _pytest.mark.expression import Expression, ExpressionMatcher
 
 from fixtures.config.cluster_values import read_clusters
-from fixtures.helm import charts
+from fixtures.helm.charts import folder as charts
 from fixtures.helm.values import load, merge, nested
 from fixtures.helm.values_check.ignored_keys import ignored_keys
 from supply import versions

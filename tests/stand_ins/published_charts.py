@@ -11,8 +11,8 @@ import yaml
 
 from fixtures.artifacts.image_overrides import overrides
 from fixtures.config.cluster_values import read_clusters
-from fixtures.helm import charts
-from fixtures.helm.charts import RELEASES, ChartPair
+from fixtures.helm.charts import folder as charts
+from fixtures.helm.charts.folder import RELEASES, ChartPair
 from fixtures.helm.values import load, merge
 from supply.catalogue import Catalogue
 from supply.images import PREFIX

@@ -10,7 +10,7 @@ from semver import Version
 
 from fixtures.config import chart_source
 from fixtures.config.chart_source import Source
-from fixtures.helm import charts
+from fixtures.helm.charts import folder as charts
 from supply import versions
 
 

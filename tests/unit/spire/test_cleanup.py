@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fixtures.core.waiting import WaitError
-from fixtures.helm.release_history import CHARTS_AND_VALUES_LABEL, Release, Revision, revision_label
+from fixtures.helm.release import CHARTS_AND_VALUES_LABEL, Release, Revision, revision_label
 from fixtures.spire import cleanup
 from fixtures.spire.cleanup import SpireError, why_not_upgradable, why_unreadable
 from fixtures.spire.installation import Spire

@@ -13,7 +13,7 @@ import pytest
 
 from fixtures.config.cluster_values import OVERLAYS, read_clusters
 from fixtures.config.command_line import BREAKING_OVERLAY
-from fixtures.helm import charts
+from fixtures.helm.charts import folder as charts
 from fixtures.spire import lifetimes
 from fixtures.spire.lifetimes import RULES, Lifetimes, lifetime_warnings
 from supply.chart import CHART

@@ -13,7 +13,7 @@ import yaml
 from fixtures.config import chart_source
 from fixtures.config.cluster_values import CLUSTERS, read_clusters
 from fixtures.diagnosis.chain import LINKS
-from fixtures.helm import charts
+from fixtures.helm.charts import folder as charts
 from fixtures.helm.values import merge
 from fixtures.helm.values_check.ignored_keys import ignored_keys
 from fixtures.upgrade.diff import difference

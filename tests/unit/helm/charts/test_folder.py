@@ -13,7 +13,7 @@ import yaml
 from semver import Version
 
 from fixtures.artifacts.image_overrides import overrides
-from fixtures.helm.charts import (
+from fixtures.helm.charts.folder import (
     ChartError,
     ChartPair,
     default_values,
