@@ -89,8 +89,7 @@ def _shell_references(pins: versions.Versions) -> tuple[str, str]:
 
 def helm(say: Callable[[str], None] = print) -> Path:
     """Helm alone, built if it has not been yet. Raises `supply.plan.BuildError`."""
-    step = programs.step(versions.load().programs["helm"])
-    return plan.build([step], plan.cache_folder(), say)[step.name] / "helm"
+    return _program("helm", say)
 
 
 def separate_steps(pins: versions.Versions) -> list[Step]:
@@ -101,8 +100,12 @@ def separate_steps(pins: versions.Versions) -> list[Step]:
 
 def registry(say: Callable[[str], None] = print) -> Path:
     """The image registry of the stand-ins, built if it has not been yet. Raises `supply.plan.BuildError`."""
-    step = programs.step(versions.load().programs["registry"])
-    return plan.build([step], plan.cache_folder(), say)[step.name] / "registry"
+    return _program("registry", say)
+
+
+def _program(name: str, say: Callable[[str], None]) -> Path:
+    step = programs.step(versions.load().programs[name])
+    return plan.build([step], plan.cache_folder(), say)[step.name] / name
 
 
 def make(

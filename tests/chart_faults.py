@@ -18,15 +18,15 @@ import yaml
 from _pytest.mark.expression import Expression, ExpressionMatcher
 
 from fixtures.config.cluster_values import read_clusters
-from fixtures.helm import charts
 from fixtures.helm.values import load, merge, nested
 from fixtures.helm.values_check.ignored_keys import ignored_keys
+from fixtures.helm.versions import CRD_CHART_VERSIONS
 from supply import versions
 from supply.images import PREFIX
 
 # The version that a copy of the project's own chart gets: the suite takes its values as they are, as of the newest
 # chart.
-VERSION = charts.CRD_CHART_VERSIONS[0][0]
+VERSION = CRD_CHART_VERSIONS[0][0]
 PINS = versions.load()
 SHELL_IMAGE = f"{PREFIX}/shell:{PINS.kubernetes}"
 PROVISIONER_IMAGE = f"{PREFIX}/local-path-provisioner:{PINS.programs['local-path-provisioner'].tag}"

@@ -158,7 +158,7 @@ def _entries(spire: Spire, namespace: str) -> Condition[int]:
         living = {
             f"k8s:pod-uid:{pod.metadata.uid}": pod.metadata.name
             for pod in pods.pods(spire.cluster, namespace)
-            if pod.status.phase == "Running" and not pod.metadata.deletion_timestamp
+            if pods.is_running(pod)
         }
         federates = {
             living[selector]: set(entry.federates_with)

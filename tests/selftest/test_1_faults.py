@@ -18,7 +18,7 @@ from fixtures.core.concurrency import map_concurrently
 from fixtures.core.redaction import write
 from fixtures.core.waiting import WaitError, wait_for
 from fixtures.diagnosis.chain import diagnose
-from fixtures.helm.release_history import Release
+from fixtures.helm.release import Release
 from fixtures.helm.values import Values, merge
 from fixtures.k8s.kind.cluster import KindCluster
 from fixtures.report.run import Report

@@ -21,7 +21,7 @@ from urllib.parse import urljoin
 
 import urllib3
 
-from fixtures.helm.charts import split_reference
+from fixtures.helm.charts.images import split_reference
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"

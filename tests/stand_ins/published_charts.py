@@ -11,8 +11,10 @@ import yaml
 
 from fixtures.artifacts.image_overrides import overrides
 from fixtures.config.cluster_values import read_clusters
-from fixtures.helm import charts
-from fixtures.helm.charts import RELEASES, ChartPair
+from fixtures.helm.charts.dependencies import copy_charts
+from fixtures.helm.charts.folder import ChartError, ChartPair
+from fixtures.helm.charts.helm_command import run_helm
+from fixtures.helm.release import RELEASE, RELEASES
 from fixtures.helm.values import load, merge
 from supply.catalogue import Catalogue
 from supply.images import PREFIX
@@ -45,17 +47,17 @@ class PublishedCharts:
         self._made = made
         self._helm = made.helm
         source = given or _own_charts(made.charts, folder)
-        self.pair: ChartPair = charts.prepare(source, folder / "charts", made.helm)
+        self.pair: ChartPair = copy_charts(source, folder / "charts", made.helm)
         # Nothing that is built here has the digest of what is published.
         for file in (folder / "charts").rglob("values.yaml"):
             file.write_text(DIGEST.sub("", file.read_text()))
         self.packages = folder / "packages"
         for name in RELEASES:
-            charts.run_helm(self._helm, "package", str(folder / "charts" / name), "--destination", str(self.packages))
+            run_helm(self._helm, "package", str(folder / "charts" / name), "--destination", str(self.packages))
 
     def index(self, url: str) -> None:
         """Make the folder of packages a chart repository that is served at this URL. Raises `ChartError`."""
-        charts.run_helm(self._helm, "repo", "index", str(self.packages), "--url", url)
+        run_helm(self._helm, "repo", "index", str(self.packages), "--url", url)
 
     def push(self, registry: str) -> str:
         """Push the packages to a registry (`HOST:PORT`, over HTTP); the value is the `oci://` reference of spire.
@@ -63,8 +65,8 @@ class PublishedCharts:
         Raises `ChartError`.
         """
         for package in sorted(self.packages.glob("*.tgz")):
-            charts.run_helm(self._helm, "push", str(package), f"oci://{registry}/charts", "--plain-http")
-        return f"oci://{registry}/charts/{charts.RELEASE}"
+            run_helm(self._helm, "push", str(package), f"oci://{registry}/charts", "--plain-http")
+        return f"oci://{registry}/charts/{RELEASE}"
 
     def images(self, values: Mapping[str, Any]) -> dict[str, Path]:
         """What the charts pull with these values on top of the suite's -> the archive of what the local supply has.
@@ -76,7 +78,7 @@ class PublishedCharts:
             merged = merge(cluster.values, values)
             made = overrides(self.pair, merged, self._helm, self._made.archives)
             if made.unsupplied:
-                raise charts.ChartError(f"the local supply has nothing for {', '.join(made.unsupplied)}")
+                raise ChartError(f"the local supply has nothing for {', '.join(made.unsupplied)}")
             found |= made.replaced
         return {pulled: self._made.archives[ours] for pulled, ours in found.items()}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from fixtures.core.tables import columns
-from fixtures.report.red_run.one_screen import BROKEN_LINK
+from fixtures.report.red_run.one_screen import BROKEN_LINK_PREFIX
 from supply.host import Engine
 from tests.chart_faults import REFUSED_AT_START, ChartFault, broken, copy_of_own_chart
 from tests.tools.machine_load import Slowed, cores_allowed
@@ -82,10 +82,10 @@ class Verdict:
     def _broken_link(self) -> tuple[str, str]:
         """The link that the diagnosis names, and all that it says of it: sentence, cause and evidence."""
         lines = self.result.diagnosis
-        if not lines or not lines[0].startswith(BROKEN_LINK):
+        if not lines or not lines[0].startswith(BROKEN_LINK_PREFIX):
             return "", ""
         end = next((number for number, line in enumerate(lines) if line.startswith(CONSEQUENCE)), len(lines))
-        named = lines[0].removeprefix(BROKEN_LINK).strip()
+        named = lines[0].removeprefix(BROKEN_LINK_PREFIX).strip()
         return named.partition(" (")[0], "\n".join([named, *lines[1:end]])
 
 

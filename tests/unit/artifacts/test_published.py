@@ -11,7 +11,7 @@ from semver import Version
 
 from fixtures.artifacts import published
 from fixtures.artifacts.published import pinned_node_image
-from fixtures.helm.charts import ChartPair
+from fixtures.helm.charts.folder import ChartPair
 from fixtures.helm.values import merge
 from supply import versions
 

@@ -17,7 +17,7 @@ from fixtures.artifacts.supply import SupplyError
 from fixtures.config.chart_source import Source
 from fixtures.config.cluster_values import ClusterSettings
 from fixtures.config.settings import Settings
-from fixtures.helm.charts import ChartPair
+from fixtures.helm.charts.folder import ChartPair
 from fixtures.helm.values import merge, nested
 from tests.unit.artifacts.test_selection import between
 from tests.unit.config.test_chart_source import write_charts

@@ -16,7 +16,7 @@ from fixtures.artifacts.supply import Supply, SupplyError
 from fixtures.config import chart_source
 from fixtures.config.chart_source import Source
 from fixtures.config.settings import Settings
-from fixtures.helm.release_history import Release
+from fixtures.helm.release import Release
 from fixtures.k8s.kind.images.registries import parse_mirror
 from supply import readiness
 from supply.host import Engine

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.artifacts.supply import Supply, SupplyError
-from fixtures.helm.release_history import Release
+from fixtures.helm.release import Release
 from fixtures.workloads.demo import DemoImages
 from tests.unit.artifacts.test_chart_download import calls
 

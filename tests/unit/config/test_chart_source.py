@@ -10,12 +10,12 @@ from semver import Version
 
 from fixtures.config import chart_source
 from fixtures.config.chart_source import Source
-from fixtures.helm import charts
+from fixtures.helm.versions import crds_for
 from supply import versions
 
 
 def write_charts(folder: Path, version: str = "0.30.0") -> Path:
-    for name, its in (("spire", version), ("spire-crds", charts.crds_for(Version.parse(version)))):
+    for name, its in (("spire", version), ("spire-crds", crds_for(Version.parse(version)))):
         (folder / name).mkdir(parents=True)
         (folder / name / "Chart.yaml").write_text(yaml.safe_dump({"name": name, "version": its}))
     return folder

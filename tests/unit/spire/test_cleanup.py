@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from fixtures.core.waiting import WaitError
-from fixtures.helm.release_history import CHARTS_AND_VALUES_LABEL, Release, Revision, revision_label
+from fixtures.helm.release import CHARTS_AND_VALUES_LABEL, Release, Revision, revision_label
 from fixtures.spire import cleanup
-from fixtures.spire.cleanup import SpireError, why_not_upgradable
+from fixtures.spire.cleanup import why_not_upgradable
 from fixtures.spire.installation import Spire
+from fixtures.spire.server_cli import SpireError
 from tests.unit.own_chart import LAYOUT, read_layout
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from fixtures.k8s.cluster import ClusterError
 from fixtures.k8s.server_side_apply import LABELS
-from fixtures.spire.cleanup import SpireError
 from fixtures.spire.existing_installation import ExistingSpire, find_installations, installed_layout
 from fixtures.spire.layout import LayoutError
+from fixtures.spire.server_cli import SpireError
 from tests.unit.spire.layout_examples import (
     AGENT,
     MANAGER,

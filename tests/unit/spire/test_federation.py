@@ -13,7 +13,6 @@ from fixtures.k8s.connectivity.connectivity import BUNDLE_ENDPOINT, Connectivity
 from fixtures.k8s.kind.network import KindNetwork
 from fixtures.k8s.server_side_apply import LABELS
 from fixtures.spire.api_types import Relationship
-from fixtures.spire.cleanup import SpireError
 from fixtures.spire.federation import (
     RESOURCE,
     ExistingFederation,
@@ -23,6 +22,7 @@ from fixtures.spire.federation import (
     why_not_to_federate,
 )
 from fixtures.spire.layout import ClusterFederatedTrustDomain
+from fixtures.spire.server_cli import SpireError
 from tests.unit.own_chart import CLASS_NAME, LAYOUT
 
 URL = "https://endpoint.two.example"

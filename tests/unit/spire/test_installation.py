@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from fixtures.helm.release_history import Revision, revision_label
+from fixtures.helm.release import Revision, revision_label
 from fixtures.k8s.cluster import Cluster
 from fixtures.spire import installation
 from fixtures.spire.installation import Spire, agents_with_nodes

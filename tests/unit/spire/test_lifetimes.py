@@ -13,7 +13,8 @@ import pytest
 
 from fixtures.config.cluster_values import OVERLAYS, read_clusters
 from fixtures.config.command_line import BREAKING_OVERLAY
-from fixtures.helm import charts
+from fixtures.helm.charts.helm_command import render
+from fixtures.helm.manifests import rendered_objects
 from fixtures.spire import lifetimes
 from fixtures.spire.lifetimes import RULES, Lifetimes, lifetime_warnings
 from supply.chart import CHART
@@ -109,7 +110,7 @@ def changed(recorded: Callable[[str], str]) -> Changed:
     """The manifests of the project's own chart, with settings changed where they belong; None takes one away."""
 
     def change(**settings: Any) -> list[dict[str, Any]]:
-        manifests = charts.manifests(recorded("own-chart-manifests.yaml"))
+        manifests = rendered_objects(recorded("own-chart-manifests.yaml"))
         by_name = {(each["kind"], each["metadata"]["name"]): each for each in manifests}
         server_data, agent_data = (by_name["ConfigMap", name]["data"] for name in ("spire-server", "spire-agent"))
         server, agent = json.loads(server_data["server.conf"]), json.loads(agent_data["agent.conf"])
@@ -305,7 +306,7 @@ def test_a_release_without_a_configuration_is_a_warning() -> None:
 def test_the_suites_own_values_fit(overlays: tuple[str, ...]) -> None:
     helm = Path(str(shutil.which("helm")))
     for cluster in read_clusters(overlays=overlays):
-        rendered = charts.manifests(charts.render(CHART / "spire", [cluster.values], helm))
+        rendered = rendered_objects(render(CHART / "spire", [cluster.values], helm))
         assert Lifetimes.of(rendered).refresh_hint == (60.0 if BREAKING_OVERLAY in overlays else 300.0)
         assert lifetime_warnings(rendered) == []
 

@@ -13,7 +13,8 @@ import yaml
 from fixtures.config import chart_source
 from fixtures.config.cluster_values import CLUSTERS, read_clusters
 from fixtures.diagnosis.chain import LINKS
-from fixtures.helm import charts
+from fixtures.helm.charts.helm_command import render
+from fixtures.helm.charts.images import rendered_images
 from fixtures.helm.values import merge
 from fixtures.helm.values_check.ignored_keys import ignored_keys
 from fixtures.upgrade.diff import difference
@@ -180,7 +181,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def rendered(good: Path) -> str:
-    return charts.render(good / "spire", [values_of(CLUSTERS[0])], HELM)
+    return render(good / "spire", [values_of(CLUSTERS[0])], HELM)
 
 
 def values_of(cluster: str) -> Mapping[str, Any]:
@@ -221,9 +222,9 @@ def test_a_fault_changes_what_it_is_about_and_nothing_else(
     chart = broken(fault, good, tmp_path / "broken") / "spire"
     values = merge(values_of(CLUSTERS[0]), fault.values)
     assert not fault.values or ignored_keys(values, chart) == []
-    after = charts.render(chart, [values], HELM)
+    after = render(chart, [values], HELM)
     # What is neither in the node image nor built is refused before anything is installed.
-    missing = set(charts.images(after)) - set(catalogue.references())
+    missing = set(rendered_images(after)) - set(catalogue.references())
     assert bool(missing) == (fault.name == "agent-of-a-tag-that-does-not-exist")
     changed: dict[str, list[str]] = {}
     for change in difference(rendered, after):

@@ -17,8 +17,8 @@ from fixtures.core import waiting
 from fixtures.core.waiting import Condition, Look
 from fixtures.k8s.cluster import ClusterError
 from fixtures.spire.api_types import bundle
-from fixtures.spire.cleanup import SpireError
 from fixtures.spire.installation import Spire
+from fixtures.spire.server_cli import SpireError
 from fixtures.traffic.generator import CONNECTION_KINDS
 from fixtures.traffic.request_log import Request
 from fixtures.upgrade import upgrade

@@ -11,9 +11,9 @@ import pytest
 from fixtures.k8s.server_side_apply import LABELS
 from fixtures.k8s.workload_settings import WorkloadSettings
 from fixtures.spire.api_types import RegistrationEntry
-from fixtures.spire.cleanup import SpireError
 from fixtures.spire.installation import Spire
 from fixtures.spire.layout import Layout, read
+from fixtures.spire.server_cli import SpireError
 from fixtures.workloads.manifests import load_manifests
 from fixtures.workloads.workload_namespace import SOCKET_VARIABLE, WorkloadNamespace
 from tests.unit.own_chart import LAYOUT

@@ -21,7 +21,7 @@ from fixtures.config.cluster_values import (
 from fixtures.config.given.values import SET_OPTIONS, SetArgument, merge_by_helm, set_destination
 from fixtures.config.settings import Settings
 from fixtures.core.redaction import redact
-from fixtures.helm.charts import render, run_helm
+from fixtures.helm.charts.helm_command import render, run_helm
 from fixtures.helm.values import Values, at, nested
 from supply import plan, programs, versions
 

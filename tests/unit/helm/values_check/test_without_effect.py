@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.helm.charts import ChartError
+from fixtures.helm.charts.folder import ChartError
 from fixtures.helm.values import Values, at, merge
 from fixtures.helm.values_check.without_effect import WithoutEffect, keys_without_effect
 from tests.unit.helm.values_check.test_ignored_keys import write_chart

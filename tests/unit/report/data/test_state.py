@@ -15,7 +15,7 @@ from fixtures.diagnosis.testbed import Testbed
 from fixtures.report.data.facts import Facts
 from fixtures.report.data.state import read_state
 from fixtures.spire import api_types
-from fixtures.spire.cleanup import SpireError
+from fixtures.spire.server_cli import SpireError
 
 REFRESHED = datetime.fromisoformat("2026-11-24T03:59:07Z").timestamp()  # by the recorded log, for the last time
 SEEDED = REFRESHED - 200.0

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import yaml
 
-from fixtures.helm.release_history import Release
+from fixtures.helm.release import Release
 from fixtures.report.data.document import describe
 from fixtures.report.run import Report
 
