@@ -60,6 +60,17 @@ def test_a_proxy_between_the_server_and_its_cluster_is_the_cause_of_a_missing_bu
     assert found.cause == WHY_BEHIND_PROXY
 
 
+def test_a_server_that_may_not_write_its_bundle_lacks_a_right(objects: Objects) -> None:
+    objects.of_agent(container(AGENT, waiting=waits("ContainerCreating")))
+    pod(objects, container(SERVER, running=running()), name="spire-server-0")
+    message = 'MountVolume.SetUp failed for volume "spire-bundle" : configmap "spire-bundle" not found'
+    event(objects, "Pod", AGENT_POD, "FailedMount", message, namespace=SYSTEM_NAMESPACE)
+    refused = 'configmaps \\"spire-bundle\\" is forbidden: User \\"x\\" cannot patch resource \\"configmaps\\"'
+    objects.server_log = f'time="2026-11-23T09:59:55Z" level=error msg="Failed to publish bundle" error="{refused}"\n'
+    (found,) = component_links.check_components(objects.with_spire(agents=0))
+    assert "lacks a right" in found.cause
+
+
 def test_the_servers_own_words_are_given_where_its_bundle_is_missing(objects: Objects) -> None:
     objects.of_agent(container(AGENT, waiting=waits("ContainerCreating")))
     pod(objects, container(SERVER, running=running()), name="spire-server-0")

@@ -8,8 +8,10 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from kubernetes.client.exceptions import NotFoundException
 
 from fixtures.diagnosis.causes import (
+    WHY_LOST_FIELD,
     WHY_ORPHANED,
     WHY_UNMET,
     is_of_configuration,
@@ -293,6 +295,22 @@ def test_an_entry_of_a_pod_is_useless_where_agents_do_not_know_of_pods(
     assert is_of_configuration(found, why)
 
 
+@pytest.mark.parametrize(("federates_with", "is_lost"), [(["client.example"], False), ([], True), (None, True)])
+def test_a_federation_that_the_cluster_has_lost_of_a_manifest_is_named(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch, federates_with: list[str] | None, is_lost: bool
+) -> None:
+    spire = objects.spire
+    monkeypatch.setattr(spire, "entries", list, raising=False)
+    pod(objects, container(running=running()), name="server-1-x", namespace="demo")
+    (name,) = (each.name for each in spire.layout.cluster_spiffe_ids if "client.example" in each.federates_with)
+    spec = {"className": CLASS_NAME, **({} if federates_with is None else {"federatesWith": federates_with})}
+    objects.add("ClusterSPIFFEID", name, spec=spec)
+    (found,) = spire_links.check_entries(spire, cast(Demo, SimpleNamespace(namespace="demo")), federation())
+    lost = f": ClusterSPIFFEID {name} lacks the federatesWith that its manifest has"
+    assert found.sentence == "pod demo/server-1-x has no entry" + (lost if is_lost else "")
+    assert (found.cause == WHY_LOST_FIELD) is is_lost
+
+
 @pytest.mark.parametrize("stored", [True, False])
 def test_a_third_party_without_a_bundle_is_named_where_it_keeps_an_entry_from_being_made(
     objects: Objects, monkeypatch: pytest.MonkeyPatch, stored: bool
@@ -306,6 +324,22 @@ def test_a_third_party_without_a_bundle_is_named_where_it_keeps_an_entry_from_be
     (found,) = spire_links.check_entries(spire, cast(Demo, SimpleNamespace(namespace="demo")), federation())
     words = ": a ClusterSPIFFEID names third.example, whose bundle the server does not store"
     assert found.sentence == "pod demo/server-1-x has no entry" + ("" if stored else words)
+
+
+def test_a_crd_that_is_not_there_is_named(objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    spire = objects.spire
+    monkeypatch.setattr(spire, "relationships", list, raising=False)
+
+    def missing(*_: object) -> None:
+        raise NotFoundException(status=404, reason="Not Found")
+
+    monkeypatch.setattr(spire_links, "custom_resources", missing)
+    (found,) = spire_links.check_relationships(spire, federation())
+    assert (found.link, found.sentence, found.on_its_way) == (
+        "federation relationship",
+        "there is no CRD clusterfederatedtrustdomains.spire.spiffe.io",
+        False,
+    )
 
 
 def test_a_pod_that_is_being_deleted_or_has_ended_needs_no_entry(
