@@ -125,6 +125,7 @@ REVIEWS = """\
     resources: [tokenreviews]
     verbs: [create]
 """
+SERVICE_SELECTOR = '{{- include "spire.selector" "spire-server" | nindent 4 }}\n  # Readiness'
 FEDERATION_PORT = """\
     - name: federation
       port: {{ $values.federation.bundleEndpoint.port }}
@@ -404,6 +405,17 @@ AGENT_FAULTS = (
         r"no SPIRE server",
         (Edit(SERVER, "targetPort: grpc", "targetPort: webhook"),),
         other=own_values("service", port=8081),
+    ),
+    # Calls are tried again, and half of them reach the server.
+    ChartFault(
+        "service-of-the-server-that-leads-to-other-pods-too",
+        "component ready",
+        r"leads to pod \S+ too",
+        (
+            Edit(SERVER, SERVICE_SELECTOR, "app.kubernetes.io/part-of: spire\n  # Readiness"),
+            Edit(SERVER, "targetPort: grpc", "targetPort: 8081"),
+            Edit(SERVER, "targetPort: federation", "targetPort: {{ $values.federation.bundleEndpoint.port }}"),
+        ),
     ),
     # The bundle's ConfigMap was renamed for the server alone (values of a mesh integration): the agents wait for the
     # old one.
@@ -744,7 +756,6 @@ HEALTHY = (
         edits=(Edit("templates/slow-provisioner.yaml", "", SLOW_PROVISIONER),),
         values=own_values("persistence", storageClass="slow"),
         healthy=True,
-        kept=False,  # a StatefulSet's claims cannot be changed
     ),
     ChartFault(
         "csi-driver-that-comes-30-s-late",

@@ -92,6 +92,13 @@ CHANGES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "csi-driver-without-pod-info": {"CSIDriver csi.spiffe.io": ["spec.podInfoOnMount"]},
     "service-that-leads-past-the-bundle-endpoint": {SERVER_SERVICE: ["spec.ports[federation].targetPort"]},
     "service-of-the-server-that-leads-to-another-program": {SERVER_SERVICE: ["spec.ports[grpc].targetPort"]},
+    "service-of-the-server-that-leads-to-other-pods-too": {
+        SERVER_SERVICE: [
+            "spec.ports[federation].targetPort",
+            "spec.ports[grpc].targetPort",
+            "spec.selector.app.kubernetes.io/name",
+        ]
+    },
     "bundle-in-another-config-map": {
         SERVER_CONF: ["server.conf.plugins.Notifier.k8sbundle.plugin_data.config_map:"],
         "ConfigMap spire-system/spire-bundle removed": [],
@@ -288,7 +295,7 @@ def test_faults_are_chosen_by_name_and_by_what_they_can_be_met_on() -> None:
         "csi-driver-without-pod-info",
         "csi-driver-that-the-kubelet-does-not-reach",
     ]
-    assert set(names()) - set(names(kept=True)) == {"provisioner-that-takes-40-s", "half-a-core"}
+    assert set(names()) - set(names(kept=True)) == {"half-a-core"}
     with pytest.raises(ValueError, match="-k csi and"):
         names("csi and")
 
