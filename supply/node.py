@@ -52,7 +52,7 @@ UNUSED_PLUGINS = (
     "io.containerd.nri.v1.nri",
 )
 # file of FILES -> (path in the node, mode)
-INSTALLED = {
+INSTALLED_FILES = {
     "containerd.toml": ("etc/containerd/config.toml", 0o644),
     "containerd.service": ("etc/systemd/system/containerd.service", 0o644),
     "kubelet.service": ("etc/systemd/system/kubelet.service", 0o644),
@@ -114,7 +114,7 @@ def _install(root: Path, place: Place, version: str, values: dict[str, str]) -> 
         shutil.copy2(place.needs["program-kubernetes"] / name, root / "usr/bin" / name)
     for name in ("containerd", "containerd-shim-runc-v2", "ctr"):
         shutil.copy2(place.needs["program-containerd"] / name, root / "usr/local/bin" / name)
-    for name, (path, mode) in INSTALLED.items():
+    for name, (path, mode) in INSTALLED_FILES.items():
         text = (FILES / name).read_text()
         for key, value in values.items():
             text = text.replace(key, value)

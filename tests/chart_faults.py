@@ -131,7 +131,7 @@ FEDERATION_PORT = """\
       port: {{ $values.federation.bundleEndpoint.port }}
       targetPort: federation
 """
-ENDPOINT = '{{- $_ := set $server "federation" (dict "bundle_endpoint" $endpoint) -}}\n'
+ENDPOINT_TEMPLATE = '{{- $_ := set $server "federation" (dict "bundle_endpoint" $endpoint) -}}\n'
 CONFIG_VOLUME = """\
         - name: config
           configMap:
@@ -635,7 +635,7 @@ FEDERATION_FAULTS = (
         "server-without-a-bundle-endpoint",
         "endpoint reachable",
         r"(?i)refuses|closes|listen",
-        (Edit(SERVER_CONFIG, ENDPOINT, ""),),
+        (Edit(SERVER_CONFIG, ENDPOINT_TEMPLATE, ""),),
     ),
     ChartFault(
         "federation-disabled",

@@ -97,7 +97,7 @@ def demo_server(environment: Environment) -> KubernetesObject:
     return KubernetesObject(environment.server.cluster, "deployments.apps", "server", environment.demo.namespace)
 
 
-def pod_spec(**changed: Any) -> dict[str, Any]:
+def pod_change(**changed: Any) -> dict[str, Any]:
     """A patch of a controller's pod template; a merge patch replaces lists, so the caller gives all that is to stay."""
     return {"spec": {"template": {"spec": changed}}}
 
@@ -107,7 +107,7 @@ def changed_server(environment: Environment, undo: ExitStack, **changed: Any) ->
     target = demo_server(environment)
     before = target.read()["spec"]["template"]["spec"]["containers"][0]
     undo.callback(environment.demo.reconnect)
-    target.change(undo, pod_spec(containers=[before | changed]))
+    target.change(undo, pod_change(containers=[before | changed]))
 
 
 # Live objects: the federation
@@ -294,7 +294,7 @@ def csi_drivers_on_no_node(environment: Environment, undo: ExitStack) -> None:
 
 def _on_no_node(spire: Spire, component: NodeComponent, undo: ExitStack) -> None:
     undo.callback(spire.wait_ready)
-    controller(spire, component).change(undo, pod_spec(nodeSelector=NOWHERE))
+    controller(spire, component).change(undo, pod_change(nodeSelector=NOWHERE))
 
 
 @fault(
@@ -324,7 +324,7 @@ def controller_manager_without_image(environment: Environment, undo: ExitStack) 
     for each in containers:
         if each["name"] == layout.controller_manager.container.name:
             each["image"] = "localhost/nowhere:0"
-    server.change(undo, pod_spec(containers=containers))
+    server.change(undo, pod_change(containers=containers))
 
 
 # Live objects: the demo
@@ -352,7 +352,7 @@ def server_under_another_service_account(environment: Environment, undo: ExitSta
     apply_object(undo, environment.server.cluster, account)
     undo.callback(environment.demo.reconnect)
     # Kubernetes keeps the name under its old key too.
-    demo_server(environment).change(undo, pod_spec(serviceAccountName="other", serviceAccount="other"))
+    demo_server(environment).change(undo, pod_change(serviceAccountName="other", serviceAccount="other"))
     environment.demo.reconnect()
 
 
@@ -554,7 +554,7 @@ def server_with_a_key_that_it_does_not_know(environment: Environment, undo: Exit
 )
 def server_that_pod_security_refuses(environment: Environment, undo: ExitStack) -> None:
     server = environment.client.layout.server
-    changes = [{"kind": server.kind, "name": server.name, "merge": pod_spec(hostNetwork=True)}]
+    changes = [{"kind": server.kind, "name": server.name, "merge": pod_change(hostNetwork=True)}]
     install_variant(undo, environment, environment.client, changes=changes)
 
 
@@ -567,7 +567,7 @@ def server_that_pod_security_refuses(environment: Environment, undo: ExitStack) 
 )
 def misspelt_field(environment: Environment, undo: ExitStack) -> None:
     agent = environment.client.layout.agent
-    changes = [{"kind": agent.kind, "name": agent.name, "merge": pod_spec(terminationGraceSeconds=20)}]
+    changes = [{"kind": agent.kind, "name": agent.name, "merge": pod_change(terminationGraceSeconds=20)}]
     install_variant(undo, environment, environment.client, changes=changes)
 
 
@@ -578,7 +578,7 @@ def csi_driver_that_mounts_another_folder(environment: Environment, undo: ExitSt
     for volume in volumes:
         if (volume.get("hostPath") or {}).get("path", "").rstrip("/") == driver.socket_folder:
             volume["hostPath"] = {"path": "/run/spire/elsewhere", "type": "DirectoryOrCreate"}
-    changes = [{"kind": driver.kind, "name": driver.name, "merge": pod_spec(volumes=volumes)}]
+    changes = [{"kind": driver.kind, "name": driver.name, "merge": pod_change(volumes=volumes)}]
     # A pod keeps what it has mounted: it is recreated after the driver is broken, and again after it is restored.
     probe = environment.demo.probes[environment.client.trust_domain]
     undo.callback(probe.renew)

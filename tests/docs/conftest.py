@@ -21,7 +21,7 @@ from fixtures.core.project import PROJECT
 from fixtures.core.subprocesses import end_with_parent, run_program
 from fixtures.report.red_run.one_screen import SCREEN_COLUMNS
 
-COMMAND_TIMEOUT = 600.0  # seconds
+DOCUMENTED_COMMAND_TIMEOUT = 600.0  # seconds
 DELETE_TIMEOUT = 120.0
 
 
@@ -73,7 +73,7 @@ class Reader:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=COMMAND_TIMEOUT,
+            timeout=DOCUMENTED_COMMAND_TIMEOUT,
             check=False,
         )
         return Ended(done.returncode, done.stdout)

@@ -16,7 +16,7 @@ from tests.stand_ins.faulty_registry import FaultyRegistry
 from tests.stand_ins.web_server import serving
 
 BYTES_PER_SECOND = 4_000_000  # 32 Mbit/s
-CLUSTERS = 2
+CLUSTER_COUNT = 2
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def table(report: Report, run_folder: Path) -> Iterator[list[tuple[str, ...]]]:
     report.table("slow line", lines)
 
 
-@pytest.mark.parametrize(("pull", "times"), [("once", 1), ("nodes", CLUSTERS)])
+@pytest.mark.parametrize(("pull", "times"), [("once", 1), ("nodes", CLUSTER_COUNT)])
 def test_images_cross_a_slow_line_so_many_times(
     pull: str, times: int, published: Published, engine: Engine, run_folder: Path, table: list[tuple[str, ...]]
 ) -> None:

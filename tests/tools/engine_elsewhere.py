@@ -25,10 +25,10 @@ from supply import host
 
 CLUSTER_PREFIX = "elsewhere-"
 NAMESPACE = "spire-federation-laptop"
-LABEL = "label=io.x-k8s.kind.cluster"
+CLUSTERS_FILTER = "label=io.x-k8s.kind.cluster"
 CLONE_NEWNET = 0x40000000
 SOCKET_TIMEOUT = 30.0  # seconds until the engine's service listens
-LOOK_INTERVAL = 0.5
+PORTS_LOOK_INTERVAL = 0.5
 
 
 def main(options: list[str]) -> int:
@@ -90,9 +90,10 @@ def forwarded_ports(engine: host.Engine) -> Iterator[None]:
 
 def _forward_ports(engine: host.Engine, ended: threading.Event) -> None:
     listening: set[int] = set()
-    while not ended.wait(LOOK_INTERVAL):
+    while not ended.wait(PORTS_LOOK_INTERVAL):
         with suppress(subprocess.SubprocessError):  # a container that has just gone
-            for port in published_ports(engine.run("ps", "--filter", LABEL, "--format", "{{.Ports}}")) - listening:
+            shown = engine.run("ps", "--filter", CLUSTERS_FILTER, "--format", "{{.Ports}}")
+            for port in published_ports(shown) - listening:
                 listening.add(port)
                 threading.Thread(target=_serve, args=(_listen(port), port), daemon=True).start()
 

@@ -38,10 +38,10 @@ from tests.tools.runs import Run
 # Nobody's objects: events, and what controllers renew every few seconds to say that they live.
 PASSING = ("events", "events.events.k8s.io", "leases.coordination.k8s.io", "componentstatuses")
 EXISTING_PREFIX = "existing-"
-ENDPOINT = "bundle-endpoint-by-hand"  # the NodePort Service by which the other cluster reaches the endpoint
+ENDPOINT_SERVICE = "bundle-endpoint-by-hand"  # the NodePort Service by which the other cluster reaches the endpoint
 
-RBAC = "rbac.authorization.k8s.io/v1"
-ACCOUNTS = "kube-system"  # where the accounts are
+RBAC_API = "rbac.authorization.k8s.io/v1"
+ACCOUNTS_NAMESPACE = "kube-system"  # where the accounts are
 ENOUGH = "with-what-a-run-needs"
 READER = "view"  # Kubernetes' own role, and an account that has it
 
@@ -110,22 +110,22 @@ def _admit(site: Site) -> None:
         needed |= needed_then(settings, cluster.label, DEMO_NAMESPACE, layout, way)
     # The demo's namespace gets its name from each run: so they are for all of them.
     rules = [each.rule for each in sorted(needed)]
-    role = {"apiVersion": RBAC, "kind": "ClusterRole", "metadata": {"name": ENOUGH}, "rules": rules}
+    role = {"apiVersion": RBAC_API, "kind": "ClusterRole", "metadata": {"name": ENOUGH}, "rules": rules}
     cluster.apply(role)
     found = yaml.safe_load(cluster.kubeconfig_path.read_text())
     (context,) = (each["context"] for each in found["contexts"])
     found |= {"contexts": [], "users": [], "current-context": ""}
     for account, its_role in ((ENOUGH, ENOUGH), (READER, READER)):
-        place = {"name": account, "namespace": ACCOUNTS}
+        place = {"name": account, "namespace": ACCOUNTS_NAMESPACE}
         bound = {
-            "roleRef": {"apiGroup": RBAC.partition("/")[0], "kind": "ClusterRole", "name": its_role},
+            "roleRef": {"apiGroup": RBAC_API.partition("/")[0], "kind": "ClusterRole", "name": its_role},
             "subjects": [{"kind": "ServiceAccount", **place}],
         }
         cluster.apply(
             {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": place},
-            {"apiVersion": RBAC, "kind": "ClusterRoleBinding", "metadata": {"name": f"run-{account}"}, **bound},
+            {"apiVersion": RBAC_API, "kind": "ClusterRoleBinding", "metadata": {"name": f"run-{account}"}, **bound},
         )
-        token = cluster.kubectl("create", "token", account, "-n", ACCOUNTS).strip()
+        token = cluster.kubectl("create", "token", account, "-n", ACCOUNTS_NAMESPACE).strip()
         name = site.context(account)
         found["users"].append({"name": name, "user": {"token": token}})
         found["contexts"].append({"name": name, "context": {**context, "user": name}})
@@ -176,7 +176,7 @@ def _endpoint(site: Site) -> str:
         "selector": dict(layout.server.selector),
         "ports": [{"port": layout.bundle_endpoint.port, "targetPort": layout.bundle_endpoint.port}],
     }
-    place = {"name": ENDPOINT, "namespace": layout.server.namespace}
+    place = {"name": ENDPOINT_SERVICE, "namespace": layout.server.namespace}
     site.cluster.apply({"apiVersion": "v1", "kind": "Service", "metadata": place, "spec": spec})
     port = site.cluster.core.read_namespaced_service(**place).spec.ports[0].node_port
     address = internal_addresses(site.cluster.core.list_node().items[0])[0]

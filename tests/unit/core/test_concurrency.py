@@ -42,6 +42,23 @@ def test_calls_are_made_together_and_their_errors_are_raised() -> None:
         run_concurrently(lambda: "first", fail)
 
 
+def test_no_more_calls_are_under_way_than_the_bound_allows() -> None:
+    lock, under_way, most = threading.Lock(), 0, 0
+
+    def work(item: int) -> int:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        time.sleep(0.02)
+        with lock:
+            under_way -= 1
+        return item
+
+    assert map_concurrently(work, range(9), at_once=3) == list(range(9))
+    assert most == 3
+
+
 @pytest.fixture
 def interruptible() -> Iterator[None]:
     """Heeds SIGINT, which a shell has what it puts in the background ignore."""
@@ -79,6 +96,20 @@ def test_an_interruption_that_comes_while_it_waits_is_no_end_of_what_is_under_wa
     with pytest.raises(KeyboardInterrupt):
         map_concurrently(work, ["first", "second"])
     assert sorted(ended) == ["first", "second"]
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_after_an_interruption_no_call_is_begun() -> None:
+    begun = []
+
+    def work(item: int) -> None:
+        begun.append(item)
+        time.sleep(0.6)
+
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        map_concurrently(work, range(8), at_once=2)
+    assert begun == [0, 1]
 
 
 def never() -> Condition[bool]:

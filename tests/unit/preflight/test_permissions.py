@@ -15,7 +15,7 @@ import yaml
 from fixtures.k8s.cluster import Cluster, ClusterError
 from fixtures.plugins.session import _refuse_denied
 from fixtures.preflight import access_review, permissions
-from fixtures.preflight.access_review import ESCALATION, Permission, denied, in_words
+from fixtures.preflight.access_review import ESCALATION, Permission, denied, permissions_in_words
 from fixtures.preflight.check import Level
 from fixtures.preflight.permissions import (
     needed_beforehand,
@@ -100,7 +100,7 @@ def test_a_permission_is_a_rule_of_a_role_too() -> None:
 
 def test_permissions_are_said_together_where_they_are_alike() -> None:
     found = access_review.permissions(("list", "get"), ["pods", "services"], "demo") | {LIST_NODES, EXEC}
-    assert in_words(found) == "list nodes; get and list pods and services in demo; create pods/exec in demo"
+    assert permissions_in_words(found) == "list nodes; get and list pods and services in demo; create pods/exec in demo"
 
 
 def test_all_that_is_denied_on_any_cluster_ends_the_run_in_one_sentence(tmp_path: Path) -> None:

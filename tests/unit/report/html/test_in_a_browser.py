@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fixtures.report.data.document import read_document
-from fixtures.report.html.page import render
+from fixtures.report.html.page import render_page
 from tests.unit.report.recorded_runs import RECORDED, recorded
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -70,7 +70,7 @@ def test_the_long_words_of_an_error_are_broken(tmp_path: Path) -> None:
 def _check_widths(tmp_path: Path, run: dict[str, Any]) -> None:
     frame = tmp_path / "frame.html"
     frame.write_text(FRAME + "".join(FRAMED.format(width=width) for width in WIDTHS))
-    text = render(run).replace("</body>", f"{MEASURE}</body>")
+    text = render_page(run).replace("</body>", f"{MEASURE}</body>")
     (tmp_path / "page.html").write_text(re.sub(r"<details\b(?! open)", "<details open", text))
     command = [str(CHROMIUM), *OPTIONS, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1300,2000"]
     command += ["--virtual-time-budget=5000", "--dump-dom", frame.as_uri()]

@@ -14,7 +14,7 @@ import pytest
 
 from fixtures.report.data.document import describe, read_document
 from fixtures.report.html import drawing, page, plots
-from fixtures.report.html.page import TEMPLATES, duration, render
+from fixtures.report.html.page import TEMPLATES, duration, render_page
 from fixtures.report.run import Report
 from tests.unit.report.recorded_runs import RECORDED, recorded
 
@@ -70,7 +70,7 @@ def run(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 def test_the_page_of_every_run_is_whole_and_says_first_what_became_of_it(run: dict[str, Any]) -> None:
-    made = Page(render(run))
+    made = Page(render_page(run))
     assert made.wrong == []
     heading = made.text.index(run["verdict"]["sentence"])
     if run["diagnosis"] and run["diagnosis"]["broken"]:
@@ -83,7 +83,7 @@ def test_the_page_of_every_run_is_whole_and_says_first_what_became_of_it(run: di
 
 
 def test_it_needs_neither_a_network_nor_a_script(run: dict[str, Any]) -> None:
-    made = Page(render(run))
+    made = Page(render_page(run))
     assert not [tag for tag, _ in made.elements if tag in ("script", "link", "iframe", "img", "object", "embed")]
     addresses = [
         value or ""
@@ -96,7 +96,7 @@ def test_it_needs_neither_a_network_nor_a_script(run: dict[str, Any]) -> None:
 
 
 def test_every_reference_within_the_page_leads_somewhere_and_every_source_has_one(run: dict[str, Any]) -> None:
-    made = Page(render(run))
+    made = Page(render_page(run))
     ids = [attributes["id"] for _, attributes in made.elements if attributes.get("id")]
     assert len(ids) == len(set(ids))
     addresses = [str(attributes["href"]) for tag, attributes in made.elements if tag == "a"]
@@ -105,7 +105,8 @@ def test_every_reference_within_the_page_leads_somewhere_and_every_source_has_on
 
 
 def test_every_drawing_and_plot_has_words_for_those_who_do_not_see_it(run: dict[str, Any]) -> None:
-    pictures = [attributes for tag, attributes in Page(render(run)).elements if tag == "svg" and "role" in attributes]
+    made = Page(render_page(run))
+    pictures = [attributes for tag, attributes in made.elements if tag == "svg" and "role" in attributes]
     assert all(each.get("aria-label") for each in pictures)
     assert len(pictures) >= 2 * len(drawing.drawings(run))
 
@@ -116,7 +117,7 @@ def test_whatever_a_run_has_seen_is_text_and_nothing_else(run: dict[str, Any]) -
         # What is one of several words stays; what chooses a section's look may not be anything.
         if place not in ("result", "outcome", "state", "when", "way", "demo"):
             node[place] += HOSTILE
-    made, harmless = Page(render(hostile)), Page(render(run))
+    made, harmless = Page(render_page(hostile)), Page(render_page(run))
     assert made.wrong == []
     assert not [tag for tag, _ in made.elements if tag in ("script", "img")]
     assert not [name for _, attributes in made.elements for name in attributes if name.startswith("on")]
@@ -124,20 +125,20 @@ def test_whatever_a_run_has_seen_is_text_and_nothing_else(run: dict[str, Any]) -
 
 
 def test_it_is_made_within_a_second(run: dict[str, Any]) -> None:
-    render(run)
+    render_page(run)
     began = time.process_time()
-    render(run)
+    render_page(run)
     assert time.process_time() - began < 1.0
 
 
 def test_a_run_that_came_to_nothing_has_a_page(tmp_path: Path) -> None:
-    made = Page(render(describe(Report(tmp_path))))
+    made = Page(render_page(describe(Report(tmp_path))))
     assert made.wrong == []
     assert "ABORTED: no test ran" in made.text
 
 
 def test_of_a_broken_link_the_drawing_says_so_by_more_than_colour() -> None:
-    made = render(recorded("red-relationship"))
+    made = render_page(recorded("red-relationship"))
     (broken,) = re.findall(r'<svg class="drawing wide".*?</svg>', made, re.DOTALL)
     assert '<g class="broken">' in broken
     assert "✗" in broken
@@ -147,7 +148,7 @@ def test_of_a_broken_link_the_drawing_says_so_by_more_than_colour() -> None:
 def test_what_an_error_says_in_several_lines_stands_below_its_first() -> None:
     run = recorded("red-relationship")
     run["diagnosis"]["consequences"][0]["sentence"] = "a container crashes; its last lines:\n    one\n    two"
-    made = render(run)
+    made = render_page(run)
     assert "a container crashes; its last lines: …" in made
     assert '<pre tabindex="0">one\ntwo</pre>' in made
 
@@ -156,7 +157,7 @@ def test_a_failure_that_repeats_the_broken_link_refers_to_it() -> None:
     run = recorded("red-relationship")
     sentence = run["diagnosis"]["broken"]["sentence"]
     assert run["verdict"]["first_failure"].endswith(sentence)
-    text = Page(render(run)).text
+    text = Page(render_page(run)).text
     assert re.search(r"cannot come after [\d.]+ s: the broken link, see above", text)
     assert text.count(sentence) == 3, "in the verdict, in the diagnosis, and as that was printed"
 
@@ -168,7 +169,7 @@ def test_a_label_that_has_no_room_keeps_both_its_ends() -> None:
 
 def test_an_upgrade_is_shown_old_beside_new_with_its_gaps() -> None:
     run = recorded("upgrade")
-    text = Page(render(run)).text
+    text = Page(render_page(run)).text
     old, new = (
         {each["spire"] for each in run["versions"]["releases"] if each["when"] == when}
         for when in ("installed", "upgraded")
@@ -199,7 +200,7 @@ def test_what_spire_promises_bounds_a_time_before_the_timeout_does(
 
 def test_the_faults_of_selftest_are_a_table_with_their_times() -> None:
     run = recorded("selftest")
-    text = " ".join(Page(render(run)).text.split())
+    text = " ".join(Page(render_page(run)).text.split())
     assert run["trials"]["faults"]
     for each in run["trials"]["faults"]:
         assert f"{each['fault']} ✓ yes ✓ yes {duration(each['seconds_to_red'])}" in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fixtures.helm.manifests import ObjectKey
 from fixtures.upgrade.diff import difference
-from fixtures.upgrade.diff.changes import Change, headline, render
+from fixtures.upgrade.diff.changes import Change, headline, render_changes
 from tests.unit.release_examples import config_map, manifest, text, workload
 
 
@@ -23,7 +23,7 @@ def test_the_headline_counts_an_image_once_wherever_it_runs() -> None:
 def test_the_text_is_grouped_under_the_headline() -> None:
     old = text(workload(), config_map(a_conf="a {\n}\n"))
     new = text(workload(container={"image": "example.com/main:2"}), config_map(a_conf="b {\n}\n"), manifest("Service"))
-    assert render(difference(old, new)).splitlines() == [
+    assert render_changes(difference(old, new)).splitlines() == [
         "1 image, 1 configuration key, 0 RBAC, 0 hooks, 0 custom resource definitions, 2 other",
         "",
         "images",
@@ -46,4 +46,5 @@ def test_the_text_is_grouped_under_the_headline() -> None:
 
 
 def test_nothing_to_change_is_said_in_numbers() -> None:
-    assert render([]) == "0 images, 0 configuration keys, 0 RBAC, 0 hooks, 0 custom resource definitions, 0 other\n"
+    counted = "0 images, 0 configuration keys, 0 RBAC, 0 hooks, 0 custom resource definitions, 0 other\n"
+    assert render_changes([]) == counted

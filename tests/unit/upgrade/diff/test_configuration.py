@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fixtures.upgrade.diff import difference
-from fixtures.upgrade.diff.changes import counts, render
+from fixtures.upgrade.diff.changes import counts, render_changes
 from tests.unit.release_examples import Manifest, config_map, manifest, only, text
 
 PRIVATE_KEY = "-----BEGIN PRIVATE KEY-----\nbm90IGEga2V5\nYXQgYWxs\n-----END PRIVATE KEY-----\n"
@@ -76,7 +76,7 @@ def test_no_value_of_a_secret_is_shown() -> None:
         "user: <redacted> → <redacted> (another value)",
         "metadata.annotations.note: (none) → <redacted>",
     )
-    shown = render(difference(text(old), text(new)))
+    shown = render_changes(difference(text(old), text(new)))
     for value in ("alice-of-old", "bob-the-new", "was-here", "is-here", "hush-hush"):
         assert value not in shown
         assert encoded(value) not in shown
@@ -106,7 +106,7 @@ def test_configuration_does_not_give_secrets_away(settings: Manifest, form: str)
         return plain if form == "json" else f"settings = {plain}\n"
 
     found = difference(text(config_map(a_conf=written("hush-1"))), text(config_map(a_conf=written("hush-2"))))
-    assert "hush" not in render(found)
+    assert "hush" not in render_changes(found)
     assert counts(found)["configuration"] == 1, "that something changed is reported"
 
 

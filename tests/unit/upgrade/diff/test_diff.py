@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fixtures.upgrade.diff import difference, replaced
+from fixtures.upgrade.diff import difference, replaced_workloads
 from fixtures.upgrade.diff.changes import GROUPS
 from tests.unit.release_examples import Manifest, config_map, groups, hook, manifest, only, text, workload
 
@@ -70,12 +70,12 @@ def test_pods_are_replaced_only_where_their_template_changes() -> None:
     old = text(labelled("1"), config_map(a_conf="a"), hook(args=["a"]), workload("StatefulSet"))
     unlike = text(labelled("2"), config_map(a_conf="b"), hook(args=["b"]), workload("StatefulSet"))
     assert difference(old, unlike)
-    assert replaced(old, unlike) == set()
+    assert replaced_workloads(old, unlike) == set()
     restarted = text(labelled("1", template="2"), config_map(a_conf="a"), hook(args=["a"]), workload("StatefulSet"))
-    assert {str(key) for key in replaced(old, restarted)} == {"DaemonSet example"}
+    assert {str(key) for key in replaced_workloads(old, restarted)} == {"DaemonSet example"}
 
 
 def test_pods_of_a_workload_that_comes_or_goes_or_runs_another_image_are_replaced() -> None:
     old = text(workload("DaemonSet"), workload("Deployment"))
     new = text(workload("StatefulSet"), workload("Deployment", container={"image": "example.com/main:2"}))
-    assert {key.kind for key in replaced(old, new)} == {"DaemonSet", "Deployment", "StatefulSet"}
+    assert {key.kind for key in replaced_workloads(old, new)} == {"DaemonSet", "Deployment", "StatefulSet"}
