@@ -223,10 +223,11 @@ def second_cluster_spiffe_id_without_federation(environment: Environment, undo: 
     """What is marked `fallback` does not count beside it (charts from 0.24 on)."""
     template = default_cluster_spiffe_id(environment.server).read()["spec"]["spiffeIDTemplate"]
     selector = {"matchLabels": {"kubernetes.io/metadata.name": environment.demo.namespace}}
-    class_name = environment.server.layout.controller_manager.class_name
-    spec = {"className": class_name, "spiffeIDTemplate": template, "namespaceSelector": selector}
+    manager = environment.server.layout.controller_manager
+    spec = {"className": manager.class_name, "spiffeIDTemplate": template, "namespaceSelector": selector}
     kind = {"apiVersion": "spire.spiffe.io/v1alpha1", "kind": "ClusterSPIFFEID"}
-    apply_object(undo, environment.server.cluster, {**kind, "metadata": {"name": "second"}, "spec": spec})
+    metadata = {"name": "second", "labels": manager.class_labels}
+    apply_object(undo, environment.server.cluster, {**kind, "metadata": metadata, "spec": spec})
     default_cluster_spiffe_id(environment.server).change(undo, {"spec": {"fallback": True}})
 
 

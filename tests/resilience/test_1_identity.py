@@ -122,7 +122,7 @@ def test_a_second_cluster_spiffe_id_takes_the_federation_away(
     second = {
         "apiVersion": "spire.spiffe.io/v1alpha1",
         "kind": "ClusterSPIFFEID",
-        "metadata": {"name": "second"},
+        "metadata": {"name": "second", "labels": environment.client.layout.controller_manager.class_labels},
         "spec": {
             "className": environment.client.layout.controller_manager.class_name,
             "spiffeIDTemplate": first.read()["spec"]["spiffeIDTemplate"],

@@ -16,7 +16,7 @@ from fixtures.resilience.recovery_times import RecoveryTimes
 from fixtures.resilience.svid_acceptance import MintedSVID, mint_svid
 from fixtures.spire.authorities import AUTHORITY_KINDS, Authorities
 from fixtures.spire.installation import Spire
-from fixtures.spire.logs import BUNDLE_POLL_INTERVAL, agent_log_line
+from fixtures.spire.logs import BUNDLE_POLL_INTERVAL, agent_log_line, has_info_lines
 from fixtures.traffic.continuous import ContinuousTraffic
 from fixtures.workloads.identity_conditions import (
     PROBE_AUDIENCE,
@@ -48,7 +48,7 @@ def everything_is_signed_by(
     `since` is when the old one was tainted (Unix seconds).
     """
     probe = environment.demo.probes[spire.trust_domain]
-    if kind == "jwt":
+    if kind == "jwt" and has_info_lines(spire.agent_log()):
         # Not by what is handed out alone: a JWT-SVID that is in no cache is the new authority's at once, and those in
         # the agent's cache are the old one's until the agent knows that it is tainted.
         wait_for(agent_log_line(spire, PURGED, since=since), RECHECK_TIMEOUT)

@@ -65,6 +65,15 @@ def test_a_controller_manager_that_passes_over_the_demos_namespace_is_refused(
         made.check_layouts()
 
 
+def test_a_server_without_a_replica_is_refused(helm: Path, release: Release, recorded: Callable[[str], str]) -> None:
+    rendered = recorded("own-chart.yaml")
+    none = rendered.replace("  replicas: 1\n", "  replicas: 0\n")
+    made = replace(supplied(helm, {release.mark: none}), releases={"server": release})
+    refusal = r"^cluster server: StatefulSet spire-server/spire-server has no replica: see spire-server\.replicaCount$"
+    with pytest.raises(SupplyError, match=refusal):
+        made.check_layouts()
+
+
 def test_a_release_is_rendered_once_and_one_with_other_values_by_itself(helm: Path, release: Release) -> None:
     made = supplied(helm, {})
     assert made.manifests(release) == made.manifests(release)

@@ -24,7 +24,7 @@ from fixtures.config.command_line import BUNDLE_PORT, DEMO_PORT
 from fixtures.core import redaction
 from fixtures.core.project import PROJECT
 from fixtures.core.redaction import redact
-from fixtures.helm.values import at
+from fixtures.helm.values import at, merge
 from fixtures.k8s.kind.configuration import NodeSettings
 from fixtures.k8s.kind.engine_facts import EngineFacts
 from fixtures.k8s.kind.given_configuration import KIND_API
@@ -176,7 +176,14 @@ def test_values_without_an_identity_that_federates_are_refused(write: Write, oth
         cluster_values.read_clusters([f"server={path}"])
 
 
-@pytest.mark.parametrize("value", [False, None, "yes"])
+def test_a_switch_may_be_a_text_as_set_string_makes_it(write: Write) -> None:
+    others = {"default": {"enabled": "false"}, "mesh": {"enabled": "true", "federatesWith": ["client.example"]}}
+    both = merge(nested("spire-server.federation.enabled", "true"), nested(IDENTITIES, others))
+    path = write(both)
+    assert cluster_values.read_clusters([f"server={path}"])[0].federates_with == ("client.example",)
+
+
+@pytest.mark.parametrize("value", [False, None, "yes", "false"])
 def test_a_cluster_whose_federation_is_not_enabled_is_refused(write: Write, value: object) -> None:
     path = write(nested("spire-server.federation.enabled", value))
     with pytest.raises(ValueError, match=r"cluster server: spire-server\.federation\.enabled is not true"):

@@ -153,6 +153,11 @@ def test_what_the_controller_manager_is_configured_not_to_do_is_named() -> None:
     assert "ignores the namespace demo" in causes.why_no_entry([DEFAULT], ["client.example"], "demo", elsewhere)
     narrow = replace(MANAGER, watched_namespaces=("prod",))
     assert "watches only prod, and not" in causes.why_no_entry([DEFAULT], ["client.example"], "demo", narrow)
+    filtering = replace(MANAGER, seen_labels=MANAGER.class_labels)
+    cause = causes.why_no_entry([DEFAULT], ["client.example"], "demo", filtering)
+    assert f"sees only what has the label spire.spiffe.io/class-name={CLASS_NAME}" in cause
+    assert "ClusterSPIFFEID default has not: see spire-server.controllerManager.filterByClassName" in cause
+    assert causes.is_of_configuration("no entry", cause)
 
 
 def test_objects_without_a_class_are_acted_on_where_those_are_watched() -> None:

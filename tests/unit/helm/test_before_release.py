@@ -90,6 +90,14 @@ def test_helm_has_a_namespace_for_its_record_and_makes_the_others() -> None:
     assert list(cluster.created) == ["spire-mgmt"]
 
 
+def test_a_namespace_that_the_release_expects_is_made_and_is_not_helms() -> None:
+    cluster = Recorded()
+    expected = (*OF_RELEASE, "identity")
+    apply_before_release(cast(Cluster, cluster), [], expected, made=("spire-server", "spire-system"))
+    assert list(cluster.created) == ["spire-mgmt", "identity"]
+    assert cluster.created["identity"] == {"name": "identity", "labels": {}, "annotations": {}}
+
+
 def test_where_namespaces_are_to_have_labels_those_of_the_release_are_made_with_them() -> None:
     cluster = Recorded("spire-system")
     cluster.workload_settings = WorkloadSettings({"team": "mesh"})

@@ -217,3 +217,16 @@ def test_a_json_log_field_that_is_no_text_is_kept_as_json() -> None:
 def test_lines_of_other_shapes_are_passed_over(line: str) -> None:
     good = 'time="2026-11-24T03:56:10Z" level=info msg="Bundle refreshed"'
     assert [found.message for found in logs.log_lines(f"{line}\n{good}")] == ["Bundle refreshed"]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('time="2026-11-24T03:56:10Z" level=info msg="Starting Server APIs"', True),
+        ('{"level":"info","msg":"Starting Server APIs","time":"2026-11-24T03:56:10Z"}', True),
+        ('time="2026-11-24T03:56:10Z" level=warning msg="Current umask 0022 is too permissive"', False),
+        ("", False),
+    ],
+)
+def test_a_log_of_warnings_alone_does_not_have_what_went_well(line: str, expected: bool) -> None:
+    assert logs.has_info_lines(line) is expected

@@ -156,6 +156,11 @@ def test_names_of_objects_do_not_matter() -> None:
     assert found.bundle_endpoint.refresh_hint == 300  # SPIRE's default
     assert found.oidc_provider is None
     assert found.namespaces == ("identity", "nodes", "release")
+    assert found.made_namespaces == ()
+
+
+def test_the_namespaces_that_a_release_makes_are_known() -> None:
+    assert layout(release(manifest("Namespace", "nodes"))).made_namespaces == ("nodes",)
 
 
 def test_objects_without_a_namespace_are_in_the_releases() -> None:
@@ -226,6 +231,12 @@ def test_what_a_controller_manager_does_not_say_is_its_default() -> None:
     assert manager.reconcile == Reconcile(True, False, False)
     assert [manager.acts_on(name) for name in ("mine", "", "other")] == [True, True, False]
     assert [bool(manager.why_ignored(name)) for name in ("openshift-dns", "demo")] == [True, False]
+
+
+def test_a_pattern_of_namespaces_may_be_one_that_only_go_reads() -> None:
+    own = changed(MANAGER, ignoreNamespaces=[r"^kube-.*\z", "(?<name>x)", "kube-(?i)x", "ibm-.*"])
+    manager = layout([*server(manager=own), *agent(), csi_driver()]).controller_manager
+    assert manager.ignore_namespaces == ("ibm-.*",)
 
 
 @pytest.mark.parametrize("watched", [{"cacheNamespaces": {"prod": None, "identity": {}}}, {"cacheNamespace": "prod"}])
@@ -310,6 +321,7 @@ def published(namespace: str, name: str, **fields: str) -> dict[str, str]:
     return {"namespace": namespace, "configmap_name": name, "configmap_key": "bundle.crt", **fields}
 
 
+ELSEWHERE = {"kube_config_file_path": "/elsewhere"}
 NOTIFIER = {"k8sbundle": {"plugin_data": {"namespace": "n", "config_map": "c", "config_map_key": "k"}}}
 
 
@@ -318,6 +330,22 @@ NOTIFIER = {"k8sbundle": {"plugin_data": {"namespace": "n", "config_map": "c", "
     [
         (with_plugins(SERVER, Notifier=NOTIFIER), ConfigMapKey("n", "c", "k")),
         (with_plugins(SERVER, Notifier={"k8sbundle": {}}), ConfigMapKey("spire", "spire-bundle", "bundle.crt")),
+        # Of other clusters alone, as the plugin decides; and beside a publisher.
+        (with_plugins(SERVER, Notifier={"k8sbundle": {"plugin_data": {"clusters": [ELSEWHERE]}}}), None),
+        (
+            with_plugins(SERVER, Notifier={"k8sbundle": {"plugin_data": {"namespace": "n", "clusters": [ELSEWHERE]}}}),
+            ConfigMapKey("n", "spire-bundle", "bundle.crt"),
+        ),
+        (
+            with_plugins(
+                SERVER,
+                Notifier=NOTIFIER,
+                BundlePublisher={
+                    "k8s_configmap": {"plugin_data": {"clusters": {"one": published("nodes", "spire-bundle")}}}
+                },
+            ),
+            ConfigMapKey("nodes", "spire-bundle", "bundle.crt"),
+        ),
         (publisher(one=published("x", "y")), ConfigMapKey("x", "y", "bundle.crt")),
         (
             publisher(one=published("x", "y"), two=published("nodes", "spire-bundle")),

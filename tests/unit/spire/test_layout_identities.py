@@ -107,6 +107,18 @@ def test_labels_that_pods_have_anyway_may_be_in_the_way() -> None:
         needed(found, app="server")
 
 
+@pytest.mark.parametrize(
+    "filtering", [{"filterByClassName": True}, {"clusterSPIFFEIDLabelSelector": {"spire.spiffe.io/class-name": "mine"}}]
+)
+def test_a_controller_manager_may_see_only_what_has_labels(filtering: dict[str, Any]) -> None:
+    manager = server(manager=changed(MANAGER, **filtering))
+    labelled = identity("seen", podSelector=match(app="web"))
+    labelled["metadata"]["labels"] = {"spire.spiffe.io/class-name": "mine"}
+    found = read([*manager, *agent(), csi_driver(), identity("own"), labelled], NAMESPACE)
+    assert found.controller_manager.class_labels == found.controller_manager.seen_labels
+    assert needed(found) == ({}, {"app": "web"})
+
+
 def test_the_namespace_may_be_ignored() -> None:
     ignoring = changed(MANAGER, ignoreNamespaces=["^de"])
     found = read([*server(manager=ignoring), *agent(), csi_driver(), identity("own")], NAMESPACE)

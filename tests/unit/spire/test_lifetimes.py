@@ -281,7 +281,7 @@ def test_other_warnings_name_what_does_not_fit_and_what_to_change(changed: Chang
 def test_a_duration_that_spire_does_not_read_is_a_warning(changed: Changed) -> None:
     assert lifetime_warnings(changed(ca_ttl="1d")) == [
         "the lifetimes cannot be checked: ca_ttl '1d' is not a duration of Go's, such as 24h or 1h30m: "
-        "SPIRE does not start with it"
+        "SPIRE does not start with it; see spire-server.caTTL"
     ]
 
 
@@ -309,6 +309,13 @@ def test_the_suites_own_values_fit(overlays: tuple[str, ...]) -> None:
         rendered = rendered_objects(render(CHART / "spire", [cluster.values], helm))
         assert Lifetimes.of(rendered).refresh_hint == (60.0 if BREAKING_OVERLAY in overlays else 300.0)
         assert lifetime_warnings(rendered) == []
+
+
+def test_of_nested_servers_it_is_the_one_that_serves_the_bundle(changed: Changed) -> None:
+    config = json.dumps({"server": {"trust_domain": "one.example", "ca_ttl": "96h"}})
+    root = {"kind": "ConfigMap", "metadata": {"name": "root"}, "data": {"server.conf": config}}
+    found = Lifetimes.of([root, *changed()])
+    assert (found.ca, found.refresh_hint) == (DAY, 300.0)
 
 
 def test_the_recorded_manifests_of_the_own_chart_fit(changed: Changed) -> None:
