@@ -28,8 +28,10 @@ from fixtures.traffic.generator import CONNECTION_KINDS
 from fixtures.traffic.summary import table
 from fixtures.upgrade.state import PreservedState
 from fixtures.workloads.demo import CLIENT_LINES, Demo
+from fixtures.workloads.go_spiffe import rejected_audience
 from fixtures.workloads.identity_conditions import agents_attested, endpoint_of
 from fixtures.workloads.jobs import JobOutcome
+from fixtures.workloads.observed_call import observe_call
 from fixtures.workloads.probe import SUCCESS_LINE, Endpoint, Identity, Probe
 from fixtures.workloads.web_services import oidc_provider, tornjak
 
@@ -323,12 +325,37 @@ def endpoint_services_answer(spires: Iterable[Spire], demo: Demo, timeout: float
     map_concurrently(check, spires)
 
 
-def _endpoints(environment: Environment, timeout: float) -> None:
-    def ask(spire: Spire, peer: Spire) -> Endpoint:
-        url = environment.federation.endpoint_url(peer.trust_domain)
-        return wait_for(endpoint_of(environment.demo.probes[spire.trust_domain], peer, url), timeout)
+def endpoints_answer_the_other_side(federation: Federation, demo: Demo, timeout: float = RECHECK_TIMEOUT) -> None:
+    """Every bundle endpoint answers a pod of every other side, and presents and serves what is its owner's."""
 
-    endpoints_are_their_owners(environment.federation, ask)
+    def ask(spire: Spire, peer: Spire) -> Endpoint:
+        url = federation.endpoint_url(peer.trust_domain)
+        return wait_for(endpoint_of(demo.probes[spire.trust_domain], peer, url), timeout)
+
+    endpoints_are_their_owners(federation, ask)
+
+
+def foreign_bundles_were_refreshed(federation: Federation, timeout: float = REFRESH_TIMEOUT) -> None:
+    """Every server has itself taken its peers' bundles from their endpoints, since it runs."""
+
+    def check(pair: tuple[Spire, Spire]) -> None:
+        spire, peer = pair
+        if federation.logs_refreshes(spire):
+            refresh = wait_for(federation.refreshed(spire, peer), timeout)
+            assert refresh.refreshed >= int(refresh.seeded)
+        else:
+            # With a log level of warn or error nothing says what it did by itself: that it can is what is left to see.
+            spire.refresh(peer.trust_domain)
+
+    map_concurrently(check, federation.pairs)
+
+
+def wrong_audience_is_refused(demo: Demo) -> None:
+    """A JWT-SVID for another audience is refused by the demo's server, for that reason and at no earlier step."""
+    call = observe_call(demo, audience=f"{demo.server_id}-of-another")
+    assert call.text.rstrip().endswith("401 Invalid token"), call.text
+    line = call.server_log_line("Invalid token")
+    assert rejected_audience(line) == ([demo.server_id], [f"{demo.server_id}-of-another"]), line
 
 
 def _success(environment: Environment, timeout: float) -> None:
@@ -349,7 +376,9 @@ CHECKS: Mapping[str, Callable[[Environment, float], None]] = {
     "federation list": lambda environment, timeout: relationships_are_exact(environment.federation, timeout),
     "foreign bundles": lambda environment, timeout: foreign_bundles_agree(environment.federation, timeout),
     "entries federate": lambda environment, timeout: entries_federate(environment.demo, timeout),
-    "endpoints": _endpoints,
+    "endpoints": lambda environment, timeout: endpoints_answer_the_other_side(
+        environment.federation, environment.demo, timeout
+    ),
     "demo server": lambda environment, timeout: environment.demo.wait_server(timeout),
     "success": _success,
 }

@@ -26,14 +26,21 @@ INVALID_TEMPLATE = "spiffe://{{ .TrustDomain"
 
 def federation_works(upgrade: FederationUpgrade, state: str, federation: Federation, demo: Demo) -> None:
     """Everything that the federation's own tests ask, and the call of a pod that was new in this state."""
-    checks.components_are_ready(federation.spires.values())
+    spires = federation.spires.values()
+    checks.components_are_ready(spires)
     run_concurrently(
-        lambda: checks.agents_have_attested(federation.spires.values()),
+        lambda: checks.server_services_lead_to_it_alone(spires),
+        lambda: checks.agents_have_attested(spires),
+        # The bundles that are stored serve until a rotation: an endpoint that was broken would not be noticed before.
+        lambda: checks.endpoints_answer_the_other_side(federation, demo),
+        lambda: checks.endpoint_services_answer(spires, demo),
         lambda: checks.relationships_are_exact(federation),
         lambda: checks.foreign_bundles_agree(federation),
+        lambda: checks.foreign_bundles_were_refreshed(federation),
         lambda: checks.entries_federate(demo),
         lambda: checks.call_succeeded(upgrade.call_outcome(state)),
     )
+    checks.wrong_audience_is_refused(demo)
 
 
 def web_services_work(federation: Federation, demo: Demo, report: Report) -> None:
