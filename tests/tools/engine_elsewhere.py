@@ -22,6 +22,7 @@ from pathlib import Path
 from fixtures.core.project import PROJECT
 from fixtures.core.waiting import Condition, Look, wait_for
 from supply import host
+from tests.tools.runs import FEDERATION_RUN
 
 CLUSTER_PREFIX = "elsewhere-"
 NAMESPACE = "spire-federation-laptop"
@@ -40,9 +41,8 @@ def main(options: list[str]) -> int:
         undo.enter_context(network_namespace())
         address = f"unix://{undo.enter_context(engine_service(engine, Path(folder, 'engine.sock')))}"
         undo.enter_context(forwarded_ports(engine))
-        command = [sys.executable, "-m", "pytest", "-c", str(PROJECT / "pyproject.toml"), "-m", "federation"]
         done = subprocess.run(
-            ["ip", "netns", "exec", NAMESPACE, *command, f"--cluster-prefix={CLUSTER_PREFIX}", *options],
+            ["ip", "netns", "exec", NAMESPACE, *FEDERATION_RUN, f"--cluster-prefix={CLUSTER_PREFIX}", *options],
             cwd=PROJECT,
             env={**os.environ, **engine.environment, "CONTAINER_HOST": address},
             check=False,

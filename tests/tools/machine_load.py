@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fixtures.core.subprocesses import end_with_parent
+from fixtures.preflight.machine import CGROUPS
 from supply.host import CGROUP2, Engine
 
-CGROUPS = Path("/sys/fs/cgroup")
 GROUP = "spire-federation-reliability"
 QUOTA_PERIOD = 100_000  # microseconds over which a quota is counted
 SPINNING = "import os, sys\nos.sched_setaffinity(0, {int(sys.argv[1])})\nwhile True:\n    pass"

@@ -25,6 +25,7 @@ VERDICTS = ("RED:", "REFUSED:", "GREEN:", "ABORTED:")
 RUN_END_TIMEOUT = 120.0  # seconds that a run may take to end after a signal
 RUN_TIMEOUT = 1200.0
 INTERRUPTED = 2  # pytest's exit code
+FEDERATION_RUN = (sys.executable, "-m", "pytest", "-c", str(PROJECT / "pyproject.toml"), "-m", "federation")
 
 
 class Run:
@@ -45,8 +46,7 @@ class Run:
         self.folder = folder
         self.log = folder / "output.log"
         slowed = slowed or Slowed()
-        command = [sys.executable, "-m", "pytest", "-c", str(PROJECT / "pyproject.toml"), "-m", "federation"]
-        command += ["--supply=local", f"--cluster-prefix={prefix}", f"--run-folder={folder}", *options]
+        command = [*FEDERATION_RUN, "--supply=local", f"--cluster-prefix={prefix}", f"--run-folder={folder}", *options]
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
                 end_with_parent(slowed.command(command)),

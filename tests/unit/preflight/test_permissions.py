@@ -15,7 +15,7 @@ import yaml
 from fixtures.k8s.cluster import Cluster, ClusterError
 from fixtures.plugins.session import _refuse_denied
 from fixtures.preflight import access_review, permissions
-from fixtures.preflight.access_review import ESCALATION, Permission, denied, permissions_in_words
+from fixtures.preflight.access_review import ESCALATION, Permission, denied_permissions, permissions_in_words
 from fixtures.preflight.check import Level
 from fixtures.preflight.permissions import (
     needed_beforehand,
@@ -51,7 +51,7 @@ def cluster(tmp_path: Path, api_server: ApiServer) -> Cluster:
 
 
 def test_who_may_do_everything_is_asked_one_question(cluster: Cluster, api_server: ApiServer) -> None:
-    assert denied(cluster, [LIST_NODES, EXEC]) == []
+    assert denied_permissions(cluster, [LIST_NODES, EXEC]) == []
     (asked,) = api_server.reviewed
     assert {name: asked[name] for name in ("verb", "group", "resource")} == dict.fromkeys(
         ("verb", "group", "resource"), "*"
@@ -62,7 +62,7 @@ def test_what_is_not_allowed_is_found_by_its_group_subresource_and_namespace(
     cluster: Cluster, api_server: ApiServer
 ) -> None:
     api_server.allowed = lambda asked: asked["resource"] == "nodes"
-    assert denied(cluster, [LIST_NODES, EXEC, RUN_JOB]) == [RUN_JOB, EXEC]
+    assert denied_permissions(cluster, [LIST_NODES, EXEC, RUN_JOB]) == [RUN_JOB, EXEC]
     asked = {each["resource"]: each for each in api_server.reviewed}
     assert asked["pods"] == {"namespace": "demo", "verb": "create", "group": "", "resource": "pods"} | {
         "subresource": "exec"
@@ -78,8 +78,8 @@ def test_what_roles_grant_must_be_held_unless_roles_may_be_escalated(
     cluster: Cluster, api_server: ApiServer, verbs: tuple[str, ...], missing: list[Permission]
 ) -> None:
     api_server.allowed = lambda asked: asked["resource"] == "nodes" or asked["verb"] in verbs
-    assert denied(cluster, [LIST_NODES], [READ_SECRETS]) == missing
-    assert not ESCALATION & set(denied(cluster, [LIST_NODES], [READ_SECRETS]))
+    assert denied_permissions(cluster, [LIST_NODES], [READ_SECRETS]) == missing
+    assert not ESCALATION & set(denied_permissions(cluster, [LIST_NODES], [READ_SECRETS]))
 
 
 def test_an_api_server_that_does_not_answer_is_named(cluster: Cluster) -> None:
@@ -88,7 +88,7 @@ def test_an_api_server_that_does_not_answer_is_named(cluster: Cluster) -> None:
         port = closed.getsockname()[1]
     cluster.kubeconfig_path.write_text(kubeconfig(port))
     with pytest.raises(ClusterError, match=r"^server: its API server does not answer: "):
-        denied(cluster, [LIST_NODES])
+        denied_permissions(cluster, [LIST_NODES])
 
 
 def test_a_permission_is_a_rule_of_a_role_too() -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from fixtures.core.waiting import Condition, Look, wait_for
+from fixtures.preflight.machine import CGROUPS
 from supply.host import CGROUP2, Engine
 from tests.tools import machine_load
 from tests.tools.machine_load import LoadError, Slowed, busy_core, cores_allowed
 
-CPU = machine_load.CGROUPS if CGROUP2.exists() else machine_load.CGROUPS / "cpu"
+CPU = CGROUPS if CGROUP2.exists() else CGROUPS / "cpu"
 MAY_LIMIT = os.geteuid() == 0 and os.access(CPU, os.W_OK) and (CGROUP2.exists() or CPU.is_dir())
 SPENDING = "import time\nend = time.process_time() + 0.05\nwhile time.process_time() < end: pass"
 
