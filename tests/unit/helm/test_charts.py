@@ -19,6 +19,7 @@ from fixtures.helm.charts import (
     default_values,
     find,
     images,
+    install_options,
     manifests,
     prepare,
     print_images,
@@ -435,3 +436,17 @@ def test_the_real_helm_completes_a_chart_without_a_network(
     pair = prepare(checkout, tmp_path / "copy", helm)
     assert sorted(path.name for path in (pair.spire / "charts").iterdir()) == ["extra", "spire-server"]
     assert overrides(pair, {}, helm, []).unsupplied == ["busybox:1"]
+
+
+@pytest.mark.parametrize(
+    ("names", "makes"),
+    [
+        ({}, "true"),
+        ({"server": {"name": "identity"}}, "true"),
+        ({"server": {"name": "spire"}, "system": {"name": "spire"}}, "false"),
+        ({"server": {"name": "spire-system"}}, "false"),
+    ],
+)
+def test_a_release_makes_its_namespaces_unless_both_are_one(names: dict[str, Any], makes: str) -> None:
+    values = {"global": {"spire": {"namespaces": names}}}
+    assert install_options(values) == ("--set", f"global.spire.namespaces.create={makes}")
