@@ -165,7 +165,10 @@ def test_the_webhook_accepts_valid_objects_and_rejects_invalid_ones(client_upgra
         good = cluster_spiffe_id(spire, "spiffe://{{ .TrustDomain }}/check")
         wait_for(object_accepted(spire, good), checks.RECHECK_TIMEOUT)
 
-    map_concurrently(ask, client_upgrade.spires.values())
+    validating = [each for each in client_upgrade.spires.values() if each.layout.has_webhook]
+    if not validating:
+        pytest.skip("no release has one: see spire-server.controllerManager.validatingWebhookConfiguration.enabled")
+    map_concurrently(ask, validating)
 
 
 @pytest.mark.dependency(name="new release", depends=["client upgraded"], scope="session")

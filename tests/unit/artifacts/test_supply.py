@@ -74,6 +74,22 @@ def test_a_server_without_a_replica_is_refused(helm: Path, release: Release, rec
         made.check_layouts()
 
 
+def test_what_cannot_work_is_named_once_with_its_clusters(
+    helm: Path, release: Release, recorded: Callable[[str], str]
+) -> None:
+    rendered = recorded("own-chart.yaml")
+    releases = {name: replace(release, values={"cluster": name}) for name in ("server", "client")}
+    made = replace(supplied(helm, {each.mark: rendered for each in releases.values()}), releases=releases)
+    assert made.contradictions() == []
+    for each in releases.values():
+        made.rendered[each.mark] = rendered.replace("spire-server.spire-server.svc", "other.spire-server.svc")
+    (sentence,) = made.contradictions()
+    assert sentence == (
+        "server, client: DaemonSet spire-system/spire-agent looks for its server at other.spire-server.svc, and no "
+        "Service of StatefulSet spire-server/spire-server has this name: see spire-agent.server"
+    )
+
+
 def test_a_release_is_rendered_once_and_one_with_other_values_by_itself(helm: Path, release: Release) -> None:
     made = supplied(helm, {})
     assert made.manifests(release) == made.manifests(release)

@@ -119,6 +119,7 @@ def test_the_objects_of_the_own_chart_are_listed(own_chart: Layout) -> None:
     )
     assert own_chart.namespaces == ("spire-mgmt", "spire-server", "spire-system")
     assert own_chart.hooks == ()
+    assert own_chart.has_webhook
     assert set(own_chart.images) == {
         "spire-server",
         "spire-controller-manager",
@@ -157,6 +158,7 @@ def test_names_of_objects_do_not_matter() -> None:
     assert found.oidc_provider is None
     assert found.namespaces == ("identity", "nodes", "release")
     assert found.made_namespaces == ()
+    assert not found.has_webhook
 
 
 def test_the_namespaces_that_a_release_makes_are_known() -> None:

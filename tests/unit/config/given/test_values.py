@@ -22,7 +22,7 @@ from fixtures.config.given.values import SET_OPTIONS, SetArgument, merge_by_helm
 from fixtures.config.settings import Settings
 from fixtures.core.redaction import redact
 from fixtures.helm.charts.helm_command import render, run_helm
-from fixtures.helm.release import INSTALL_OPTIONS
+from fixtures.helm.release import install_options
 from fixtures.helm.values import Values, at, nested
 from supply import plan, programs, versions
 
@@ -99,7 +99,7 @@ def test_a_chart_gets_the_values_that_helm_would_give_it(
     arguments = [(option, text.replace("FILE", str(tmp_path / "text"))) for option, text in given]
     (tmp_path / "text").write_text("line 1\nline: {2}\n")
     (tmp_path / "values.yaml").write_text(FILE)
-    places = ("template", "x", str(chart), f"--values={tmp_path / 'values.yaml'}", *INSTALL_OPTIONS)
+    places = ("template", "x", str(chart), f"--values={tmp_path / 'values.yaml'}", *install_options({}))
     by_helm = values_in(run_helm(HELM, *places, *(f"{option}={text}" for option, text in arguments)))
     merged = merge_by_helm(HELM, [file], [argument(option, text) for option, text in arguments])
     assert values_in(render(chart, [merged], HELM)) == by_helm
