@@ -359,6 +359,78 @@ def test_a_call_that_is_about_to_be_let_in_is_waited_for_and_one_that_is_not_say
         wait_for(let_in(demo), TOO_SOON)
 
 
+SERVER_ID = "spiffe://server.example/ns/demo/sa/default"
+# What the demo's server logs of a token's audience, by go-spiffe.
+REJECTED = 'Invalid token: jwtsvid: expected audience in ["{0}"] (audience=["{1}"])'
+
+
+@pytest.mark.parametrize(
+    ("answers", "logged", "why"),
+    [
+        ([Answer(1, "no identity within 3s"), Answer(1, "…\n401 Invalid token\n")], (SERVER_ID, "-of-another"), ""),
+        ([Answer(0, f"{SUCCESS_LINE}\n")], (SERVER_ID, "-of-another"), "was let in"),
+        ([Answer(1, "…\n401 Invalid token\n")], (SERVER_ID, "-of-somebody"), "-of-somebody"),
+        ([Answer(1, "no identity within 3s")], (SERVER_ID, "-of-another"), "no identity within 3s"),
+    ],
+    ids=["refused", "let in", "for another reason", "not answered"],
+)
+def test_a_wrong_audience_is_to_be_refused_for_that_reason(
+    monkeypatch: pytest.MonkeyPatch, answers: list[Answer], logged: tuple[str, str], why: str
+) -> None:
+    answer, audiences = OneAfterTheOther(*answers), []
+    line = REJECTED.format(logged[0], f"{SERVER_ID}{logged[1]}")
+
+    def observe(demo: Demo, *, audience: str) -> observed_call.ObservedCall:
+        audiences.append(audience)
+        return observed_call.ObservedCall(demo, answer(), 0)
+
+    monkeypatch.setattr(checks, "observe_call", observe)
+    log = Condition("the server's log line", lambda: Look(line, ""))
+    demo = cast(Demo, SimpleNamespace(server_id=SERVER_ID, server_log_line=lambda *_, **__: log))
+    if not why:
+        checks.wrong_audience_is_refused(demo, SOON)
+        assert set(audiences) == {f"{SERVER_ID}-of-another"}
+        return
+    with pytest.raises((AssertionError, WaitError), match=why):
+        checks.wrong_audience_is_refused(demo, TOO_SOON)
+
+
+@pytest.mark.parametrize("logs_refreshes", [True, False])
+def test_a_refresh_is_looked_for_in_the_log_and_made_where_the_log_would_not_say(logs_refreshes: bool) -> None:
+    made: list[str] = []
+    pair: Any = (SimpleNamespace(refresh=made.append), SimpleNamespace(trust_domain="client.example"))
+    refreshed = Condition("a refresh", lambda: Look(SimpleNamespace(refreshed=10.0, seeded=9.5), ""))
+    federation = SimpleNamespace(
+        pairs=[pair], logs_refreshes=lambda _: logs_refreshes, refreshed=lambda *_: refreshed
+    )
+    checks.foreign_bundles_were_refreshed(cast(Federation, federation), TOO_SOON)
+    assert made == ([] if logs_refreshes else ["client.example"])
+    late = Condition("a refresh", lambda: Look(None, "no time"))
+    federation.refreshed = lambda *_: late
+    if logs_refreshes:
+        with pytest.raises(WaitError, match="a refresh did not come"):
+            checks.foreign_bundles_were_refreshed(cast(Federation, federation), TOO_SOON)
+
+
+@pytest.mark.parametrize("names", [["spire-server-0"], ["spire-oidc-x", "spire-server-0"]])
+def test_a_service_of_the_server_leads_to_its_pods_alone(names: list[str]) -> None:
+    made = spire()
+    objects = cast(KubernetesObjects, made.cluster)
+    ready = {"conditions": {"ready": True}, "addresses": ["10.244.0.5"]}
+    ends = [{**ready, "targetRef": {"kind": "Pod", "name": name}} for name in names]
+    place = made.layout.bundle_endpoint.service
+    labels = {"labels": {"kubernetes.io/service-name": place.name}}
+    ports = [{"name": "federation", "port": 8443}]
+    objects.add(
+        "EndpointSlice", "x", place.namespace, metadata=labels, addressType="IPv4", endpoints=ends, ports=ports
+    )
+    if len(names) == 1:
+        checks.server_services_lead_to_it_alone([made], TOO_SOON)
+    else:
+        with pytest.raises(WaitError, match=r"alone did not come .*it leads to pod spire-oidc-x too"):
+            checks.server_services_lead_to_it_alone([made], TOO_SOON)
+
+
 @pytest.mark.parametrize("name", sorted({*checks.CHECKS} - {"demo server", "success"}))
 def test_a_check_waits_no_longer_than_it_may(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a federation that does not answer at all."""
