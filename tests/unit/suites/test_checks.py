@@ -405,7 +405,7 @@ def test_a_refresh_is_looked_for_in_the_log_and_made_where_the_log_would_not_say
     )
     checks.foreign_bundles_were_refreshed(cast(Federation, federation), TOO_SOON)
     assert made == ([] if logs_refreshes else ["client.example"])
-    late = Condition("a refresh", lambda: Look(None, "no time"))
+    late: Condition[Any] = Condition("a refresh", lambda: Look(None, "no time"))
     federation.refreshed = lambda *_: late
     if logs_refreshes:
         with pytest.raises(WaitError, match="a refresh did not come"):
