@@ -151,6 +151,8 @@ REFRESHED = 'level=info msg="Bundle refreshed" subsystem_name=bundle_client trus
         ([REFUSED_PROXY, REFRESHED, REFUSED_PROXY], [True]),
         ([REFUSED_PROXY, REFUSED_PROXY, REFRESHED], []),
         ([], []),
+        # As of a forward that was away, and is open again: the next attempt has not come.
+        ([REFUSED_PROXY, REFUSED_PROXY, *["level=info msg=other"] * 25], []),
     ],
 )
 def test_an_endpoint_that_pods_reach_and_the_server_does_not_is_named(
@@ -159,7 +161,7 @@ def test_an_endpoint_that_pods_reach_and_the_server_does_not_is_named(
     spire, url, bundle = objects.spire, "https://10.89.0.1:8440", Bundle(frozenset({"a"}), frozenset(), 1, None)
     relationship = Relationship("peer.example", url, "https_spiffe", "spiffe://peer.example/spire/server")
     objects.server_log = "".join(
-        f'time="2026-11-23T09:59:{second:02}Z" {line}\n' for second, line in enumerate(lines, 10)
+        f'time="2026-11-23T09:59:{second:02}Z" {line}\n' for second, line in enumerate(lines, 60 - len(lines))
     )
     monkeypatch.setattr(spire, "relationships", lambda: [relationship], raising=False)
     monkeypatch.setattr(spire, "foreign_bundle", lambda _: bundle, raising=False)
