@@ -136,6 +136,7 @@ spec:
         - {name: plugin, hostPath: {path: /var/lib/kubelet/plugins/csi.spiffe.io, type: DirectoryOrCreate}}
         - {name: node, hostPath: {path: /etc/ssl, type: Directory}}
         - {name: any, hostPath: {path: /opt/keys}}
+        - {name: system, hostPath: {path: /run, type: DirectoryOrCreate}}
 """
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from fixtures.k8s.cluster import Cluster
-from fixtures.k8s.kind.nodes import NodeImages, kind_name, missing_images
+from fixtures.k8s.kind.nodes import NodeImages, folders_of_node, kind_name, missing_images
 from supply.host import Engine
 from tests.unit.kubernetes_objects import model
 
@@ -107,3 +107,24 @@ def test_images_that_cannot_be_removed_are_named_with_their_node(tmp_path: Path,
     (tmp_path / "refusing").touch()
     (left,) = images.remove()
     assert left.startswith("server: images loaded into node theirs-control-plane: ")
+
+
+# Of a real node, and what a Kind configuration's extraMounts add.
+MOUNTS = """\
+overlay / overlay rw,relatime 0 0
+sysfs /sys sysfs rw,nosuid,nodev,noexec,relatime 0 0
+tmpfs /tmp tmpfs rw,nosuid,nodev,relatime 0 0
+tmpfs /run tmpfs rw,nosuid,nodev,relatime 0 0
+/dev/vda /var ext4 rw,relatime 0 0
+/dev/vda /kind/patches ext4 ro,relatime 0 0
+nsfs /run/netns/cni-9e4422d5-eee5-c5b0-24f9-bed4e41678ad nsfs rw 0 0
+/dev/vda /var/lib/spire-server ext4 rw,relatime 0 0
+/dev/vda /opt/spire/keys ext4 rw,relatime 0 0
+"""
+
+
+def test_of_a_nodes_folders_those_with_files_of_this_machine_are_not_its_own() -> None:
+    own = ["/run/spire/agent-sockets", "/var/lib/spire/k8s/agent", "/opt/spiffe", "/var/lib/spire-server-2"]
+    mounted = ["/var/lib/spire-server", "/var/lib/spire-server/data", "/opt/spire", "/kind/patches/spire"]
+    assert folders_of_node([*own, *mounted], MOUNTS) == own
+    assert folders_of_node(own, "") == []
