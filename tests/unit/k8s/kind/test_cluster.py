@@ -36,6 +36,12 @@ case "$1 $2" in
     cp {folder}/created "$6" ;;
 esac
 """
+# An engine whose nodes have these mounts.
+NODE = """#!/bin/sh
+echo "$@" >> {folder}/asked
+case "$*" in *"rm -rf"*) test ! -f {folder}/busy || {{ echo 'device or resource busy' >&2; exit 1; }} ;; esac
+printf 'overlay / overlay rw 0 0\\ntmpfs /run tmpfs rw 0 0\\n/dev/vda /opt/spire ext4 rw 0 0\\n'
+"""
 # Podman's words, as Kind hands them on.
 MADE = "failed to ensure podman network: … Error: network name kind already used: network already exists"
 
@@ -329,3 +335,22 @@ def test_a_node_image_that_has_to_be_pulled_has_its_time(
 ) -> None:
     made = cluster(tmp_path, monkeypatch, 0, "", image=image, engine=engine)
     assert made._create_timeout == CREATE_TIMEOUT + (NODE_IMAGE_TIMEOUT if pulls else 0.0)
+
+
+def test_folders_are_removed_from_each_node_but_for_what_is_mounted_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    (tmp_path / "engine").write_text(NODE.format(folder=tmp_path))
+    (tmp_path / "engine").chmod(0o755)
+    made = cluster(tmp_path, monkeypatch, 0, "", engine=Engine(str(tmp_path / "engine")))
+    api_server.nodes = [nodes(READY)]
+    made.kubeconfig_path.parent.mkdir(parents=True, exist_ok=True)
+    made.kubeconfig_path.write_text(api_server.kubeconfig())
+    made.remove_from_nodes([])
+    assert not (tmp_path / "asked").exists()
+    made.remove_from_nodes(["/run/spire/agent-sockets", "/opt/spire"])
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert [line.partition(" rm ")[2] for line in asked if " rm " in line] == ["-rf -- /run/spire/agent-sockets"]
+    (tmp_path / "busy").touch()
+    with pytest.raises(ClusterError, match=r"^server: /run/spire/agent-sockets were not removed: "):
+        made.remove_from_nodes(["/run/spire/agent-sockets"])
