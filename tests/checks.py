@@ -336,7 +336,7 @@ def endpoints_answer_the_other_side(federation: Federation, demo: Demo, timeout:
 
 
 def foreign_bundles_were_refreshed(federation: Federation, timeout: float = REFRESH_TIMEOUT) -> None:
-    """Every server has itself taken its peers' bundles from their endpoints, since it runs."""
+    """Every server has itself taken its peers' bundles from their endpoints since these were seeded."""
 
     def check(pair: tuple[Spire, Spire]) -> None:
         spire, peer = pair
@@ -346,6 +346,21 @@ def foreign_bundles_were_refreshed(federation: Federation, timeout: float = REFR
         else:
             # With a log level of warn or error nothing says what it did by itself: that it can is what is left to see.
             spire.refresh(peer.trust_domain)
+
+    map_concurrently(check, federation.pairs)
+
+
+def foreign_bundles_can_be_fetched(federation: Federation, timeout: float = RECHECK_TIMEOUT) -> None:
+    """Every server fetches its peers' bundles from their endpoints when it is asked to."""
+
+    def check(pair: tuple[Spire, Spire]) -> None:
+        spire, peer = pair
+
+        def look() -> Look[bool]:
+            spire.refresh(peer.trust_domain)
+            return Look(True, "")
+
+        wait_for(Condition(f"{spire.cluster.label}: a refresh of {peer.trust_domain}'s bundle", look), timeout)
 
     map_concurrently(check, federation.pairs)
 

@@ -16,8 +16,9 @@ from fixtures.helm.release import install_options
         ({"server": {"name": "identity"}}, "true"),
         ({"server": {"name": "spire"}, "system": {"name": "spire"}}, "false"),
         ({"server": {"name": "spire-system"}}, "false"),
+        ({"server": {"name": "spire-mgmt"}}, "false"),
     ],
 )
-def test_a_release_makes_its_namespaces_unless_both_are_one(names: dict[str, Any], makes: str) -> None:
+def test_a_release_makes_its_namespaces_unless_one_is_there_already(names: dict[str, Any], makes: str) -> None:
     values = {"global": {"spire": {"namespaces": names}}}
     assert install_options(values) == ("--set", f"global.spire.namespaces.create={makes}")

@@ -11,8 +11,8 @@ import pytest
 
 from fixtures.helm.release import Revision, revision_label
 from fixtures.k8s.cluster import Cluster
-from fixtures.spire import installation
 from fixtures.spire.installation import Spire, agents_with_nodes
+from fixtures.spire.server_cli import SpireError
 from tests.unit.kubernetes_objects import NOW, KubernetesObjects, container, node, pod, running
 from tests.unit.own_chart import AGENT, LAYOUT, SYSTEM_NAMESPACE, read_layout
 
@@ -83,9 +83,9 @@ def test_agents_for_nodes_of_a_kind_that_the_cluster_lacks_are_not_waited_for() 
 class Kept(KubernetesObjects):
     """A kept cluster with a release, whose Helm commands and deleted namespaces are noted down."""
 
-    def __init__(self, *, external: bool) -> None:
+    def __init__(self, folder: Path, *, external: bool = False) -> None:
         super().__init__()
-        self.is_external = external
+        self.is_external, self.path = external, folder
         self.done: list[str] = []
 
     @property
@@ -106,7 +106,7 @@ class Kept(KubernetesObjects):
         command, name = arguments[0], arguments[3]
         match arguments:
             case ("get", "all", *_):
-                return DAEMON_SET
+                return MANIFESTS
             case ("uninstall", "-n", "spire-mgmt", _, "--ignore-not-found", "--no-hooks", *options):
                 self.done.append(" ".join([command, name, *options]))
                 return ""
@@ -118,12 +118,25 @@ ALL_OF_IT = [
     "uninstall spire-crds",
     "kubectl delete crd clusterspiffeids.spire.spiffe.io clusterstaticentries.spire.spiffe.io "
     "clusterfederatedtrustdomains.spire.spiffe.io --ignore-not-found",
-    "delete spire-mgmt",
     "delete identity",
+    "delete spire-mgmt",
     "delete spire-system",
     "remove /run/spire/agent-sockets",
 ]
-DAEMON_SET = """
+MANIFESTS = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: identity}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: reader, namespace: monitoring}
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: hook, namespace: kube-system}
+spec: {template: {spec: {containers: []}}}
+---
 apiVersion: apps/v1
 kind: DaemonSet
 metadata: {name: spire-agent, namespace: spire-system}
@@ -159,15 +172,49 @@ def test_a_kept_release_of_other_charts_or_values_is_removed_with_all_that_it_st
     external: bool,
     done: list[str],
 ) -> None:
-    cluster = Kept(external=external)
+    cluster = Kept(tmp_path, external=external)
     spire = Spire(cast(Cluster, cluster), tmp_path / "helm", "server.example", (), tmp_path, read_layout)
     revisions = {"spire": Revision(1, status, revision_label(mark, 1))} if status else {}
     monkeypatch.setattr(spire._leftovers, "revisions", lambda: revisions)
-    # It is not where the wanted one is to be.
-    places = (replace(LAYOUT.server, namespace="identity"), LAYOUT.agent)
-    monkeypatch.setattr(installation, "read", lambda *_: replace(LAYOUT, workloads=places))
     release: Any = SimpleNamespace(mark="wanted")
     spire.remove_other_release(release, lambda _: None)
     assert cluster.done == done
     assert spire.was_changed == bool(done)
     assert spire._layout is None
+
+
+def test_a_removal_that_was_interrupted_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Kept(tmp_path)
+    spire = Spire(cast(Cluster, cluster), tmp_path / "helm", "server.example", (), tmp_path, read_layout)
+    revisions = {"spire": Revision(1, "deployed", revision_label("other", 1))}
+    monkeypatch.setattr(spire._leftovers, "revisions", lambda: revisions)
+    release: Any = SimpleNamespace(mark="wanted")
+    run = cluster.run
+
+    def interrupted(*arguments: Any, **options: Any) -> str:
+        said = run(*arguments, **options)
+        if "spire-crds" in arguments:
+            raise KeyboardInterrupt
+        return said
+
+    monkeypatch.setattr(cluster, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        spire.remove_other_release(release)
+    assert spire.was_changed
+    # Helm knows nothing of it any more.
+    revisions.clear()
+    monkeypatch.setattr(cluster, "run", run)
+    cluster.done.clear()
+    spire.remove_other_release(release)
+    assert cluster.done == ALL_OF_IT
+    cluster.done.clear()
+    spire.remove_other_release(release)
+    assert cluster.done == []
+
+
+def test_nothing_is_removed_from_a_cluster_that_is_not_the_suites_own(tmp_path: Path) -> None:
+    cluster = Kept(tmp_path, external=True)
+    spire = Spire(cast(Cluster, cluster), tmp_path / "helm", "server.example", (), tmp_path, read_layout)
+    with pytest.raises(SpireError, match=r"^server: SPIRE is not removed from a cluster that is not the suite's own"):
+        spire.uninstall()
+    assert cluster.done == []

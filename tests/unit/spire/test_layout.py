@@ -119,7 +119,7 @@ def test_the_objects_of_the_own_chart_are_listed(own_chart: Layout) -> None:
     )
     assert own_chart.namespaces == ("spire-mgmt", "spire-server", "spire-system")
     assert own_chart.hooks == ()
-    assert own_chart.has_webhook
+    assert own_chart.controller_manager.webhook == "spire-controller-manager-webhook"
     assert set(own_chart.images) == {
         "spire-server",
         "spire-controller-manager",
@@ -158,7 +158,7 @@ def test_names_of_objects_do_not_matter() -> None:
     assert found.oidc_provider is None
     assert found.namespaces == ("identity", "nodes", "release")
     assert found.made_namespaces == ()
-    assert not found.has_webhook
+    assert not found.controller_manager.webhook
 
 
 def test_the_namespaces_that_a_release_makes_are_known() -> None:
@@ -488,10 +488,20 @@ def test_whether_agents_ask_the_clusters_dns(pod: dict[str, Any], resolves: bool
     assert found.resolves_services is resolves
 
 
-@pytest.mark.parametrize(("name", "has_proxy"), [("HTTPS_PROXY", True), ("https_proxy", True), ("HTTP_PROXY", False)])
-def test_whether_agents_have_a_proxy_for_tls(name: str, has_proxy: bool) -> None:
-    daemon_set, configuration = agent()
-    daemon_set["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": name, "value": "http://proxy:3128"}]
+@pytest.mark.parametrize(
+    ("variables", "has_proxy"),
+    [
+        ({"HTTPS_PROXY": "http://proxy:3128"}, True),
+        ({"https_proxy": "http://proxy:3128", "NO_PROXY": "10.96.0.0/12,example.org"}, True),
+        ({"https_proxy": "http://proxy:3128", "NO_PROXY": "10.96.0.0/12, .identity"}, False),
+        ({"https_proxy": "http://proxy:3128", "no_proxy": "*"}, False),
+        ({"HTTP_PROXY": "http://proxy:3128"}, False),
+    ],
+)
+def test_whether_agents_ask_their_server_by_a_proxy(variables: dict[str, str], has_proxy: bool) -> None:
+    daemon_set, configuration = agent(config=changed(AGENT, server_address="trust.identity"))
+    env = [{"name": name, "value": value} for name, value in variables.items()]
+    daemon_set["spec"]["template"]["spec"]["containers"][0]["env"] = env
     found = layout([*server(), daemon_set, configuration, csi_driver()]).agents[0]
     assert found.has_proxy is has_proxy
 

@@ -416,6 +416,7 @@ def test_a_refresh_is_looked_for_in_the_log_and_made_where_the_log_would_not_say
 def test_a_service_of_the_server_leads_to_its_pods_alone(names: list[str]) -> None:
     made = spire()
     objects = cast(KubernetesObjects, made.cluster)
+    pod(objects, container(running=running()), name="spire-oidc-x", owner=("ReplicaSet", "spire-oidc"))
     ready = {"conditions": {"ready": True}, "addresses": ["10.244.0.5"]}
     ends = [{**ready, "targetRef": {"kind": "Pod", "name": name}} for name in names]
     place = made.layout.bundle_endpoint.service

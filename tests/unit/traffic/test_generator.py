@@ -182,7 +182,7 @@ def test_jwt_svids_outlast_what_ends_before_half_of_their_lifetime_is_over(
     made, cluster = running(tmp_path)
     cluster.printed = recorded("fetch.json")
     # Of 5 minutes: the agent renews it after 150 s.
-    issued = made.fetch("new").jwt_issued_at
+    issued = made.fetch("new").jwt_renewal - 150
     monkeypatch.setattr(time, "time", lambda: issued + age)
     look = made.jwt_svids_outlast(45).look()
     assert look.value is (True if met else None)

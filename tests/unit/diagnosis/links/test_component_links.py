@@ -10,8 +10,8 @@ import pytest
 from fixtures.diagnosis.causes import (
     CSI_CAUSE,
     WHY_BEHIND_PROXY,
+    WHY_OTHER_PODS,
     WHY_PROXIED,
-    WHY_STRANGERS,
     WHY_UNATTESTED,
     WHY_UNKNOWN_CALLER,
     is_of_configuration,
@@ -257,9 +257,10 @@ def test_a_service_of_the_server_that_leads_to_other_pods_too_is_named(
     objects: Objects, ports: list[dict[str, Any]]
 ) -> None:
     pod(objects, container(SERVER, running=running()), name="spire-server-0")
+    pod(objects, container(running=running()), name="spire-oidc-5d8f7-x", owner=("ReplicaSet", "spire-oidc-5d8f7"))
     ends = [
         {"conditions": {"ready": True}, "addresses": [address], "targetRef": {"kind": "Pod", "name": name}}
-        for address, name in (("10.244.0.5", "spire-server-0"), ("10.244.0.6", "spire-oidc-5d8f7-x"))
+        for address, name in (("10.244.0.5", "spire-server-0"), ("10.244.0.6", "spire-oidc-5d8f7-x"), ("10.244.0.7", "x"))
     ]
     labels = {"labels": {"kubernetes.io/service-name": SERVER}}
     objects.add("EndpointSlice", f"{SERVER}-x", metadata=labels, addressType="IPv4", endpoints=ends, ports=ports)
@@ -267,7 +268,7 @@ def test_a_service_of_the_server_that_leads_to_other_pods_too_is_named(
     # Pods that declare no port by the Service's name for it are in a slice without ports.
     of_both = f"is for StatefulSet spire-server/{SERVER}, and leads to pod spire-oidc-5d8f7-x too"
     expected = f"Service spire-server/{SERVER} {of_both}"
-    assert [(each.sentence, each.cause) for each in found] == ([(expected, WHY_STRANGERS)] if ports else [])
+    assert [(each.sentence, each.cause) for each in found] == ([(expected, WHY_OTHER_PODS)] if ports else [])
     objects.installed_by_run = False
     assert not list(component_links.check_components(objects.spire))
 

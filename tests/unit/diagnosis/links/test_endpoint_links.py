@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from fixtures.diagnosis.causes import WHY_SERVER_ALONE, is_of_configuration
+from fixtures.diagnosis.causes import WHY_ONLY_PODS_REACH_IT, is_of_configuration
 from fixtures.diagnosis.finding import Finding
 from fixtures.diagnosis.links import endpoint_links
 from fixtures.k8s.cluster import Cluster
@@ -143,16 +143,22 @@ REFUSED_PROXY = (
 REFRESHED = 'level=info msg="Bundle refreshed" subsystem_name=bundle_client trust_domain=peer.example'
 
 
+OTHER_ERROR = f'{REFUSED_PROXY.partition("proxyconnect")[0]}x509: cannot validate" trust_domain=peer.example'
+
+
 @pytest.mark.parametrize(
     ("lines", "on_its_way"),
     [
-        ([REFUSED_PROXY, REFUSED_PROXY], [False]),
-        ([REFRESHED, REFUSED_PROXY, REFUSED_PROXY], [False]),
-        ([REFUSED_PROXY, REFRESHED, REFUSED_PROXY], [True]),
-        ([REFUSED_PROXY, REFUSED_PROXY, REFRESHED], []),
+        ([REFUSED_PROXY] * 3, [False]),
+        ([REFRESHED, *[REFUSED_PROXY] * 3], [False]),
+        ([REFRESHED, *[REFUSED_PROXY] * 2], [True]),
+        ([*[REFUSED_PROXY] * 3, REFRESHED], []),
         ([], []),
-        # As of a forward that was away, and is open again: the next attempt has not come.
-        ([REFUSED_PROXY, REFUSED_PROXY, *["level=info msg=other"] * 25], []),
+        # As of an object whose URL or profile was wrong, and is mended: the next attempt has not come.
+        ([REFUSED_PROXY.replace("8440", "8441")] * 3, []),
+        ([OTHER_ERROR] * 3, []),
+        # As of a forward that was away, and is open again.
+        ([*[REFUSED_PROXY] * 3, *["level=info msg=other"] * 25], []),
     ],
 )
 def test_an_endpoint_that_pods_reach_and_the_server_does_not_is_named(
@@ -166,13 +172,15 @@ def test_an_endpoint_that_pods_reach_and_the_server_does_not_is_named(
     monkeypatch.setattr(spire, "relationships", lambda: [relationship], raising=False)
     monkeypatch.setattr(spire, "foreign_bundle", lambda _: bundle, raising=False)
     spire.was_installed_by_run = False
-    peer = SimpleNamespace(trust_domain="peer.example", bundle=lambda: bundle)
+    endpoint = SimpleNamespace(refresh_hint=60.0)
+    layout = SimpleNamespace(bundle_endpoint=endpoint)
+    peer = SimpleNamespace(trust_domain="peer.example", bundle=lambda: bundle, layout=layout)
     answer = Endpoint("spiffe://peer.example/spire/server", {})
     demo = cast(Demo, SimpleNamespace(probes={spire.trust_domain: SimpleNamespace(endpoint=lambda _: answer)}))
     federation = cast(Federation, SimpleNamespace(peers=lambda _: [peer], forwards={}))
     found = list(endpoint_links.check_endpoints(spire, federation, demo))
     assert [each.on_its_way for each in found] == on_its_way
     for each in found:
-        assert (each.link, each.cause, each.peer) == ("endpoint reachable", WHY_SERVER_ALONE, "peer.example")
+        assert (each.link, each.cause, each.peer) == ("endpoint reachable", WHY_ONLY_PODS_REACH_IT, "peer.example")
         said = "answers pods of this cluster, and not the server: proxyconnect tcp: dial tcp 127.0.0.1:1: connect: "
         assert said in each.sentence

@@ -125,6 +125,7 @@ nsfs /run/netns/cni-9e4422d5-eee5-c5b0-24f9-bed4e41678ad nsfs rw 0 0
 
 def test_of_a_nodes_folders_those_with_files_of_this_machine_are_not_its_own() -> None:
     own = ["/run/spire/agent-sockets", "/var/lib/spire/k8s/agent", "/opt/spiffe", "/var/lib/spire-server-2"]
-    mounted = ["/var/lib/spire-server", "/var/lib/spire-server/data", "/opt/spire", "/kind/patches/spire"]
+    mounted = ["/var/lib/spire-server", "/var/lib/spire-server/data", "/opt/spire", "/opt/spire/"]
+    mounted += ["/kind/patches//spire"]
     assert folders_of_node([*own, *mounted], MOUNTS) == own
     assert folders_of_node(own, "") == []
