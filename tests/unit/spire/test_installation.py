@@ -87,6 +87,7 @@ class Kept(KubernetesObjects):
         super().__init__()
         self.is_external, self.path = external, folder
         self.done: list[str] = []
+        self.manifests = MANIFESTS
 
     @property
     def core(self) -> Any:
@@ -106,7 +107,7 @@ class Kept(KubernetesObjects):
         command, name = arguments[0], arguments[3]
         match arguments:
             case ("get", "all", *_):
-                return MANIFESTS
+                return self.manifests
             case ("uninstall", "-n", "spire-mgmt", _, "--ignore-not-found", "--no-hooks", *options):
                 self.done.append(" ".join([command, name, *options]))
                 return ""
@@ -203,6 +204,7 @@ def test_a_removal_that_was_interrupted_is_finished(tmp_path: Path, monkeypatch:
     assert spire.was_changed
     # Helm knows nothing of it any more.
     revisions.clear()
+    cluster.manifests = ""
     monkeypatch.setattr(cluster, "run", run)
     cluster.done.clear()
     spire.remove_other_release(release)

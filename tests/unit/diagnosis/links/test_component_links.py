@@ -257,10 +257,12 @@ def test_a_service_of_the_server_that_leads_to_other_pods_too_is_named(
     objects: Objects, ports: list[dict[str, Any]]
 ) -> None:
     pod(objects, container(SERVER, running=running()), name="spire-server-0")
-    pod(objects, container(running=running()), name="spire-oidc-5d8f7-x", owner=("ReplicaSet", "spire-oidc-5d8f7"))
+    oidc = ("ReplicaSet", "spire-oidc-5d8f7")
+    pod(objects, container(running=running()), name="spire-oidc-5d8f7-x", owner=oidc)
+    pod(objects, container(running=running()), name="going", owner=oidc, deletionTimestamp=stamp(NOW - 1))
     ends = [
         {"conditions": {"ready": True}, "addresses": [address], "targetRef": {"kind": "Pod", "name": name}}
-        for address, name in (("10.0.0.5", "spire-server-0"), ("10.0.0.6", "spire-oidc-5d8f7-x"), ("10.0.0.7", "gone"))
+        for address, name in (("10.0.0.5", "spire-server-0"), ("10.0.0.6", "spire-oidc-5d8f7-x"), ("10.0.0.7", "going"))
     ]
     labels = {"labels": {"kubernetes.io/service-name": SERVER}}
     objects.add("EndpointSlice", f"{SERVER}-x", metadata=labels, addressType="IPv4", endpoints=ends, ports=ports)
