@@ -163,6 +163,16 @@ def test_an_endpoint_that_is_away_is_excused_until_the_federation_is_made_and_ar
     assert late.reason == f"excused only {RESTARTING} or {UNFEDERATED}"
 
 
+@pytest.mark.parametrize(("at", "is_excused"), [(NOW - 230, True), (NOW - 20, False)])
+def test_a_refresh_that_is_asked_for_while_the_endpoint_is_away_is_excused(
+    cluster: KubernetesObjects, tmp_path: Path, at: float, is_excused: bool
+) -> None:
+    failed = UPDATE_FAILED.replace("Error updating bundle", "Failed to refresh bundle")
+    cluster.log(IN_SERVER, failed.format('Get \\"https://10.89.0.1:8441\\": EOF', "client.example"), at=at)
+    (found,) = error_log(cluster, tmp_path).read()
+    assert found.is_excused is is_excused
+
+
 def test_an_endpoint_that_answers_wrongly_is_not_excused(cluster: KubernetesObjects, tmp_path: Path) -> None:
     cluster.log(IN_SERVER, UPDATE_FAILED.format("unexpected ID", "client.example"), at=NOW - 590)
     (found,) = error_log(cluster, tmp_path).read()
