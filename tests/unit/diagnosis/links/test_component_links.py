@@ -16,6 +16,7 @@ from fixtures.diagnosis.causes import (
     WHY_UNKNOWN_CALLER,
     is_of_configuration,
 )
+from fixtures.diagnosis.finding import Finding
 from fixtures.diagnosis.links import component_links
 from fixtures.diagnosis.links.component_links import LONG_HOOK
 from fixtures.diagnosis.links.spire_links import RECENT
@@ -344,18 +345,23 @@ def test_agents_that_ask_at_a_service_that_is_not_there_are_put_down_to_that(obj
     assert is_of_configuration(found.sentence, "") is not is_there
 
 
+def found_of_agents(objects: Objects, error: str, **changed: Any) -> Finding:
+    """What is found of agents, so changed in the layout, that do not get ready and log this of their attestation."""
+    spire = objects.with_spire(agents=0)
+    agents = tuple(replace(each, **changed) for each in spire.layout.agents)
+    spire.layout = replace(spire.layout, agents=agents)
+    objects.add("Service", "spire-server", SERVER_NAMESPACE, spec={"ports": []})
+    objects.of_agent({**container(AGENT, running=running(NOW - 60)), "ready": False})
+    line = f'level=error msg="Failed to retrieve attestation result" error="{error}"'
+    objects.log(f"{AGENT_POD}/{AGENT}", line, at=NOW - 5)
+    return next(iter(component_links.check_components(spire)))
+
+
 @pytest.mark.parametrize("resolves", [True, False])
 def test_agents_that_cannot_resolve_their_servers_name_are_put_down_to_their_dns_policy(
     objects: Objects, resolves: bool
 ) -> None:
-    spire = objects.with_spire(agents=0)
-    agents = tuple(replace(each, resolves_services=resolves) for each in spire.layout.agents)
-    spire.layout = replace(spire.layout, agents=agents)
-    objects.add("Service", "spire-server", SERVER_NAMESPACE, spec={"ports": []})
-    objects.of_agent({**container(AGENT, running=running(NOW - 60)), "ready": False})
-    line = 'level=error msg="Failed to retrieve attestation result" error="code = Unavailable: no children to pick"'
-    objects.log(f"{AGENT_POD}/{AGENT}", line, at=NOW - 5)
-    found = next(iter(component_links.check_components(spire)))
+    found = found_of_agents(objects, "code = Unavailable: no children to pick", resolves_services=resolves)
     assert ("and its pods do not ask the cluster's DNS" in found.sentence) is not resolves
     assert ("dnsPolicy" in found.cause) is not resolves
     assert is_of_configuration(found.sentence, "") is not resolves
@@ -365,15 +371,8 @@ def test_agents_that_cannot_resolve_their_servers_name_are_put_down_to_their_dns
 def test_agents_that_reach_no_server_are_put_down_to_the_proxy_of_their_environment(
     objects: Objects, has_proxy: bool
 ) -> None:
-    spire = objects.with_spire(agents=0)
-    agents = tuple(replace(each, has_proxy=has_proxy) for each in spire.layout.agents)
-    spire.layout = replace(spire.layout, agents=agents)
-    objects.add("Service", "spire-server", SERVER_NAMESPACE, spec={"ports": []})
-    objects.of_agent({**container(AGENT, running=running(NOW - 60)), "ready": False})
     dialing = "code = Unavailable desc = connection error: dial tcp 127.0.0.1:1: connect: connection refused"
-    line = f'level=error msg="Failed to retrieve attestation result" error="{dialing}"'
-    objects.log(f"{AGENT_POD}/{AGENT}", line, at=NOW - 5)
-    found = next(iter(component_links.check_components(spire)))
+    found = found_of_agents(objects, dialing, has_proxy=has_proxy)
     assert found.sentence.endswith("; its environment names a proxy") is has_proxy
     assert (found.cause == WHY_PROXIED) is has_proxy
 
