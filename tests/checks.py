@@ -29,7 +29,7 @@ from fixtures.traffic.summary import table
 from fixtures.upgrade.state import PreservedState
 from fixtures.workloads.demo import CLIENT_LINES, Demo
 from fixtures.workloads.go_spiffe import rejected_audience
-from fixtures.workloads.identity_conditions import agents_attested, endpoint_of
+from fixtures.workloads.identity_conditions import agents_attested, authorities_published, endpoint_of
 from fixtures.workloads.jobs import JobOutcome
 from fixtures.workloads.observed_call import ObservedCall, observe_call
 from fixtures.workloads.probe import SUCCESS_LINE, Endpoint, Identity, Probe
@@ -39,6 +39,9 @@ RECHECK_TIMEOUT = 30.0  # seconds
 # Seconds that a new pod's identity may take: entry, cache and synchronisation a few; a controller manager that was just
 # started again waits 15 s for the lease of the one before.
 IDENTITY_TIMEOUT = 20.0
+# A server that was started with its authorities publishes its bundle every 30 s, and not before
+# (`refreshInterval` in pkg/server/bundle/pubmanager/pubmanager.go).
+PUBLISHED_TIMEOUT = 45.0
 # SPIRE polls an endpoint at a quarter of the bundle's refresh hint: every 75 s with the chart's 5 minutes.
 REFRESH_TIMEOUT = 100.0
 
@@ -113,6 +116,11 @@ def agents_have_attested(spires: Iterable[Spire], timeout: float = RECHECK_TIMEO
         assert all(agent.spiffe_id.startswith(prefix) for agent in agents), f"{spire.cluster.label}: {agents}"
 
     map_concurrently(check, spires)
+
+
+def new_agents_would_trust_their_server(spires: Iterable[Spire], timeout: float = PUBLISHED_TIMEOUT) -> None:
+    """The bundle that agents start with is the server's of now: those that run have learnt of it from the server."""
+    map_concurrently(lambda spire: wait_for(authorities_published(spire), timeout), spires)
 
 
 def endpoint_is_its_owners(endpoint: Endpoint, owner: Spire) -> None:

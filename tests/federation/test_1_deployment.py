@@ -61,6 +61,11 @@ def test_an_agent_of_every_node_has_attested(spires: dict[str, Spire]) -> None:
     checks.agents_have_attested(spires.values())
 
 
+@pytest.mark.dependency(name="published bundles", depends=["spire ready"], scope="session")
+def test_the_bundle_that_agents_start_with_is_their_servers(spires: dict[str, Spire]) -> None:
+    checks.new_agents_would_trust_their_server(spires.values())
+
+
 @pytest.mark.dependency(name="pod security", depends=["nodes ready"], scope="session")
 def test_the_servers_namespace_enforces_restricted_pods(settings: Settings, spires: dict[str, Spire]) -> None:
     if settings.no_install:

@@ -40,7 +40,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def set_looks(**found: Any) -> None:
         monkeypatch.setattr(cluster_links, "check_cluster", _look(found.get("cluster", [])))
         monkeypatch.setattr(component_links, "check_components", _look(found.get("components", [])))
-        for name in ("agents", "fields"):
+        for name in ("agents", "published_bundle", "fields"):
             monkeypatch.setattr(spire_links, f"check_{name}", _look(found.get(name, [])))
 
     return set_looks
@@ -114,7 +114,7 @@ def test_what_cannot_be_looked_at_because_something_is_broken_is_no_news(
     testbed: Testbed, looks: Callable[..., None]
 ) -> None:
     both = [finding("component ready", label) for label in ("server", "client")]
-    looks(components=both, agents=RuntimeError("no such pod"))
+    looks(components=both, agents=RuntimeError("no such pod"), published_bundle=RuntimeError("no such pod"))
     found = diagnose(testbed)
     assert found.unseen == ()
     assert found.looks == {(label, name) for label in ("server", "client") for name in ("cluster", "components")}

@@ -20,7 +20,7 @@ from fixtures.diagnosis.links import (
 )
 from fixtures.diagnosis.testbed import Testbed
 
-OF_SPIRE = ("cluster", "components", "agents", spire_links.FIELDS)
+OF_SPIRE = ("cluster", "components", "agents", "bundle for agents", spire_links.FIELDS)
 OF_FEDERATION = (*OF_SPIRE, "endpoint's Service", "forwards", "relationships and bundles", "endpoints")
 OF_DEMO = (*OF_FEDERATION, "entries", "Workload API", web_links.WEB_SERVICES)
 
@@ -35,7 +35,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     for module, names in {
         cluster_links: ["check_cluster"],
         component_links: ["check_components"],
-        spire_links: ["check_agents", "check_relationships", "check_entries", "check_fields"],
+        spire_links: ["check_agents", "check_published_bundle", "check_relationships", "check_entries", "check_fields"],
         endpoint_links: ["endpoint_service", "forwards", "check_endpoints"],
         workload_links: ["check_workload_api", "check_demo_server", "check_call"],
         web_links: ["check_web_services"],

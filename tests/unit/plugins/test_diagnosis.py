@@ -180,6 +180,7 @@ SETTINGS = SimpleNamespace(
     contexts={},
     keep_clusters="",
     nodes=NodeSettings(),
+    objects={},
     bundle_ports=[8440],
     federate="",
     workloads=WorkloadSettings(),

@@ -10,6 +10,8 @@ import time
 import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from cryptography import x509
@@ -17,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from fixtures.k8s.cluster import ClusterError
 from fixtures.resilience.jwt_signing import SigningKey, add_authority
 from fixtures.resilience.slow_link import SlowLink
 from fixtures.resilience.svid_server import SVIDServer
@@ -60,6 +63,33 @@ def test_the_active_authority_is_read_by_its_id(recorded: Read) -> None:
 def test_what_shows_no_authority_raises(text: str) -> None:
     with pytest.raises((ValueError, KeyError)):
         authorities.active(text)
+
+
+@pytest.mark.parametrize(
+    ("said", "offered"),
+    [
+        ("", True),
+        ("ended with 127: Usage: spire-server [--version] [--help] <command>\n\nAvailable commands are:", False),
+        ("rpc error: code = Unimplemented desc = unknown service spire.api.server.localauthority.v1", False),
+    ],
+)
+def test_a_server_of_before_1_11_offers_no_rotation(recorded: Read, said: str, offered: bool) -> None:
+    def server(*_: str) -> str:
+        if said:
+            raise ClusterError(said)
+        return recorded("localauthority-x509-show.json")
+
+    spire = cast(Any, SimpleNamespace(server=server, trust_domain="server.example"))
+    assert authorities.Authorities(spire, "x509").are_offered is offered
+
+
+def test_a_server_that_does_not_answer_is_not_taken_for_an_old_one() -> None:
+    def server(*_: str) -> str:
+        raise ClusterError("server: connection refused")
+
+    spire = cast(Any, SimpleNamespace(server=server, trust_domain="server.example"))
+    with pytest.raises(ClusterError):
+        _ = authorities.Authorities(spire, "x509").are_offered
 
 
 def test_a_minted_x509_svid_is_its_chain_and_its_key_and_keeps_the_key_to_itself() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 
 from fixtures.spire import api_types, logs
 from fixtures.spire.api_types import AttestedAgent, RegistrationEntry, Relationship
@@ -230,3 +230,40 @@ def test_lines_of_other_shapes_are_passed_over(line: str) -> None:
 )
 def test_a_log_of_warnings_alone_does_not_have_what_went_well(line: str, expected: bool) -> None:
     assert logs.has_info_lines(line) is expected
+
+
+@pytest.fixture
+def document(recorded: Read) -> dict[str, Any]:
+    """A bundle as `spire-server bundle show -format spiffe` printed it."""
+    return dict(json.loads(recorded("bundle-show.json")))
+
+
+def in_pem(document: dict[str, Any]) -> str:
+    certificates = [x509.load_der_x509_certificate(base64.b64decode(key["x5c"][0])) for key in x509_keys(document)]
+    return "".join(each.public_bytes(serialization.Encoding.PEM).decode() for each in certificates)
+
+
+def x509_keys(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [key for key in document["keys"] if key["use"] == "x509-svid"]
+
+
+def test_what_is_published_for_agents_is_read_in_either_format(document: dict[str, Any]) -> None:
+    own = api_types.bundle(document).x509_authorities
+    assert own
+    assert api_types.published_x509_authorities(json.dumps(document)) == own
+    assert api_types.published_x509_authorities(in_pem(document)) == own
+
+
+@pytest.mark.parametrize("text", ["no bundle", "{}", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+def test_what_is_published_and_is_no_bundle_is_not_taken_for_an_empty_one(text: str) -> None:
+    with pytest.raises((ValueError, KeyError)):
+        api_types.published_x509_authorities(text)
+
+
+def test_a_bundle_has_all_of_another_with_more_keys_and_not_with_fewer_of_either_kind(document: dict[str, Any]) -> None:
+    own = api_types.bundle(document)
+    more = replace(own, x509_authorities=own.x509_authorities | {"next"}, jwt_authorities=own.jwt_authorities | {"j"})
+    assert more.has_all_of(own)
+    assert own.has_all_of(own)
+    assert not replace(more, x509_authorities=frozenset({"next"})).has_all_of(own)
+    assert not replace(more, jwt_authorities=frozenset({"j"})).has_all_of(own)

@@ -92,6 +92,44 @@ def test_a_phase_that_has_not_ended_is_counted_up_to_now(tmp_path: Path, monkeyp
     assert traffic.asked[-len(CONNECTION_KINDS) :] == [now] * len(CONNECTION_KINDS)
 
 
+class FakeSpire:
+    """SPIRE on one cluster, which keeps what is asked of it; its agents take a while to be ready."""
+
+    def __init__(self, said: list[str]) -> None:
+        self.said = said
+
+    def server(self, *arguments: str) -> str:
+        self.said.append(" ".join(arguments[:3]))
+        return json.dumps({"prepared_authority": {"authority_id": "next"}})
+
+    def wait_ready(self, _progress: Any, *, renewed: bool) -> None:
+        self.said.append(f"renewed={renewed}")
+
+
+def test_the_next_authorities_of_both_kinds_are_prepared_and_none_is_activated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, _ = made(tmp_path, monkeypatch)
+    said: list[str] = []
+    found.spires = {"server": cast(Any, FakeSpire(said)), "client": cast(Any, FakeSpire(said))}
+    found.prepare_authorities()
+    assert sorted(said) == ["localauthority jwt prepare"] * 2 + ["localauthority x509 prepare"] * 2
+
+
+def test_agents_are_renewed_in_a_phase_of_their_own_and_a_new_pod_calls_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, _ = made(tmp_path, monkeypatch)
+    said: list[str] = []
+    called: list[str] = []
+    found.spires = {"server": cast(Any, FakeSpire(said))}
+    found.demo = cast(Any, SimpleNamespace(call=lambda job, **_: called.append(f"{job} after {said}")))
+    found.renew_agents("new agents")
+    assert [each.name for each in found.phases(BEGAN)] == ["after", "agents attest anew", "new agents"]
+    found.call_outcome("new agents")
+    assert called == ["client-new-agents after ['renewed=True']"]
+
+
 Read = Callable[[str], str]
 SERVER_PLACE, AGENT_PLACE = ("spire-server", "spire-server"), ("spire-system", "spire-agent")
 TEMPLATES = {name: k8s.V1PodTemplateSpec(metadata=k8s.V1ObjectMeta(labels={"of": name})) for name in ("old", "new")}

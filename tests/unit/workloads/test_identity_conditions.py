@@ -15,6 +15,8 @@ from fixtures.spire import api_types
 from fixtures.spire.api_types import AttestedAgent, Bundle
 from fixtures.workloads import identity_conditions
 from fixtures.workloads.probe import Endpoint, Identity, parse_identity
+from tests.unit import own_chart
+from tests.unit.kubernetes_objects import KubernetesObjects
 
 Read = Callable[[str], str]
 SERVER = "server.example"
@@ -102,3 +104,43 @@ def test_agents_have_renewed_their_svids_when_none_has_its_old_one() -> None:
     assert seen(renewed(spire, {"a": 0, "c": 2}))[0] is True
     listed.clear()
     assert seen(renewed(spire, {"a": 1}))[0] is None
+
+
+class WithPublishedBundle(KubernetesObjects):
+    """SPIRE whose server shows a recorded bundle, in a cluster with these ConfigMaps."""
+
+    def __init__(self, document: str) -> None:
+        super().__init__()
+        self.shown = api_types.bundle(document)
+        self.spire: Any = SimpleNamespace(cluster=self, layout=own_chart.LAYOUT, bundle=lambda: self.shown)
+
+    def publish(self, document: str) -> None:
+        place = own_chart.LAYOUT.agent.bundle
+        assert place
+        self.remove("ConfigMap")
+        self.add("ConfigMap", place.name, place.namespace, data={place.key: document})
+
+
+def test_agents_can_start_with_a_bundle_that_has_all_authorities_of_their_server(recorded: Read) -> None:
+    document = recorded("bundle-show.json")
+    objects = WithPublishedBundle(document)
+    published = identity_conditions.authorities_published(objects.spire)
+    objects.publish(document)
+    assert seen(published)[0]
+    # The server has prepared another since, and has not published it.
+    objects.shown = replace(objects.shown, x509_authorities=objects.shown.x509_authorities | {"next"})
+    value, words = seen(published)
+    assert value is None
+    assert "spire-bundle" in words
+    assert "next" in words
+    objects.publish("")
+    assert identity_conditions.authorities_not_published(objects.spire) == {
+        "spire-system/spire-bundle": objects.shown.x509_authorities
+    }
+
+
+def test_agents_that_take_their_bundle_from_elsewhere_are_passed_over(recorded: Read) -> None:
+    objects = WithPublishedBundle(recorded("bundle-show.json"))
+    layout = own_chart.LAYOUT
+    objects.spire.layout = replace(layout, agents=(replace(layout.agent, bundle=None),))
+    assert identity_conditions.authorities_not_published(objects.spire) == {}

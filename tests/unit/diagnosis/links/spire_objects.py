@@ -51,6 +51,7 @@ class Objects(KubernetesObjects):
         self.agents: list[api_types.AttestedAgent] | None = [self.attested]
         self.status, self.failed, self.server_log = "deployed", "", ""
         self.installed_by_run, self.revision = True, 1
+        self.bundle = api_types.bundle(recorded("bundle-show.json"))
 
     def with_spire(self, *, server: int = 1, agents: int = 1, drivers: int = 1, nodes: int = 1) -> Spire:
         for number in range(nodes):
@@ -99,6 +100,7 @@ class Objects(KubernetesObjects):
             failed_revision=lambda: self.failed,
             release_status=self.status,
             server_log=lambda: self.server_log,
+            bundle=lambda: self.bundle,
             layout=replace(own_chart.LAYOUT, workloads=self._workloads()),
             namespaces=lambda: own_chart.LAYOUT.namespaces,
             trust_domain="server.example",

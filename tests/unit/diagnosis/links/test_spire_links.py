@@ -21,6 +21,7 @@ from fixtures.diagnosis.links.spire_links import NEW_POD
 from fixtures.spire import api_types
 from fixtures.spire.federation import Federation
 from fixtures.workloads.demo import Demo
+from tests.unit import own_chart
 from tests.unit.diagnosis.links.spire_objects import (
     AGENT_ID,
     AGENT_POD,
@@ -39,7 +40,7 @@ from tests.unit.kubernetes_objects import (
     running,
     stamp,
 )
-from tests.unit.own_chart import AGENT, CLASS_NAME
+from tests.unit.own_chart import AGENT, CLASS_NAME, SERVER
 
 
 def test_where_all_is_ready_nothing_is_found(objects: Objects) -> None:
@@ -110,6 +111,43 @@ def test_an_agent_that_is_refused_is_named_though_it_was_attested_before(objects
         objects.log(f"{AGENT_POD}/{AGENT}", REFUSED, at=NOW - seconds)
     (found,) = spire_links.check_agents(objects.with_spire(agents=0))
     assert found.sentence == f"1 of 1 agents are attested; an agent is refused: {REFUSAL}"
+
+
+FORBIDDEN = (
+    'time="2026-11-23T09:59:56Z" level=error msg="Failed to publish bundle" error="configmaps \\"spire-bundle\\" is '
+    'forbidden: User cannot patch resource"'
+)
+
+
+@pytest.mark.parametrize(
+    ("log", "since", "is_right", "on_its_way"),
+    [
+        ("", 600, False, False),
+        ("", 20, False, True),
+        (FORBIDDEN, 20, True, False),
+    ],
+    ids=["long ready", "just ready", "says why"],
+)
+def test_a_published_bundle_that_lags_behind_the_servers_is_named(
+    objects: Objects, recorded: Read, log: str, since: float, is_right: bool, on_its_way: bool
+) -> None:
+    place = own_chart.LAYOUT.agent.bundle
+    assert place
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": stamp(NOW - since)}
+    pod(objects, container(SERVER, running=running(NOW - since)), conditions=(ready,))
+    objects.server_log = log
+    published = api_types.bundle(recorded("bundle-show.json"))
+    objects.add("ConfigMap", place.name, place.namespace, data={place.key: recorded("bundle-show.json")})
+    objects.bundle = published
+    assert list(spire_links.check_published_bundle(objects.with_spire())) == []
+    objects.bundle = replace(published, x509_authorities=published.x509_authorities | {"c0ffee"})
+    (found,) = spire_links.check_published_bundle(objects.spire)
+    assert (found.link, found.on_its_way) == ("agent attested", on_its_way)
+    assert found.sentence.startswith(
+        "ConfigMap spire-system/spire-bundle, with which agents start, lacks the server's X.509 authority c0ffee"
+    )
+    assert ("lacks a right" in found.cause) is is_right
+    assert ("is forbidden" in found.sentence) is is_right
 
 
 # As SPIRE's agent (1.15) logs it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from fixtures.k8s.kind.cluster import (
 )
 from fixtures.k8s.kind.configuration import NodeSettings
 from fixtures.k8s.kind.images.registries import parse_mirror
+from fixtures.k8s.workload_settings import WorkloadSettings
 from supply.host import Engine
 from tests.unit.api_server import READY, WITHOUT_CSI_NODE, WITHOUT_NETWORK, ApiServer, kubeconfig, nodes
 
@@ -54,13 +55,14 @@ def cluster(
     image: str | None = "node:1",
     given: NodeSettings | None = None,
     engine: Engine | None = None,
+    objects: Sequence[Mapping[str, Any]] = (),
 ) -> KindCluster:
     monkeypatch.chdir(folder)
     kind = KIND.format(folder=folder, failures=failures, error=error)
     for name, text in (("kind", kind), ("kubectl", "#!/bin/sh\n")):
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
-    made_of = partial(KindCluster, image=image, given=given or NodeSettings(), engine=engine)
+    made_of = partial(KindCluster, image=image, given=given or NodeSettings(), engine=engine, objects=objects)
     return made_of("server", "t-", kind=folder / "kind", kubectl=folder / "kubectl", log=folder / "log")
 
 
@@ -181,6 +183,23 @@ def test_a_cluster_that_was_kept_is_made_again_where_other_settings_are_given(
         (tmp_path / "existing").write_text("t-server\n")
         assert (later.path / "registries" / "certs.d" / "_default" / "hosts.toml").exists() is bool(given)
     assert made == [True, False, True, True]
+
+
+def test_a_cluster_that_was_kept_is_made_again_where_other_objects_or_namespace_labels_are_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    (tmp_path / "created").write_text(api_server.kubeconfig())
+    (tmp_path / "exported").write_text(api_server.kubeconfig())
+    first, other = ({"kind": "Secret", "metadata": {"name": name, "namespace": "spire-server"}} for name in "ab")
+    labels = {"pod-security.kubernetes.io/enforce": "privileged"}
+    made = []
+    for objects, given in (((first,), {}), ((first,), {}), ((first, other), {}), ((), labels), ((), labels), ((), {})):
+        later = cluster(tmp_path, monkeypatch, 0, "", objects=objects)
+        later.workload_settings = WorkloadSettings(namespace_labels=given)
+        later.create()
+        made.append(later.created_here)
+        (tmp_path / "existing").write_text("t-server\n")
+    assert made == [True, False, True, True, False, True]
 
 
 def test_a_cluster_that_somebody_else_deleted_is_created_again_and_its_address_is_read_again(
