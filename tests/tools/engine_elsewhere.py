@@ -22,7 +22,7 @@ from pathlib import Path
 from fixtures.core.project import PROJECT
 from fixtures.core.waiting import Condition, Look, wait_for
 from supply import host
-from tests.tools.runs import FEDERATION_RUN
+from tests.tools.runs import PYTEST
 
 CLUSTER_PREFIX = "elsewhere-"
 NAMESPACE = "spire-federation-laptop"
@@ -41,8 +41,9 @@ def main(options: list[str]) -> int:
         undo.enter_context(network_namespace())
         address = f"unix://{undo.enter_context(engine_service(engine, Path(folder, 'engine.sock')))}"
         undo.enter_context(forwarded_ports(engine))
+        run = (*PYTEST, "-m", "federation", f"--cluster-prefix={CLUSTER_PREFIX}", *options)
         done = subprocess.run(
-            ["ip", "netns", "exec", NAMESPACE, *FEDERATION_RUN, f"--cluster-prefix={CLUSTER_PREFIX}", *options],
+            ["ip", "netns", "exec", NAMESPACE, *run],
             cwd=PROJECT,
             env={**os.environ, **engine.environment, "CONTAINER_HOST": address},
             check=False,

@@ -26,10 +26,14 @@ CONSEQUENCE = "  in consequence:"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a run made of a fault, or of a healthy variant."""
+    """What a run made of a fault, or of a healthy variant.
+
+    `met` is the phase of the run in which Helm meets it.
+    """
 
     fault: ChartFault
     result: Result
+    met: str = "SPIRE"
 
     @property
     def caught(self) -> bool:
@@ -53,7 +57,7 @@ class Verdict:
     def seconds(self) -> float | None:
         """Seconds from Helm's start until the first failure was shown; None where there was no start or failure."""
         phases = self.result.phases
-        began = [phase["began"] for phase in phases.get("phases", ()) if phase["what"] == "SPIRE"]
+        began = [phase["began"] for phase in phases.get("phases", ()) if phase["what"] == self.met]
         return phases["red_at"] - min(began) if began and phases["red_at"] else None
 
     @property
@@ -120,6 +124,10 @@ class Bench:
             print(f"  not green again after {fault.name}: the clusters are made again", flush=True)
         return verdict
 
+    def by_an_upgrade(self, fault: ChartFault) -> Verdict:
+        """Meet a fault by an upgrade from the good charts, on clusters that the run makes, and deletes."""
+        return Verdict(fault, self._run(fault.name, fault, suite="upgrade"), met="upgrade")
+
     def _install_good(self, name: str) -> None:
         for attempt in ("", "-again"):
             if self._is_good_again(f"{name}-{self.made}{attempt}"):
@@ -134,7 +142,7 @@ class Bench:
             self.delete_clusters()
         return result.green
 
-    def _run(self, name: str, fault: ChartFault | None, *options: str) -> Result:
+    def _run(self, name: str, fault: ChartFault | None, *options: str, suite: str = "federation") -> Result:
         place = self.folder / name
         place.mkdir()
         charts, chosen = self.good, [*options, *(fault.arguments if fault else ())]
@@ -143,20 +151,25 @@ class Bench:
         if fault and fault.values:
             file = self.folder / "charts" / f"{name}.yaml"
             file.write_text(yaml.safe_dump(dict(fault.values)))
-            chosen.append(f"--values={f'{fault.cluster}=' if fault.cluster else ''}{file}")
+            option = "--to-values" if suite == "upgrade" else "--values"
+            chosen.append(f"{option}={f'{fault.cluster}=' if fault.cluster else ''}{file}")
+        chosen += [f"--from={self.good}", f"--to={charts}"] if suite == "upgrade" else [f"--charts={charts}"]
         self.made += 1
         with ExitStack() as undo:
             slowed = Slowed()
             if fault and fault.cores:
                 slowed = undo.enter_context(cores_allowed(fault.cores, self.engine))
-            return Run(place, self.prefix, f"--charts={charts}", *chosen, slowed=slowed).result()
+            return Run(place, self.prefix, *chosen, suite=suite, slowed=slowed).result()
 
 
-def faults(bench: Bench, chosen: Sequence[ChartFault], *, kept: bool) -> list[str]:
-    """Put faults to the suite, a line for each and a table of all; returns a sentence for each that is not right."""
+def faults(bench: Bench, chosen: Sequence[ChartFault], meet: Callable[[ChartFault], Verdict]) -> list[str]:
+    """Put faults to the suite, a line for each and a table of all; returns a sentence for each that is not right.
+
+    `meet` is a method of the bench's.
+    """
     verdicts = []
     for fault in chosen:
-        verdicts.append(bench.on_kept_clusters(fault) if kept else bench.on_new_clusters(fault))
+        verdicts.append(meet(fault))
         print("  ".join(filter(None, verdicts[-1].row)), flush=True)
     lines, wrong = table(verdicts)
     print("\n".join(["", *lines, ""]))

@@ -3,9 +3,9 @@
 `kills` ends runs at ten points by SIGINT, SIGTERM and SIGKILL in turn, and looks after each for what is left on the
 machine; every run begins on what the one before it left. `repeat` runs the federation many times, on kept clusters or
 on new ones, also on a machine that is busy or slow. `faults` tries each installation fault of `tests/chart_faults.py`
-in a run of its own, on new clusters or on kept ones that were green. `existing` looks by `--no-install` at SPIRE that
-is there already, federated or not, and compares all objects of the clusters before and after. All exit with 1 where
-something was not as promised.
+in a run of its own, on new clusters, on kept ones that were green, or by an upgrade. `existing` looks by
+`--no-install` at SPIRE that is there already, federated or not, and compares all objects of the clusters before and
+after. All exit with 1 where something was not as promised.
 """
 
 from __future__ import annotations
@@ -195,6 +195,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = command.add_mutually_exclusive_group()
         chosen.add_argument("--new", action="store_true", help="every run makes its clusters and deletes them")
         chosen.add_argument("--kept", action="store_false", dest="new", help="runs on kept clusters (default)")
+        if command is met:
+            chosen.add_argument("--upgraded", action="store_true", help="every run upgrades good charts to the fault")
     for command in commands.choices.values():
         command.add_argument("--folder", type=Path, help="where the runs' folders go (default: a new one under /tmp)")
     given = parser.parse_args(arguments)
@@ -227,12 +229,15 @@ def _run(
         undo.callback(_delete_clusters, made, EXISTING_PREFIX)
         return existing(folder, made, engine, given.charts)
     if given.command == "faults":
+        # What cannot be met where a good release is, is none of an upgrade's either.
         chosen = tuple(chart_faults.chosen(given.expression, kept=not given.new, own_chart=given.charts is None))
         (folder / "charts").mkdir()
         good = good_charts(made.charts, given.charts, folder / "charts" / "good")
         delete = partial(_delete_clusters, made, FAULTS_PREFIX)
         undo.callback(delete)
-        return faults(Bench(folder, FAULTS_PREFIX, engine, delete, good), chosen, kept=not given.new)
+        bench = Bench(folder, FAULTS_PREFIX, engine, delete, good)
+        meet = bench.by_an_upgrade if given.upgraded else bench.on_new_clusters if given.new else bench.on_kept_clusters
+        return faults(bench, chosen, meet)
     kind = "new clusters" if given.new else "kept clusters"
     slowed = Slowed()
     if given.busy:

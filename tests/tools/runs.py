@@ -25,11 +25,11 @@ VERDICTS = ("RED:", "REFUSED:", "GREEN:", "ABORTED:")
 RUN_END_TIMEOUT = 120.0  # seconds that a run may take to end after a signal
 RUN_TIMEOUT = 1200.0
 INTERRUPTED = 2  # pytest's exit code
-FEDERATION_RUN = (sys.executable, "-m", "pytest", "-c", str(PROJECT / "pyproject.toml"), "-m", "federation")
+PYTEST = (sys.executable, "-m", "pytest", "-c", str(PROJECT / "pyproject.toml"))
 
 
 class Run:
-    """A run of `-m federation` in the background, on clusters whose names begin with `prefix`.
+    """A run of `-m federation`, or another `suite`, in the background, on clusters whose names begin with `prefix`.
 
     `folder`, which exists, gets its output and all that it leaves. By default it is of the local supply. `environment`
     has the variables that differ from this process's.
@@ -40,16 +40,17 @@ class Run:
         folder: Path,
         prefix: str,
         *options: str,
+        suite: str = "federation",
         slowed: Slowed | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.log = folder / "output.log"
         slowed = slowed or Slowed()
-        command = [*FEDERATION_RUN, "--supply=local", f"--cluster-prefix={prefix}", f"--run-folder={folder}", *options]
+        command = [*PYTEST, "-m", suite, "--supply=local", f"--cluster-prefix={prefix}", f"--run-folder={folder}"]
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
-                end_with_parent(slowed.command(command)),
+                end_with_parent(slowed.command([*command, *options])),
                 cwd=PROJECT,
                 env={**os.environ, **slowed.environment, **(environment or {})},
                 stdout=log,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from supply.host import Engine
-from tests.chart_faults import REFUSED_AT_START, ChartFault
+from tests.chart_faults import REFUSED_AT_START, ChartFault, Edit
 from tests.tools import fault_runs
 from tests.tools.fault_runs import Bench, Verdict, faults, table
 from tests.tools.runs import Result, seconds_table
@@ -134,14 +134,18 @@ class Runs:
     def __init__(self, codes: dict[str, list[int]]) -> None:
         self.codes = codes
         self.asked: list[str] = []
+        self.suites: list[str] = []
 
-    def __call__(self, folder: Path, _prefix: str, *options: str, **_: Any) -> Runs:
+    def __call__(self, folder: Path, _prefix: str, *options: str, suite: str, **_: Any) -> Runs:
         self.folder = folder
+        self.suites.append(suite)
         values = next(
             (f" {option.partition('=')[2].partition('=')[0]}" for option in options if "values" in option), ""
         )
         kept = " kept" if "--keep-clusters" in options else ""
-        self.asked.append(f"{folder.name} on {Path(options[0].partition('=')[2]).name}{kept}{values}")
+        given = dict(option.partition("=")[::2] for option in options)
+        charts = " to ".join(Path(given[name]).name for name in ("--charts", "--from", "--to") if name in given)
+        self.asked.append(f"{folder.name} on {charts}{kept}{values}")
         return self
 
     def result(self) -> Result:
@@ -164,7 +168,7 @@ VALUES_FAULT = ChartFault(
 def test_on_new_clusters_each_fault_is_a_run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = Runs({"federates": [1]})
     monkeypatch.setattr(fault_runs, "Run", runs)
-    assert faults(bench, [VALUES_FAULT], kept=False) == []
+    assert faults(bench, [VALUES_FAULT], bench.on_new_clusters) == []
     assert runs.asked == ["federates-with-nobody on good client"]
     assert (bench.folder / "charts" / "federates-with-nobody.yaml").read_text() == "spire-server: {}\n"
     assert (bench.folder / "faults.txt").read_text().splitlines()[1].startswith("federates-with-nobody ")
@@ -174,7 +178,7 @@ def test_on_kept_clusters_a_green_run_comes_before_and_after(bench: Bench, monke
     runs = Runs({"federates-with-nobody-after": [0], "federates": [1], "again-after": [0], "again": [1]})
     monkeypatch.setattr(fault_runs, "Run", runs)
     again = ChartFault("again", FAULT.link, FAULT.sentence)
-    assert faults(bench, [VALUES_FAULT, again], kept=True) == []
+    assert faults(bench, [VALUES_FAULT, again], bench.on_kept_clusters) == []
     assert runs.asked == [
         "before-0 on good kept",
         "federates-with-nobody on good kept client",
@@ -182,6 +186,20 @@ def test_on_kept_clusters_a_green_run_comes_before_and_after(bench: Bench, monke
         "again on good kept",
         "again-after on good kept",
     ]
+
+
+def test_by_an_upgrade_a_fault_is_met_by_the_new_release_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = Runs({"federates": [1], "edited": [1]})
+    monkeypatch.setattr(fault_runs, "Run", runs)
+    edited = ChartFault("edited", FAULT.link, FAULT.sentence, (Edit("values.yaml", "", "a: 1\n"),))
+    assert faults(bench, [VALUES_FAULT, edited], bench.by_an_upgrade) == []
+    assert runs.asked == ["federates-with-nobody on good to good client", "edited on good to edited"]
+    assert runs.suites == ["upgrade", "upgrade"]
+
+
+def test_seconds_of_an_upgrade_count_from_its_own_beginning(tmp_path: Path) -> None:
+    phases = {"phases": [{"what": "SPIRE", "began": 100}, {"what": "upgrade", "began": 150}], "red_at": 160}
+    assert Verdict(FAULT, result(tmp_path, phases=phases), met="upgrade").seconds == 10
 
 
 def test_clusters_that_are_not_green_again_are_deleted_and_made_again(
@@ -192,7 +210,7 @@ def test_clusters_that_are_not_green_again_are_deleted_and_made_again(
     monkeypatch.setattr(fault_runs, "Run", runs)
     bench.delete_clusters = lambda: deleted.append(runs.asked[-1].partition(" ")[0])
     chosen = [ChartFault(name, FAULT.link, FAULT.sentence) for name in ("first", "second")]
-    assert faults(bench, chosen, kept=True) == []
+    assert faults(bench, chosen, bench.on_kept_clusters) == []
     assert deleted == ["first-after"]
     assert [asked.partition(" ")[0] for asked in runs.asked] == [
         "before-0",
@@ -207,7 +225,7 @@ def test_clusters_that_are_not_green_again_are_deleted_and_made_again(
 def test_charts_with_which_nothing_is_green_end_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fault_runs, "Run", Runs({"before": [1, 1]}))
     with pytest.raises(RuntimeError, match="not green on new clusters"):
-        faults(bench, [VALUES_FAULT], kept=True)
+        faults(bench, [VALUES_FAULT], bench.on_kept_clusters)
 
 
 def test_repeated_runs_are_counted_with_their_median_and_longest_time(tmp_path: Path) -> None:
