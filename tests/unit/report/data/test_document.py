@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -12,6 +13,7 @@ from fixtures.config.option_sources import GivenOption
 from fixtures.core import redaction
 from fixtures.core.progress import Observation
 from fixtures.core.project import PROJECT
+from fixtures.diagnosis.testbed import Testbed
 from fixtures.k8s.connectivity.connectivity import CONNECTIVITIES, Connectivity
 from fixtures.report.data.document import SCHEMA, RunFileError, describe, read_document, title, write_document
 from fixtures.report.data.facts import ExecutedTest
@@ -77,6 +79,17 @@ def test_a_run_that_came_to_nothing_is_aborted(tmp_path: Path) -> None:
 def test_a_refused_run_says_why(tmp_path: Path) -> None:
     made = describe(Report(tmp_path, refused="no engine answers"))
     assert (made["verdict"]["result"], made["verdict"]["sentence"]) == ("refused", "no engine answers")
+
+
+@pytest.mark.parametrize(("is_selection", "state"), [(False, "holds"), (True, "unknown")])
+def test_the_links_of_a_green_run_hold_unless_only_some_tests_were_asked_for(
+    is_selection: bool, state: str, tmp_path: Path
+) -> None:
+    report = Report(tmp_path, green=True)
+    spire = SimpleNamespace(cluster=SimpleNamespace(label="server"), trust_domain="server.example")
+    report.facts.testbed = Testbed(spires=[cast(Any, spire)])
+    report.facts.is_selection = is_selection
+    assert {each["state"] for each in describe(report)["links"]} == {state}
 
 
 @pytest.mark.parametrize("way", [each for each in CONNECTIVITIES if each != "auto"])
