@@ -204,6 +204,16 @@ def test_no_error_is_logged_that_no_table_excuses(
     checks.logged_errors_are_excused(errors, report.warn, strict=settings.strict)
 
 
+@pytest.mark.dependency(name="new relationships", depends=["new logs"], scope="session")
+def test_the_new_release_makes_relationships_of_federation_objects(
+    client_upgrade: FederationUpgrade,  # noqa: ARG001 - after it
+    federation: Federation,
+) -> None:
+    # Those of before are in the datastore: that the new controller manager acts on no object would not be noticed.
+    map_concurrently(lambda pair: federation.seed_bundle(*pair), federation.pairs)
+    checks.relationships_are_exact(federation)
+
+
 @pytest.mark.dependency(name="next authorities", depends=["new logs"], scope="session")
 def test_the_authorities_that_the_new_release_prepares_reach_all_who_will_need_them(
     client_upgrade: FederationUpgrade, federation: Federation, demo: Demo
