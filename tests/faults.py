@@ -24,12 +24,19 @@ from fixtures.resilience.disruptions import (
 from fixtures.resilience.environment import Environment
 from fixtures.resilience.objects import KubernetesObject, apply_object
 from fixtures.spire.authorities import Authorities
-from fixtures.spire.federation import RESOURCE, object_name
+from fixtures.spire.federation import object_name
 from fixtures.spire.installation import Spire
 from fixtures.spire.layout import Component, NodeComponent, Workload
+from fixtures.spire.layout.custom_resources import (
+    API_VERSION,
+    CLUSTER_SPIFFE_IDS,
+    FEDERATION_RESOURCE,
+    GROUP,
+    IDENTITY_RESOURCE,
+    VERSION,
+)
 
 Inject = Callable[[Environment, ExitStack], None]
-CLUSTER_SPIFFE_IDS = "clusterspiffeids.spire.spiffe.io"
 # What a fault that is already met by the installation itself is caught by.
 INSTALLATION = "installation"
 NOWHERE = {"kubernetes.io/hostname": "nowhere"}
@@ -82,14 +89,14 @@ def fault(kind: str, check: str, reason: str, link: str, sentence: str) -> Calla
 
 def federation_object(spire: Spire, peer: Spire) -> KubernetesObject:
     """The ClusterFederatedTrustDomain with which a cluster federates with a peer."""
-    return KubernetesObject(spire.cluster, RESOURCE, object_name(peer.trust_domain))
+    return KubernetesObject(spire.cluster, FEDERATION_RESOURCE, object_name(peer.trust_domain))
 
 
 def default_cluster_spiffe_id(spire: Spire) -> KubernetesObject:
     """The ClusterSPIFFEID from which the demo's pods have their entries."""
-    found = spire.cluster.custom.list_cluster_custom_object("spire.spiffe.io", "v1alpha1", "clusterspiffeids")["items"]
+    found = spire.cluster.custom.list_cluster_custom_object(GROUP, VERSION, CLUSTER_SPIFFE_IDS)["items"]
     (name,) = (item["metadata"]["name"] for item in found if item["spec"].get("federatesWith"))
-    return KubernetesObject(spire.cluster, CLUSTER_SPIFFE_IDS, name)
+    return KubernetesObject(spire.cluster, IDENTITY_RESOURCE, name)
 
 
 def demo_server(environment: Environment) -> KubernetesObject:
@@ -225,7 +232,7 @@ def second_cluster_spiffe_id_without_federation(environment: Environment, undo: 
     selector = {"matchLabels": {"kubernetes.io/metadata.name": environment.demo.namespace}}
     manager = environment.server.layout.controller_manager
     spec = {"className": manager.class_name, "spiffeIDTemplate": template, "namespaceSelector": selector}
-    kind = {"apiVersion": "spire.spiffe.io/v1alpha1", "kind": "ClusterSPIFFEID"}
+    kind = {"apiVersion": API_VERSION, "kind": "ClusterSPIFFEID"}
     metadata = {"name": "second", "labels": manager.class_labels}
     apply_object(undo, environment.server.cluster, {**kind, "metadata": metadata, "spec": spec})
     default_cluster_spiffe_id(environment.server).change(undo, {"spec": {"fallback": True}})

@@ -28,7 +28,8 @@ from fixtures.k8s.server_side_apply import clean
 from fixtures.preflight.access_review import Permission
 from fixtures.preflight.permissions import needed_then
 from fixtures.spire.existing_installation import installed_layout, installed_manifests
-from fixtures.spire.federation import RESOURCE, federated_trust_domain
+from fixtures.spire.federation import federated_trust_domain
+from fixtures.spire.layout.custom_resources import FEDERATION_RESOURCE
 from fixtures.spire.server_cli import SpireServer
 from fixtures.workloads.demo import DEMO_NAMESPACE
 from supply import catalogue
@@ -162,7 +163,7 @@ def _contexts(sites: Sequence[Site], account: str) -> list[str]:
 def _forget(site: Site, sites: Sequence[Site]) -> None:
     """Remove what the run that installed SPIRE has made besides: the demo, and the federation with its bundles."""
     site.cluster.kubectl("delete", "namespace", DEMO_NAMESPACE)
-    site.cluster.kubectl("delete", RESOURCE, "--all")
+    site.cluster.kubectl("delete", FEDERATION_RESOURCE, "--all")
     for other in sites:
         if other is not site:
             site.spire.delete_bundle(other.spire.trust_domain)

@@ -14,7 +14,6 @@ from fixtures.k8s.kind.network import KindNetwork
 from fixtures.k8s.server_side_apply import LABELS
 from fixtures.spire.api_types import Relationship
 from fixtures.spire.federation import (
-    RESOURCE,
     ExistingFederation,
     Federation,
     federated_trust_domain,
@@ -22,6 +21,7 @@ from fixtures.spire.federation import (
     why_not_to_federate,
 )
 from fixtures.spire.layout import ClusterFederatedTrustDomain
+from fixtures.spire.layout.custom_resources import FEDERATION_RESOURCE
 from fixtures.spire.server_cli import SpireError
 from tests.unit.own_chart import CLASS_NAME, LAYOUT
 
@@ -40,7 +40,7 @@ class Recorder:
         self.done.append(("record", manifest["metadata"]["name"]))
 
     def kubectl(self, verb: str, resource: str, name: str, *_: str) -> None:
-        assert resource == RESOURCE
+        assert resource == FEDERATION_RESOURCE
         self.done.append((verb, name))
 
     def apply(self, manifest: dict[str, Any]) -> None:
