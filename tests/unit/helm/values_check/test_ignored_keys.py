@@ -29,7 +29,7 @@ def chart(tmp_path: Path) -> Path:
     dependencies = [
         {"name": "engine", "version": "1.0.0", "condition": "engine.on"},
         {"name": "engine", "version": "1.0.0", "alias": "spare-engine"},
-        {"name": "wheels", "version": "1.0.0"},
+        {"name": "wheels", "version": "1.0.0", "tags": ["on-road"]},
         {"name": "tools", "version": "1.0.0"},
     ]
     top = write_chart(
@@ -86,6 +86,7 @@ def chart(tmp_path: Path) -> Path:
         "engine.horn.tone",  # read by a library
         "global.colour",
         "global.rims.size",  # read by one dependency
+        "tags.on-road",  # switches a dependency
     ],
 )
 def test_a_key_that_is_read_is_not_reported(chart: Path, key: str) -> None:
@@ -106,6 +107,8 @@ def test_a_key_that_is_read_is_not_reported(chart: Path, key: str) -> None:
         ("wheels.oil.grade", "wheels.oil"),  # known to another dependency only
         ("global.rims.colour", "global.rims.colour"),
         ("global.color.code", "global.color"),
+        ("tags.off-road", "tags.off-road"),  # of another chart's dependencies
+        ("tags", "tags"),  # text
     ],
 )
 def test_a_key_that_nothing_reads_is_reported(chart: Path, key: str, reported: str) -> None:
@@ -129,6 +132,7 @@ def test_a_key_that_nothing_reads_is_reported(chart: Path, key: str, reported: s
         ("engin.oil", "engine"),  # a dependency
         ("spare_engine.oil", "spare-engine"),
         ("globals.colour", "global"),
+        ("tags.onroad", "tags.on-road"),
         ("global.rims.sizes", "global.rims.size"),
         ("engine.oil", ""),  # is spelt right, and no mapping
         ("nonsense", ""),
