@@ -13,7 +13,7 @@ from functools import partial
 from fixtures.core.concurrency import map_concurrently, run_concurrently
 from fixtures.core.progress import observe
 from fixtures.core.waiting import Condition, Look, time_limit, wait_for
-from fixtures.diagnosis.links.spire_links import fields_looked_at
+from fixtures.diagnosis.links.spire_links import PUBLISHED_WITHIN, fields_looked_at
 from fixtures.k8s import conditions, pods
 from fixtures.k8s.cluster import Cluster
 from fixtures.k8s.failures.unrecoverable import unrecoverable
@@ -39,9 +39,7 @@ RECHECK_TIMEOUT = 30.0  # seconds
 # Seconds that a new pod's identity may take: entry, cache and synchronisation a few; a controller manager that was just
 # started again waits 15 s for the lease of the one before.
 IDENTITY_TIMEOUT = 20.0
-# A server that was started with its authorities publishes its bundle every 30 s, and not before
-# (`refreshInterval` in pkg/server/bundle/pubmanager/pubmanager.go).
-PUBLISHED_TIMEOUT = 45.0
+PUBLISHED_TIMEOUT = PUBLISHED_WITHIN + 10.0
 # SPIRE polls an endpoint at a quarter of the bundle's refresh hint: every 75 s with the chart's 5 minutes.
 REFRESH_TIMEOUT = 100.0
 

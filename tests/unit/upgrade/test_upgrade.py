@@ -125,7 +125,7 @@ def test_agents_are_renewed_in_a_phase_of_their_own_and_a_new_pod_calls_then(
     found.spires = {"server": cast(Any, FakeSpire(said))}
     found.demo = cast(Any, SimpleNamespace(call=lambda job, **_: called.append(f"{job} after {said}")))
     found.renew_agents("new agents")
-    assert [each.name for each in found.phases(BEGAN)] == ["after", "agents attest anew", "new agents"]
+    assert [each.name for each in found.phases(BEGAN)] == ["after", "agents attest again", "new agents"]
     found.call_outcome("new agents")
     assert called == ["client-new-agents after ['renewed=True']"]
 
