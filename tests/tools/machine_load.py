@@ -17,7 +17,7 @@ from fixtures.core.subprocesses import end_with_parent
 from fixtures.preflight.machine import CGROUPS
 from supply.host import CGROUP2, Engine
 
-GROUP = "spire-federation-reliability"
+GROUP_PREFIX = "spire-federation-reliability-"  # of a cgroup's name, which ends with the process that made it
 QUOTA_PERIOD = 100_000  # microseconds over which a quota is counted
 SPINNING = "import os, sys\nos.sched_setaffinity(0, {int(sys.argv[1])})\nwhile True:\n    pass"
 SPINNER_EXIT_TIMEOUT = 5.0  # seconds
@@ -72,19 +72,22 @@ def cores_allowed(cores: float, engine: Engine) -> Iterator[Slowed]:
     if os.geteuid() != 0 or manager != "cgroupfs":
         raise LoadError(f"a quota needs root, and an engine with the cgroup manager cgroupfs (it is {manager})")
     root = CGROUPS if CGROUP2.exists() else CGROUPS / "cpu"
-    group = root / GROUP
+    name = f"{GROUP_PREFIX}{os.getpid()}"
+    group = root / name
+    for left in _left_groups(root):
+        _remove(root, left)
     with ExitStack() as undo:
-        undo.callback(_remove, root)
+        undo.callback(_remove, root, name)
         group.mkdir(exist_ok=True)
         if CGROUP2.exists():
             (root / "cgroup.subtree_control").write_text("+cpu")
         _set_quota(group, cores)
-        for name in ("run", "nodes"):
-            (group / name).mkdir(exist_ok=True)
+        for part in ("run", "nodes"):
+            (group / part).mkdir(exist_ok=True)
         programs = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="slowed-")))
         wrapper = programs / engine.program
         program = shlex.quote(shutil.which(engine.program) or engine.program)
-        wrapper.write_text(ENGINE.format(program=program, parent=f"/{GROUP}/nodes"))
+        wrapper.write_text(ENGINE.format(program=program, parent=f"/{name}/nodes"))
         wrapper.chmod(0o755)
         path = f"{programs}{os.pathsep}{os.environ['PATH']}"
         yield Slowed(group / "run" / "cgroup.procs", {"PATH": path})
@@ -107,16 +110,22 @@ def _set_quota(group: Path, cores: float | None) -> None:
         (group / "cpu.cfs_quota_us").write_text(str(-1 if cores is None else round(cores * QUOTA_PERIOD)))
 
 
-def _remove(root: Path) -> None:
+def _left_groups(root: Path) -> list[str]:
+    """The names of the groups that processes have left which were killed."""
+    names = (path.name for path in root.glob(f"{GROUP_PREFIX}*"))
+    return [name for name in names if not Path("/proc", name.removeprefix(GROUP_PREFIX)).exists()]
+
+
+def _remove(root: Path, name: str) -> None:
     """Lift the quota, and remove the group in every hierarchy; where a node is left in it, it stays without a quota."""
-    if (root / GROUP).is_dir():
-        _set_quota(root / GROUP, None)
-    run = root / GROUP / "run" / "cgroup.procs"
+    if (root / name).is_dir():
+        _set_quota(root / name, None)
+    run = root / name / "run" / "cgroup.procs"
     # The engine's name service lives in the group of the program that started the first container.
     for process in run.read_text().split() if run.is_file() else ():
         with suppress(OSError):
             (root / "cgroup.procs").write_text(process)
-    for group in (CGROUPS / GROUP, *CGROUPS.glob(f"*/{GROUP}")):
+    for group in (CGROUPS / name, *CGROUPS.glob(f"*/{name}")):
         for folder, _, _ in os.walk(group, topdown=False):
             with suppress(OSError):
                 Path(folder).rmdir()

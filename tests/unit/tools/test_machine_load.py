@@ -17,6 +17,7 @@ from tests.tools.machine_load import LoadError, Slowed, busy_core, cores_allowed
 
 CPU = CGROUPS if CGROUP2.exists() else CGROUPS / "cpu"
 MAY_LIMIT = os.geteuid() == 0 and os.access(CPU, os.W_OK) and (CGROUP2.exists() or CPU.is_dir())
+LARGEST_PROCESS = int(Path("/proc/sys/kernel/pid_max").read_text())
 SPENDING = "import time\nend = time.process_time() + 0.05\nwhile time.process_time() < end: pass"
 
 
@@ -53,29 +54,35 @@ def test_what_runs_under_a_quota_gets_no_more_and_nothing_is_left_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = engine(tmp_path, "cgroupfs")
+    group = CPU / f"{machine_load.GROUP_PREFIX}{os.getpid()}"
+    left, others = (CPU / f"{machine_load.GROUP_PREFIX}{process}" for process in (LARGEST_PROCESS + 1, os.getppid()))
+    for each in (left, others):
+        each.mkdir(exist_ok=True)
     monkeypatch.setenv("PATH", found.environment["PATH"])
     with cores_allowed(0.05, found) as slowed:
         subprocess.run(slowed.command([sys.executable, "-c", SPENDING]), check=True)
         # On a machine that is busy anyway, a program's own processor time says nothing of a quota.
-        counted = dict(line.split() for line in (CPU / machine_load.GROUP / "cpu.stat").read_text().splitlines())
+        counted = dict(line.split() for line in (group / "cpu.stat").read_text().splitlines())
         assert int(counted["nr_throttled"]) > 0
         environment = {**os.environ, **slowed.environment}
         for asked, wanted in (
             (
                 ("run", "--name", "node", "image"),
-                "run --cgroup-parent=/spire-federation-reliability/nodes --name node image",
+                f"run --cgroup-parent=/{group.name}/nodes --name node image",
             ),
             (("ps", "-a"), "ps -a"),
         ):
             said = subprocess.run(["podman", *asked], env=environment, capture_output=True, text=True, check=True)
             assert said.stdout.strip() == wanted
-    assert not (CPU / machine_load.GROUP).exists()
+    assert not group.exists()
+    assert not left.exists(), "what a process left that was killed is removed"
+    others.rmdir()  # which is there: that of another process that runs is not touched
 
 
 def test_an_engine_that_leaves_cgroups_to_systemd_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match=r"cgroupfs \(it is systemd"), cores_allowed(1, engine(tmp_path, "systemd")):
         pass
-    assert not (CPU / machine_load.GROUP).exists()
+    assert not (CPU / f"{machine_load.GROUP_PREFIX}{os.getpid()}").exists()
 
 
 def test_what_is_not_slowed_is_started_as_it_is() -> None:
