@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from kubernetes.client.exceptions import NotFoundException
@@ -401,6 +401,31 @@ def test_a_relationship_that_is_still_to_be_made_is_not_missed(
     found = spire_links.check_relationships(spire, federation(is_made=is_made))
     expected = "there is none with client.example, and no ClusterFederatedTrustDomain for it"
     assert sentences(found) == ([expected] if is_made else [])
+
+
+@pytest.mark.parametrize(("reconciles", "installed_by_run"), [(False, True), (True, True), (True, False)])
+def test_a_relationship_that_outlives_its_object_is_named_where_the_run_made_it(
+    objects: Objects, recorded: Read, reconciles: bool, installed_by_run: bool
+) -> None:
+    objects.installed_by_run = installed_by_run
+    spire: Any = objects.spire
+    (listed,) = api_types.relationships(recorded("federation-list.json"))
+    spire.relationships = lambda: [replace(listed, trust_domain="client.example")]
+    spire.foreign_bundle = lambda _: None
+    manager = spire.layout.controller_manager
+    reconcile = replace(manager.reconcile, cluster_federated_trust_domains=reconciles)
+    spire.layout = replace(spire.layout, controller_manager=replace(manager, reconcile=reconcile))
+    found = list(spire_links.check_relationships(spire, federation()))
+    if not installed_by_run:
+        assert found == [], "a relationship that somebody made by hand has no object"
+        return
+    (left,) = found
+    assert left.sentence.startswith("there is one with client.example still, though its ClusterFederatedTrustDomain")
+    assert ("configured not to reconcile" in left.sentence) is not reconciles
+    assert is_of_configuration(left.sentence, left.cause) is not reconciles
+    assert left.on_its_way is reconciles
+    objects.add("ClusterFederatedTrustDomain", "client-example", spec={"trustDomain": "client.example"})
+    assert list(spire_links.check_relationships(spire, federation())) == []
 
 
 def test_a_missing_relationship_has_the_controller_managers_words(
