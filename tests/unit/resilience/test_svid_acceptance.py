@@ -83,9 +83,12 @@ def test_a_server_of_before_1_11_offers_no_rotation(recorded: Read, said: str, o
     assert authorities.Authorities(spire, "x509").are_offered is offered
 
 
-def test_a_server_that_does_not_answer_is_not_taken_for_an_old_one() -> None:
+@pytest.mark.parametrize(
+    "said", ["connection refused", "rpc error: code = Unimplemented desc = JWT functionality is disabled"]
+)
+def test_a_server_that_does_not_answer_or_signs_no_jwt_is_not_taken_for_an_old_one(said: str) -> None:
     def server(*_: str) -> str:
-        raise ClusterError("server: connection refused")
+        raise ClusterError(f"server: {said}")
 
     spire = cast(Any, SimpleNamespace(server=server, trust_domain="server.example"))
     with pytest.raises(ClusterError):
