@@ -18,8 +18,10 @@ from tests.chart_faults import REFUSED_AT_START, ChartFault, broken, copy_of_own
 from tests.tools.machine_load import Slowed, cores_allowed
 from tests.tools.runs import Result, Run
 
-MEDIAN_SECONDS_GOAL = 30.0  # seconds from Helm's start until the run is red
+# Seconds from Helm's start until the run is red. An upgrade has none: its later clusters are upgraded meanwhile.
+MEDIAN_SECONDS_GOAL = 30.0
 LONGEST_SECONDS_GOAL = 75.0
+INSTALLATION, UPGRADE = "SPIRE", "upgrade"  # phases of a run
 RED, USAGE = 1, 4  # pytest's exit codes
 CONSEQUENCE = "  in consequence:"
 
@@ -33,7 +35,7 @@ class Verdict:
 
     fault: ChartFault
     result: Result
-    met: str = "SPIRE"
+    met: str = INSTALLATION
 
     @property
     def caught(self) -> bool:
@@ -126,7 +128,7 @@ class Bench:
 
     def by_an_upgrade(self, fault: ChartFault) -> Verdict:
         """Meet a fault by an upgrade from the good charts, on clusters that the run makes, and deletes."""
-        return Verdict(fault, self._run(fault.name, fault, suite="upgrade"), met="upgrade")
+        return Verdict(fault, self._run(fault.name, fault, suite="upgrade"), met=UPGRADE)
 
     def _install_good(self, name: str) -> None:
         for attempt in ("", "-again"):
@@ -190,12 +192,14 @@ def table(verdicts: Sequence[Verdict]) -> tuple[list[str], list[str]]:
     )
     lines.append(f"{len(healthy)} healthy variants: {sum(not verdict.right for verdict in healthy)} false alarms")
     wrong = [verdict.why for verdict in verdicts if not verdict.right]
-    wrong += [f"the median is over {MEDIAN_SECONDS_GOAL:.0f} s: {median:.1f} s"] if median > MEDIAN_SECONDS_GOAL else []
-    wrong += [
-        f"{verdict.fault.name} was red only after {verdict.seconds:.1f} s, and the most is {LONGEST_SECONDS_GOAL:.0f} s"
-        for verdict in met
-        if verdict.seconds is not None and verdict.seconds > LONGEST_SECONDS_GOAL
-    ]
+    if all(verdict.met == INSTALLATION for verdict in met):
+        late = [f"the median is over {MEDIAN_SECONDS_GOAL:.0f} s: {median:.1f} s"]
+        wrong += late if median > MEDIAN_SECONDS_GOAL else []
+        wrong += [
+            f"{each.fault.name} was red only after {each.seconds:.1f} s, and the most is {LONGEST_SECONDS_GOAL:.0f} s"
+            for each in met
+            if each.seconds is not None and each.seconds > LONGEST_SECONDS_GOAL
+        ]
     return lines, wrong
 
 

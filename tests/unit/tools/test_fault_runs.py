@@ -124,6 +124,8 @@ def test_the_table_has_totals_and_says_what_is_too_slow(tmp_path: Path) -> None:
     assert wrong == []
     _, wrong = table([after("a", 31), after("b", 76)])
     assert wrong == ["the median is over 30 s: 53.5 s", "b was red only after 76.0 s, and the most is 75 s"]
+    slow = {"phases": [{"what": "upgrade", "began": 100}], "red_at": 200}
+    assert table([Verdict(FAULT, result(tmp_path / "upgraded", phases=slow), met="upgrade")])[1] == []
     missed = Verdict(FAULT, result(tmp_path / "missed", 0))
     assert [each.partition(":")[0] for each in table([after("a", 10), missed])[1]] == [FAULT.name]
 
