@@ -24,7 +24,7 @@ pytest_plugins = ["pytester"]
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
-def test_a_run_of_chosen_tests_is_known_from_one_of_a_whole_suite(
+def test_a_run_of_chosen_tests_is_known_from_one_of_all_tests(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: bool
 ) -> None:
     folder = pytester.mkdir("tests") / "federation"
