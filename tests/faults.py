@@ -31,9 +31,7 @@ from fixtures.spire.layout.custom_resources import (
     API_VERSION,
     CLUSTER_SPIFFE_IDS,
     FEDERATION_RESOURCE,
-    GROUP,
     IDENTITY_RESOURCE,
-    VERSION,
 )
 
 Inject = Callable[[Environment, ExitStack], None]
@@ -94,7 +92,7 @@ def federation_object(spire: Spire, peer: Spire) -> KubernetesObject:
 
 def default_cluster_spiffe_id(spire: Spire) -> KubernetesObject:
     """The ClusterSPIFFEID from which the demo's pods have their entries."""
-    found = spire.cluster.custom.list_cluster_custom_object(GROUP, VERSION, CLUSTER_SPIFFE_IDS)["items"]
+    found = spire.custom_resources(CLUSTER_SPIFFE_IDS)
     (name,) = (item["metadata"]["name"] for item in found if item["spec"].get("federatesWith"))
     return KubernetesObject(spire.cluster, IDENTITY_RESOURCE, name)
 

@@ -200,6 +200,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command in commands.choices.values():
         command.add_argument("--folder", type=Path, help="where the runs' folders go (default: a new one under /tmp)")
     given = parser.parse_args(arguments)
+    # By default this signal would end the program with its clusters and its load on the machine left as they are.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = (given.folder or Path(tempfile.mkdtemp(prefix="reliability-"))).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     made, engine = catalogue.make(), host.ensure_engine()

@@ -92,10 +92,10 @@ class Run:
         try:
             code = self.wait(timeout)
         except WaitError:
-            self.send(signal.SIGINT)
+            self.send(signal.SIGTERM)
             code = self.wait() or INTERRUPTED
         except KeyboardInterrupt:
-            self.send(signal.SIGINT)
+            self.send(signal.SIGTERM)
             raise
         return Result(self.folder, code, time.monotonic() - self._began)
 

@@ -107,6 +107,7 @@ class Objects(KubernetesObjects):
             federates_with=("client.example",),
         )
         found.agent_pods = lambda: Spire.agent_pods(cast(Spire, found))
+        found.custom_resources = lambda plural: Spire.custom_resources(cast(Spire, found), plural)
         found.refusals = lambda since: Spire.refusals(cast(Spire, found), since)
         return cast(Spire, found)
 

@@ -371,7 +371,7 @@ def test_a_crd_that_is_not_there_is_named(objects: Objects, monkeypatch: pytest.
     def missing(*_: object) -> None:
         raise NotFoundException(status=404, reason="Not Found")
 
-    monkeypatch.setattr(spire_links, "custom_resources", missing)
+    monkeypatch.setattr(spire, "custom_resources", missing)
     (found,) = spire_links.check_relationships(spire, federation())
     assert (found.link, found.sentence, found.on_its_way) == (
         "federation relationship",
