@@ -421,7 +421,7 @@ AGENT_FAULTS = (
     # old one.
     ChartFault(
         "bundle-in-another-config-map",
-        "component ready",
+        "component ready|agent attested",
         r"spire-bundle",
         (
             Edit(SERVER_CONFIG, '"config_map" "spire-bundle"', '"config_map" "trust-bundle"'),
@@ -431,7 +431,7 @@ AGENT_FAULTS = (
     # The chart's 0.26 renamed the key.
     ChartFault(
         "bundle-under-another-key",
-        "component ready",
+        "component ready|agent attested",
         r"bundle\.crt",
         (Edit(SERVER_CONFIG, '"config_map_key" "bundle.crt"', '"config_map_key" "bundle.spiffe"'),),
     ),

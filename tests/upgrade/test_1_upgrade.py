@@ -135,6 +135,10 @@ def test_the_datastore_and_the_authorities_stay(
         before = client_upgrade.before[name]
         claims = f"{sorted(before.volumes)} became {sorted(state.volumes)}"
         assert state.volumes == before.volumes, f"{name}: the datastore is another one: the claims {claims}"
+        lost = " and ".join(sorted(before.claims_outlive - state.claims_outlive))
+        assert not lost, (
+            f"{name}: the datastore is deleted with its pods: the claims' retention policy has {lost}: Delete"
+        )
         assert state.bundle.same_keys(before.bundle), f"{name}: {before.bundle} became {state.bundle}"
 
 
@@ -243,6 +247,19 @@ def test_agents_attest_to_the_new_release_and_serve_new_pods(client_upgrade: Fed
     checks.entries_federate(demo)
     checks.call_succeeded(client_upgrade.call_outcome("new agents"))
     client_upgrade.wait_phase_recorded()
+
+
+@pytest.mark.dependency(name="own identities", depends=["new agents"], scope="session")
+def test_identities_beside_the_default_one_stay(client_upgrade: FederationUpgrade) -> None:
+    # By now every controller manager has reconciled, and every agent is new: an entry that was made by hand, one of a
+    # ClusterStaticEntry, and a pod that has an identity of its own, by its container's name.
+    def ask(name: str) -> None:
+        spire, before = client_upgrade.spires[name], client_upgrade.before[name]
+        wait_for(identities_kept(spire, before), checks.RECHECK_TIMEOUT)
+        if name in client_upgrade.given:
+            wait_for(client_upgrade.own[name].still_given(client_upgrade.given[name]), checks.RECHECK_TIMEOUT)
+
+    map_concurrently(ask, client_upgrade.spires)
 
 
 @pytest.mark.dependency(name="rolled back", depends=["new release"], scope="session")

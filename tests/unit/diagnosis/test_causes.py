@@ -216,6 +216,7 @@ HANDSHAKE = 'connection error: desc = "transport: authentication handshake faile
 @pytest.mark.parametrize(
     ("refusal", "cause"),
     [
+        (f'{HANDSHAKE}unexpected ID "spiffe://server.example/spire-controller-manager-webhook"', "no SPIRE server"),
         (f"{HANDSHAKE}x509svid: could not get leaf SPIFFE ID: certificate contains no URI SAN", "no SPIRE server"),
         (f"{HANDSHAKE}x509bundle: no X.509 bundle found for trust domain: server.example", "trust_domain is not its"),
         (f"{HANDSHAKE}x509: certificate signed by unknown authority", "bundle of another server"),

@@ -22,7 +22,7 @@ from fixtures.spire.server_cli import SpireError
 from fixtures.traffic.generator import CONNECTION_KINDS
 from fixtures.traffic.request_log import Request
 from fixtures.upgrade import upgrade
-from fixtures.upgrade.state import ControllerState, PreservedState
+from fixtures.upgrade.state import ControllerState, PreservedState, dns_names, pod_ids
 from fixtures.upgrade.upgrade import (
     PHASE_MIN_DURATION,
     FederationUpgrade,
@@ -142,7 +142,7 @@ def state(recorded: Read, **agent: Any) -> PreservedState:
         SERVER_PLACE: ControllerState(TEMPLATES["old"], frozenset("s")),
         agent.get("place", AGENT_PLACE): ControllerState(TEMPLATES[agent.get("template", "old")], pods),
     }
-    return PreservedState(frozenset(), bundle(recorded("bundle-show.json")), {}, workloads, pods)
+    return PreservedState({}, {}, bundle(recorded("bundle-show.json")), {}, frozenset(), workloads, pods)
 
 
 @pytest.mark.parametrize(
@@ -252,6 +252,8 @@ def test_a_rollback_goes_to_the_revision_before_the_upgrade_whatever_was_made_si
     found.releases = {"server": cast(Any, None)}
     followed: list[tuple[Any, Any]] = []
     found.federated = cast(Any, SimpleNamespace(follow=lambda now, old: followed.append((now.layout, old))))
+    renamed: list[Any] = []
+    found.own = {"server": cast(Any, SimpleNamespace(apply_custom_resources=lambda: renamed.append(spire.layout)))}
     found.upgrade("server", "after")
     with waiting.ask_when_stalled(lambda: "Helm's release spire has failed"):
         found.rollback("server")
@@ -259,6 +261,7 @@ def test_a_rollback_goes_to_the_revision_before_the_upgrade_whatever_was_made_si
     assert found.refused == {"server": "the webhook does not answer"}
     # What the run made beside SPIRE has to have the new names, and then the old ones again.
     assert followed == [(RENAMED, LAYOUT), (LAYOUT, RENAMED)]
+    assert renamed == [RENAMED, LAYOUT]
 
 
 def on_a_cluster(**answers: Any) -> Spire:
@@ -300,16 +303,26 @@ def test_entries_must_all_be_there_again_and_none_twice(tmp_path: Path, recorded
     cluster = SimpleNamespace(label="server", execute=lambda *_, **__: SimpleNamespace(stdout=printed))
     spire = Spire(cast(Any, cluster), tmp_path, "server.example", (), tmp_path, read_layout)
     spire.layout = LAYOUT
-    before = replace(state(recorded), spiffe_ids=frozenset(entry.spiffe_id for entry in spire.entries()))
+    before = replace(state(recorded), dns_names=dns_names(spire.entries()), pod_ids=pod_ids(spire.entries()))
     assert identities_kept(spire, before).look().value is True
-    lost = replace(before, spiffe_ids=before.spiffe_ids | {"spiffe://server.example/ns/demo/sa/lost"})
-    assert identities_kept(spire, lost).look().value is None
-    assert "gone: ['spiffe://server.example/ns/demo/sa/lost']" in identities_kept(spire, lost).look().seen
+
+    def seen(state: PreservedState) -> str:
+        found = identities_kept(spire, state).look()
+        assert found.value is None
+        return found.seen
+
+    lost = "spiffe://server.example/ns/demo/sa/lost"
+    assert seen(replace(before, dns_names={**before.dns_names, lost: frozenset()})) == f"no entry any more: ['{lost}']"
+    there = "spiffe://server.example/ns/demo/sa/default"
+    named = {**before.dns_names, there: frozenset({"server.demo"})}
+    assert seen(replace(before, dns_names=named)) == f"no DNS names any more: {{'{there}': ['server.demo']}}"
+    uid = next(each for each, ids in before.pod_ids.items() if there in ids)
+    of_its_own = {uid: frozenset({"spiffe://server.example/own"})}
+    assert seen(replace(before, pod_ids=of_its_own)) == f"pods that have other SPIFFE IDs too: {{'{uid}': ['{there}']}}"
     listed = json.loads(printed)
     listed["entries"].append({**listed["entries"][0], "id": "another"})
     printed = json.dumps(listed)
-    assert identities_kept(spire, before).look().value is None
-    assert "doubled: [('spiffe://server.example/ns/demo/sa/default'" in identities_kept(spire, before).look().seen
+    assert seen(before).startswith("entries that are there twice: [('spiffe://server.example/ns/demo/sa/default'")
 
 
 def test_an_object_is_refused_only_for_the_reason_that_is_expected() -> None:

@@ -33,6 +33,7 @@ def probe(identity: Identity, *federates_with: str) -> Any:
     return SimpleNamespace(
         cluster=SimpleNamespace(label="client"),
         namespace="demo",
+        name="probe",
         spire=SimpleNamespace(federates_with=federates_with),
         fetch=lambda audience: identity if audience.startswith("spiffe://") else None,
     )
@@ -134,9 +135,10 @@ def test_agents_can_start_with_a_bundle_that_has_all_authorities_of_their_server
     assert "spire-bundle" in words
     assert "next" in words
     objects.publish("")
-    assert identity_conditions.authorities_not_published(objects.spire) == {
-        "spire-system/spire-bundle": objects.shown.x509_authorities
-    }
+    lacking = {"spire-system/spire-bundle, key bundle.crt": objects.shown.x509_authorities}
+    assert identity_conditions.authorities_not_published(objects.spire) == lacking
+    objects.remove("ConfigMap")
+    assert identity_conditions.authorities_not_published(objects.spire) == lacking
 
 
 def test_agents_that_take_their_bundle_from_elsewhere_are_passed_over(recorded: Read) -> None:

@@ -144,10 +144,15 @@ def test_a_published_bundle_that_lags_behind_the_servers_is_named(
     (found,) = spire_links.check_published_bundle(objects.spire)
     assert (found.link, found.on_its_way) == ("agent attested", on_its_way)
     assert found.sentence.startswith(
-        "ConfigMap spire-system/spire-bundle, with which agents start, lacks the server's X.509 authority c0ffee"
+        "ConfigMap spire-system/spire-bundle, key bundle.crt, with which agents start, lacks the server's X.509 "
+        "authority c0ffee"
     )
     assert ("lacks a right" in found.cause) is is_right
     assert ("is forbidden" in found.sentence) is is_right
+    objects.remove("ConfigMap")
+    (found,) = spire_links.check_published_bundle(objects.spire)
+    assert "key bundle.crt, with which agents start, has no X.509 authority of the server's" in found.sentence
+    assert ("global.spire.bundleConfigMap" in found.cause) is not is_right
 
 
 # As SPIRE's agent (1.15) logs it.
