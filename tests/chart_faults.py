@@ -286,7 +286,7 @@ SERVER_FAULTS = (
     ),
     ChartFault(
         "server-that-may-not-write-the-bundle",
-        "component ready",
+        "component ready|agent attested",
         r"(?i)forbidden",
         (Edit(SERVER_ACCESS, "verbs: [get, patch]", "verbs: [get]"),),
     ),
@@ -633,8 +633,8 @@ FEDERATION_FAULTS = (
     ),
     ChartFault(
         "server-without-a-bundle-endpoint",
-        "endpoint reachable",
-        r"(?i)refuses|closes|listen",
+        REFUSED_AT_START,
+        r"no bundle endpoint is configured for StatefulSet",
         (Edit(SERVER_CONFIG, ENDPOINT_TEMPLATE, ""),),
     ),
     ChartFault(

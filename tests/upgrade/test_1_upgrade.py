@@ -109,6 +109,8 @@ def test_pods_are_replaced_where_the_release_changes_them_and_nowhere_else(
 ) -> None:
     def ask(name: str) -> None:
         checks.only_what_changed_was_replaced(client_upgrade.before[name], after[name], client_upgrade.changed(name))
+        unread = client_upgrade.unread_configuration(name)
+        assert not unread, f"{name}: {'; '.join(unread)} (its pod template has no checksum of it)"
 
     map_concurrently(ask, after)
 

@@ -26,7 +26,7 @@ class FakeCore:
         return SimpleNamespace(items=[SimpleNamespace(metadata=SimpleNamespace(name=name))])
 
     def read_namespaced_pod_log(self, name: str, namespace: str, **options: object) -> Any:
-        assert (namespace, options.pop("_preload_content")) == ("demo", False)
+        assert (namespace, options.pop("_preload_content"), options.pop("container")) == ("demo", False, None)
         self.asked.append(options)
         return SimpleNamespace(data=self.logs[name.removeprefix("traffic-")].encode())
 

@@ -67,11 +67,11 @@ class Jobs:
         assert (namespace, label_selector) == ("demo", "controller-uid=of-this-job")
         return SimpleNamespace(items=[pod("client-new", 1, self.code), pod("client-old", 2, self.code)])
 
-    def _log(self, name: str, namespace: str) -> str:
+    def _log(self, name: str, namespace: str, **_: object) -> Any:
         if self.refusal:
             raise ApiException(self.refusal)
         assert namespace == "demo"
-        return self.logs[name]
+        return SimpleNamespace(data=self.logs[name].encode())
 
 
 def run(jobs: Jobs, folder: Path, *, wait_for_job: bool = False) -> JobOutcome:
