@@ -32,6 +32,8 @@ SHELL_IMAGE = f"{PREFIX}/shell:{PINS.kubernetes}"
 PROVISIONER_IMAGE = f"{PREFIX}/local-path-provisioner:{PINS.programs['local-path-provisioner'].tag}"
 # What a run is that was refused before anything was started: there is no link then, and the sentence is the refusal's.
 REFUSED_AT_START = "refused"
+# What breaks no link yet: a check of the upgrade's says it, and the sentence is that check's.
+FAILED_CHECK = "failed check"
 
 FaultValues = Mapping[str, Any]
 
@@ -61,7 +63,8 @@ class ChartFault:
     empty), `arguments` to the run's command line. `other` are the values that do the same to a chart that is not this
     project's, where there are such. `link` is the one that the diagnosis must name (several, with `|` between them,
     where the fault can rightly be seen at each), and `sentence` a pattern of what it must say. `kept` says whether it
-    can be met on clusters that have a good release already, and `cores` to how many cores the run is limited.
+    can be met on clusters that have a good release already, and `cores` to how many cores the run is limited. Where
+    `only_upgraded`, an installation cannot meet it: it takes something from what the release before had.
     """
 
     name: str
@@ -74,6 +77,7 @@ class ChartFault:
     healthy: bool = False
     kept: bool = True
     cores: float | None = None
+    only_upgraded: bool = False
     arguments: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -155,6 +159,9 @@ metadata:
 spec:
   podMetricsEndpoints: [{port: prom}]
 """
+SERVER_CHECKSUM = 'checksum/server: {{ include "spire.server.config" . | sha256sum }}'
+POD_MANAGEMENT = "podManagementPolicy: Parallel"
+NODE_NAME = '"node_name_env" "KUBELET_HOST"'
 SERVER_ARGUMENTS = "args: [-config, /etc/spire/server.conf]\n"
 PLUGINS_VOLUME = {"name": "plugins", "persistentVolumeClaim": {"claimName": "spire-plugins"}}
 OTHER_IDENTITIES = """\
@@ -785,11 +792,65 @@ HEALTHY = (
     ChartFault("half-a-core", healthy=True, kept=False, cores=0.5),
 )
 
-CHART_FAULTS = (*SERVER_FAULTS, *AGENT_FAULTS, *CSI_FAULTS, *IDENTITY_FAULTS, *FEDERATION_FAULTS)
+# What only an upgrade can meet: the federation goes on, and SPIRE's other users are hurt, or a later day is
+
+UPGRADE_FAULTS = (
+    # Entries of nodes, of workloads outside of Kubernetes and of nested servers: the controller manager deletes what it
+    # does not declare any more.
+    ChartFault(
+        "static-entries-not-reconciled",
+        FAILED_CHECK,
+        r"no entry any more: \['spiffe://\S+/own-identity/static'\]",
+        values=own_values("controllerManager", reconcile={"clusterStaticEntries": False}),
+        only_upgraded=True,
+    ),
+    # Pods that have an identity of their own get the default one too, and which of the two they present is chance.
+    ChartFault(
+        "default-identity-that-is-no-fallback",
+        FAILED_CHECK,
+        r"pods that have other SPIFFE IDs too: \{'\S+': \['spiffe://\S+/sa/probe'\]\}",
+        values=identities(fallback=False),
+        only_upgraded=True,
+    ),
+    # A remedy for slow attestation that is handed on.
+    ChartFault(
+        "agents-that-know-no-containers",
+        FAILED_CHECK,
+        r"own-identity being given spiffe://\S+/own-identity/demo, as by the release before did not come",
+        (Edit(AGENT_CONFIG, NODE_NAME, f'"disable_container_selectors" true\n    {NODE_NAME}'),),
+        other={"spire-agent": {"workloadAttestors": {"k8s": {"disableContainerSelectors": True}}}},
+        only_upgraded=True,
+    ),
+    # "Clean up on uninstall": with the StatefulSet go the keys, and peers trust the next ones only by hand.
+    ChartFault(
+        "claims-that-go-with-the-server",
+        FAILED_CHECK,
+        r"the datastore's claims are deleted now: their retention policy has whenDeleted: Delete",
+        (
+            Edit(
+                SERVER,
+                POD_MANAGEMENT,
+                f"persistentVolumeClaimRetentionPolicy: {{whenDeleted: Delete}}\n  {POD_MANAGEMENT}",
+            ),
+        ),
+        only_upgraded=True,
+    ),
+    ChartFault(
+        "server-that-is-not-replaced-for-its-configuration",
+        FAILED_CHECK,
+        r"StatefulSet spire-server/spire-server would go on with what ConfigMap spire-server/spire-server has now",
+        (Edit(SERVER, SERVER_CHECKSUM, ""),),
+        only_upgraded=True,
+    ),
+)
+
+CHART_FAULTS = (*SERVER_FAULTS, *AGENT_FAULTS, *CSI_FAULTS, *IDENTITY_FAULTS, *FEDERATION_FAULTS, *UPGRADE_FAULTS)
 
 
-def chosen(expression: str, *, kept: bool, own_chart: bool) -> Iterator[ChartFault]:
+def chosen(expression: str, *, kept: bool, own_chart: bool, upgraded: bool = False) -> Iterator[ChartFault]:
     """The faults and healthy variants that pytest's `-k` language chooses by their names, and that can be met so.
+
+    By installations, on clusters that have a good release already if `kept`, or if `upgraded` by upgrades from one.
 
     Of a chart that is not this project's only values are changed. Raises `ValueError` for an expression that is none.
     """
@@ -799,6 +860,8 @@ def chosen(expression: str, *, kept: bool, own_chart: bool) -> Iterator[ChartFau
         raise ValueError(f"-k {expression}: {error}") from None
     for fault in (*CHART_FAULTS, *HEALTHY):
         if (compiled and not compiled.evaluate(_part_of(fault.name))) or (kept and not fault.kept):
+            continue
+        if fault.only_upgraded and not upgraded:
             continue
         if own_chart:
             yield fault

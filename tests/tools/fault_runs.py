@@ -14,7 +14,7 @@ import yaml
 from fixtures.core.tables import columns
 from fixtures.report.red_run.one_screen import BROKEN_LINK_PREFIX
 from supply.host import Engine
-from tests.chart_faults import REFUSED_AT_START, ChartFault, broken, copy_of_own_chart
+from tests.chart_faults import FAILED_CHECK, REFUSED_AT_START, ChartFault, broken, copy_of_own_chart
 from tests.tools.machine_load import Slowed, cores_allowed
 from tests.tools.runs import Result, Run
 
@@ -47,6 +47,8 @@ class Verdict:
         """Whether the diagnosis names the link that is expected, in the words that are expected."""
         if self.fault.link == REFUSED_AT_START:
             return bool(re.search(self.fault.sentence, self.result.verdict))
+        if self.fault.link == FAILED_CHECK:
+            return bool(re.search(self.fault.sentence, self.result.failures))
         link, words = self._broken_link
         return link in self.fault.link.split("|") and bool(re.search(self.fault.sentence, words))
 

@@ -232,7 +232,8 @@ def _run(
         return existing(folder, made, engine, given.charts)
     if given.command == "faults":
         # What cannot be met where a good release is, is none of an upgrade's either.
-        chosen = tuple(chart_faults.chosen(given.expression, kept=not given.new, own_chart=given.charts is None))
+        own, upgraded = given.charts is None, given.upgraded
+        chosen = tuple(chart_faults.chosen(given.expression, kept=not given.new, own_chart=own, upgraded=upgraded))
         (folder / "charts").mkdir()
         good = good_charts(made.charts, given.charts, folder / "charts" / "good")
         delete = partial(_delete_clusters, made, FAULTS_PREFIX)

@@ -143,6 +143,12 @@ class Result:
         return file.read_text().splitlines() if file.is_file() else []
 
     @property
+    def failures(self) -> str:
+        """What the failed checks say with their tracebacks, in one line; empty where none failed."""
+        file = self.folder / "failures.txt"
+        return " ".join(file.read_text().split()) if file.is_file() else ""
+
+    @property
     def phases(self) -> dict[str, Any]:
         """What the run's `phases.json` has; nothing where it was ended before its summary."""
         file = self.folder / "phases.json"

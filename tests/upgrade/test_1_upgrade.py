@@ -138,9 +138,7 @@ def test_the_datastore_and_the_authorities_stay(
         claims = f"{sorted(before.volumes)} became {sorted(state.volumes)}"
         assert state.volumes == before.volumes, f"{name}: the datastore is another one: the claims {claims}"
         lost = " and ".join(sorted(before.claims_outlive - state.claims_outlive))
-        assert not lost, (
-            f"{name}: the datastore is deleted with its pods: the claims' retention policy has {lost}: Delete"
-        )
+        assert not lost, f"{name}: the datastore's claims are deleted now: their retention policy has {lost}: Delete"
         assert state.bundle.same_keys(before.bundle), f"{name}: {before.bundle} became {state.bundle}"
 
 

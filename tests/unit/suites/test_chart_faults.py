@@ -22,6 +22,7 @@ from supply import catalogue, plan, programs, versions
 from supply.chart import CHART
 from tests.chart_faults import (
     CHART_FAULTS,
+    FAILED_CHECK,
     HEALTHY,
     REFUSED_AT_START,
     ChartFault,
@@ -168,6 +169,16 @@ CHANGES: Mapping[str, Mapping[str, Sequence[str]]] = {
         ]
     },
     "hook-that-fails": {"Job spire-check added": []},
+    "static-entries-not-reconciled": {
+        MANAGER_CONF: ["controller-manager.yaml.reconcile.clusterStaticEntries: true → false"]
+    },
+    "default-identity-that-is-no-fallback": {DEFAULT_ID: ["spec.fallback: true → false"]},
+    "agents-that-know-no-containers": {
+        AGENT_CONF: ["agent.conf.plugins.WorkloadAttestor.k8s.plugin_data.disable_container_selectors"]
+    },
+    "claims-that-go-with-the-server": {SERVER_SET: ["spec.persistentVolumeClaimRetentionPolicy.whenDeleted"]},
+    # Checksums are passed over: they have no effect by themselves.
+    "server-that-is-not-replaced-for-its-configuration": {},
     "provisioner-that-takes-40-s": {
         SERVER_SET: [f"{CLAIM}: (none) → slow"],
         "Deployment local-path-storage/slow-provisioner added": [],
@@ -203,7 +214,8 @@ def test_there_are_enough_faults_and_no_two_of_one_name() -> None:
 
 @pytest.mark.parametrize("fault", CHART_FAULTS, ids=str)
 def test_every_fault_is_to_be_named_by_a_link_that_exists_and_in_words_that_say_something(fault: ChartFault) -> None:
-    assert set(fault.link.split("|")) <= {*LINKS, REFUSED_AT_START}
+    assert set(fault.link.split("|")) <= {*LINKS, REFUSED_AT_START, FAILED_CHECK}
+    assert (fault.link == FAILED_CHECK) <= fault.only_upgraded
     assert not re.search(fault.sentence, "")
     assert fault.cluster in ("", *CLUSTERS)
     assert not fault.healthy
@@ -286,10 +298,11 @@ def test_a_text_that_the_chart_does_not_have_is_an_error(good: Path, tmp_path: P
 
 
 def test_faults_are_chosen_by_name_and_by_what_they_can_be_met_on() -> None:
-    def names(expression: str = "", *, kept: bool = False, own_chart: bool = True) -> list[str]:
-        return [fault.name for fault in chosen(expression, kept=kept, own_chart=own_chart)]
+    def names(expression: str = "", *, kept: bool = False, upgraded: bool = False) -> list[str]:
+        return [fault.name for fault in chosen(expression, kept=kept, own_chart=True, upgraded=upgraded)]
 
-    assert names() == [fault.name for fault in ALL]
+    assert names(upgraded=True) == [fault.name for fault in ALL]
+    assert names() == [fault.name for fault in ALL if not fault.only_upgraded]
     assert names("csi-driver and not late and not socket") == [
         "csi-driver-that-registers-another-name",
         "csi-driver-without-pod-info",

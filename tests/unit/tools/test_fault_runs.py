@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from supply.host import Engine
-from tests.chart_faults import REFUSED_AT_START, ChartFault, Edit
+from tests.chart_faults import FAILED_CHECK, REFUSED_AT_START, ChartFault, Edit
 from tests.tools import fault_runs
 from tests.tools.fault_runs import Bench, Verdict, faults, table
 from tests.tools.runs import Result, seconds_table
@@ -88,6 +88,16 @@ def test_what_is_refused_is_named_by_the_refusal_and_has_no_time(tmp_path: Path)
     met = verdict(tmp_path, REFUSED_AT_START, "enabled is not true", code=4, output=said, diagnosis="", phases=None)
     assert (met.right, met.seconds) == (True, None)
     assert not verdict(tmp_path / "red", REFUSED_AT_START, "enabled is not true").caught
+
+
+def test_what_breaks_no_link_is_named_by_the_check_that_fails(tmp_path: Path) -> None:
+    whole = "no broken link: every one that can be looked at holds\n"
+    met = verdict(tmp_path, FAILED_CHECK, "no entry any more: .*/static", diagnosis=whole)
+    assert (met.caught, met.named) == (True, False)
+    (tmp_path / "failures.txt").write_text(
+        "E   WaitError: server: the entries of before; last seen: no entry any\nmore: a/static\n"
+    )
+    assert met.named
 
 
 def test_a_healthy_variant_must_be_green(tmp_path: Path) -> None:
