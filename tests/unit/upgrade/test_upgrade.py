@@ -344,3 +344,29 @@ def test_an_object_is_refused_only_for_the_reason_that_is_expected() -> None:
     assert object_accepted(answered(""), manifest).look().value is True
     with pytest.raises(ClusterError, match="connection refused"):
         object_accepted(answered(unasked), manifest).look()
+
+
+@pytest.mark.parametrize(
+    ("pod", "container", "init", "owns"),
+    [
+        ({"run_as_user": 1000, "fs_group": 1000}, None, None, True),
+        ({"run_as_user": 1000}, None, None, False),
+        # The chart's own: an init container that gives the volume to the server.
+        ({"run_as_user": 1000}, None, {"run_as_user": 0}, True),
+        (None, {"run_as_user": 1000}, None, False),
+        # Whatever the image says, which is root by default.
+        (None, None, None, True),
+    ],
+)
+def test_pods_that_are_not_root_own_their_volumes_by_fs_group_or_by_an_init_container(
+    pod: dict[str, int] | None, container: dict[str, int] | None, init: dict[str, int] | None, *, owns: bool
+) -> None:
+    def one(name: str, given: dict[str, int] | None) -> k8s.V1Container:
+        return k8s.V1Container(name=name, security_context=k8s.V1SecurityContext(**given) if given else None)
+
+    spec = k8s.V1PodSpec(
+        containers=[one("spire-server", container)],
+        init_containers=[one("chown", init)] if init else None,
+        security_context=k8s.V1PodSecurityContext(**pod) if pod else None,
+    )
+    assert ControllerState(k8s.V1PodTemplateSpec(spec=spec), frozenset()).owns_its_volumes is owns

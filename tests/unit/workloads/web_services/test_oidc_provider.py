@@ -114,11 +114,13 @@ def check(monkeypatch: pytest.MonkeyPatch, recorded: Read) -> Callable[..., Serv
         spiffe_id: str = SPIFFE_ID,
         provider: OIDCProvider | None = SECURE,
         way: str = "node-port",
+        jwks_uri: str = f"{ISSUER}/keys",
     ) -> Served:
-        configuration = json.loads(recorded("oidc-configuration.json")) | {"issuer": issuer}
+        given = {"issuer": issuer, "jwks_uri": jwks_uri}
+        configuration = json.loads(recorded("oidc-configuration.json")) | given
         keys = json.loads(recorded("oidc-keys.json"))
         keys["keys"] += [{**keys["keys"][0], "kid": kid}] if kid else []
-        served = Served({"openid-configuration": configuration, "keys": keys}, spiffe_id)
+        served = Served({"openid-configuration": configuration, jwks_uri.rpartition("/")[2]: keys}, spiffe_id)
         server = Server(recorded("oidc-bundle.json"), dataclasses.replace(LAYOUT, oidc_provider=provider))
         client = SimpleNamespace(trust_domain="client.example")
         federation = SimpleNamespace(pairs=[(client, server)], connectivity=Connectivity(way), folder=Path())
@@ -178,3 +180,19 @@ def test_another_issuer_or_another_trust_domains_certificate_is_red(
 def test_keys_that_the_server_does_not_have_are_red(check: Callable[..., Served]) -> None:
     with pytest.raises(WaitError, match=r"client: server.example's keys from its OIDC .*'foreign'.*its server has"):
         check(kid="foreign")
+
+
+def test_the_keys_are_asked_for_where_verifiers_are_sent_to(check: Callable[..., Served]) -> None:
+    assert [each[0] for each in check(jwks_uri=f"{ISSUER}/v2/jwks").asked][-1] == f"{ISSUER}/v2/jwks"
+    # Keys that somebody else serves, such as a cache, are not in reach of the provider's Service.
+    assert [each[0] for each in check(jwks_uri="https://cdn.example/keys").asked][-1] == f"{ISSUER}/keys"
+
+
+def test_keys_that_only_pods_of_its_own_cluster_reach_are_an_error_unless_its_issuer_is_for_them_too(
+    check: Callable[..., Served],
+) -> None:
+    service = "https://oidc.spire-server.svc.cluster.local"
+    with pytest.raises(AssertionError, match="nobody outside reaches the keys"):
+        check(jwks_uri=f"{service}/keys")
+    served = oidc_provider.Discovery(service, f"{service}/keys", frozenset(), "")
+    assert not served.keys_are_out_of_reach
