@@ -50,6 +50,8 @@ THERE = {
     "metadata": {"name": "there", "namespace": "theirs", "uid": "1", "resourceVersion": "2"},
     "data": {"whose": "somebody's"},
 }
+# All that a container has logged: a line of JSON, as SPIRE's programs log with `log_format: json`.
+LOG_LINE = {"level": "info", "msg": "Starting Server APIs", "network": "tcp"}
 ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 MADE_OF = f"/api/v1/namespaces/kube-system/configmaps/{OWNER_MARK}"
 ANSWERS = {
@@ -59,6 +61,7 @@ ANSWERS = {
     "/api/v1/namespaces/theirs": {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "theirs"}},
     "/api/v1/namespaces/theirs/configmaps/there": THERE,
     MADE_OF: {"data": {"image": "node:1"}},
+    "/api/v1/namespaces/theirs/pods/there/log": LOG_LINE,
 }
 UNDECLARED = (
     500,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes.client import ApiException
 
 from fixtures.core.redaction import keep_secret
+from fixtures.k8s import pods
 from fixtures.k8s.cluster import Cluster, ClusterError, internal_addresses
 from fixtures.k8s.existing_cluster import ExistingCluster
 from supply.host import Engine
-from tests.unit.api_server import ANSWERS, ApiServer, kubeconfig
+from tests.unit.api_server import ANSWERS, LOG_LINE, ApiServer, kubeconfig
 from tests.unit.kubernetes_objects import model
 
 
@@ -44,6 +47,18 @@ def test_no_proxy_is_between_this_process_and_a_cluster_on_this_machine(
     # The WebSocket's library has rules of its own. The answer is the API server's: it knows of no such pod.
     with pytest.raises(ClusterError, match="Handshake status 404"):
         made.execute("demo", "server", "server", "ls")
+
+
+def test_a_log_of_one_line_is_read_as_it_is_and_one_that_is_not_there_is_an_error(
+    tmp_path: Path, api_server: ApiServer
+) -> None:
+    # The client library takes it for JSON, and gives back what Python prints of that.
+    made = cluster(tmp_path)
+    made.kubeconfig_path.write_text(api_server.kubeconfig())
+    assert pods.log(made, "theirs", "there", "server") == json.dumps(LOG_LINE)
+    with pytest.raises(ApiException) as error:
+        pods.log(made, "theirs", "gone", "server")
+    assert error.value.status == 404
 
 
 @pytest.mark.parametrize(
