@@ -147,6 +147,15 @@ def test_the_datastore_and_the_authorities_stay(
         assert state.bundle.same_keys(before.bundle), f"{name}: {before.bundle} became {state.bundle}"
 
 
+@pytest.mark.dependency(name="pod security", depends=["client upgraded"], scope="session")
+def test_the_servers_namespace_admits_only_restricted_pods_if_it_did(client_upgrade: FederationUpgrade) -> None:
+    # Nothing to wait for: it is asked, and labelled, before an upgrade has ended.
+    for name, spire in client_upgrade.spires.items():
+        assert not spire.violates_pod_security or not client_upgrade.before[name].is_restricted, (
+            f"{name}: pods are not restricted any more: {spire.violates_pod_security}"
+        )
+
+
 @pytest.mark.dependency(name="old pods", depends=["client upgraded"], scope="session")
 @pytest.mark.parametrize("kind", CONNECTION_KINDS)
 def test_a_pod_created_before_the_upgrade_still_fetches_svids(

@@ -39,6 +39,12 @@ class Recorder(KubernetesObjects):
         return SimpleNamespace(stdout=self.agents)
 
 
+VIOLATED = (
+    '299 - "existing pods in namespace \\"spire-server\\" violate the new PodSecurity enforce level '
+    '\\"restricted:latest\\"", 299 - "spire-server-0: allowPrivilegeEscalation != false, unrestricted capabilities"'
+)
+
+
 def test_agents_are_evicted_and_end_before_others_start(recorded: Any, tmp_path: Path) -> None:
     cluster = Recorder(recorded("agent-list.json"))
     runs = container(AGENT, running=running(NOW - 20))
@@ -53,13 +59,26 @@ def test_agents_are_evicted_and_end_before_others_start(recorded: Any, tmp_path:
 
 def test_only_a_namespace_without_agents_is_to_have_restricted_pods(tmp_path: Path) -> None:
     patched: list[str] = []
-    core = SimpleNamespace(patch_namespace=lambda name, _: patched.append(name))
+    warned = {"Warning": ""}
+
+    def tried(name: str, _: Any, *, dry_run: str) -> tuple[Any, int, dict[str, str]]:
+        assert (name, dry_run) == (LAYOUT.server.namespace, "All")
+        return None, 200, warned
+
+    core = SimpleNamespace(patch_namespace=lambda name, _: patched.append(name), patch_namespace_with_http_info=tried)
     cluster: Any = SimpleNamespace(label="server", core=core)
     spire = Spire(cluster, tmp_path / "helm", "server.example", (), tmp_path, read_layout)
     for namespace in (LAYOUT.server.namespace, SYSTEM_NAMESPACE):
         spire.layout = replace(LAYOUT, server=replace(LAYOUT.server, namespace=namespace))
         spire._enforce_pod_security()
     assert patched == [LAYOUT.server.namespace]
+    assert not spire.violates_pod_security
+    # As Kubernetes 1.36 warns of pods that would not be admitted again: they keep their namespace as it is.
+    warned["Warning"] = VIOLATED
+    spire.layout = LAYOUT
+    spire._enforce_pod_security()
+    assert patched == [LAYOUT.server.namespace]
+    assert "spire-server-0: allowPrivilegeEscalation != false" in spire.violates_pod_security
 
 
 def test_agents_for_nodes_of_a_kind_that_the_cluster_lacks_are_not_waited_for() -> None:

@@ -15,6 +15,7 @@ from kubernetes import client as k8s
 
 from fixtures.core import waiting
 from fixtures.core.waiting import Condition, Look
+from fixtures.helm.manifests import ObjectKey
 from fixtures.k8s.cluster import ClusterError
 from fixtures.spire.api_types import bundle
 from fixtures.spire.installation import Spire
@@ -34,7 +35,7 @@ from fixtures.upgrade.upgrade import (
 from fixtures.workloads.probe import Identity, parse_identity
 from tests import checks
 from tests.unit.own_chart import LAYOUT, read_layout
-from tests.unit.release_examples import text, workload
+from tests.unit.release_examples import config_map, text, workload
 
 BEGAN = 1000.0
 RATE = 5
@@ -142,7 +143,7 @@ def state(recorded: Read, **agent: Any) -> PreservedState:
         SERVER_PLACE: ControllerState(TEMPLATES["old"], frozenset("s")),
         agent.get("place", AGENT_PLACE): ControllerState(TEMPLATES[agent.get("template", "old")], pods),
     }
-    return PreservedState({}, {}, bundle(recorded("bundle-show.json")), {}, frozenset(), workloads, pods)
+    return PreservedState({}, {}, bundle(recorded("bundle-show.json")), {}, frozenset(), True, workloads, pods)
 
 
 @pytest.mark.parametrize(
@@ -206,12 +207,29 @@ def test_an_svid_must_be_another_one_just_where_the_agent_is(
 
 
 def test_what_an_upgrade_changed_is_read_from_helms_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found, _ = made(tmp_path, monkeypatch)
-    found._manifests["server"] = text(workload("DaemonSet"), workload("StatefulSet"))
+    before = text(workload("DaemonSet"), workload("StatefulSet"))
     now = text(workload("DaemonSet", container={"image": "example.com/main:2"}), workload("StatefulSet"))
-    for installed, changed in ((now, {("", "example")}), (found._manifests["server"], set())):
+    for installed, changed in ((now, {("", "example")}), (before, set())):
+        found, _ = made(tmp_path, monkeypatch)
+        found._manifests["server"] = before
         found.spires = {"server": cast(Spire, SimpleNamespace(installed_manifests=lambda text=installed: text))}
         assert found.changed("server") == changed
+
+
+def test_pods_that_stay_with_a_configuration_of_before_are_named_for_now_and_for_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, _ = made(tmp_path, monkeypatch)
+    reader = workload(pod={"volumes": [{"name": "configuration", "configMap": {"name": "settings"}}]})
+    found._manifests["server"] = text(config_map(level="info"), reader)
+    now = text(config_map(level="debug"), reader)
+    found.spires = {"server": cast(Spire, SimpleNamespace(installed_manifests=lambda: now))}
+    found._would_be_unread["server"] = {ObjectKey("StatefulSet", "one", "spire-server", "apps"): ["ConfigMap one/x"]}
+    assert found.unread_configuration("server") == [
+        "Deployment example goes on with what ConfigMap settings had before: its pods stay",
+        "StatefulSet one/spire-server would go on with what ConfigMap one/x has now if other values changed that: its "
+        "pods would stay",
+    ]
 
 
 RENAMED = replace(LAYOUT, controller_manager=replace(LAYOUT.controller_manager, class_name="other"))
