@@ -224,7 +224,7 @@ def test_pods_that_stay_with_a_configuration_of_before_are_named_for_now_and_for
     found._manifests["server"] = text(config_map(level="info"), reader)
     now = text(config_map(level="debug"), reader)
     found.spires = {"server": cast(Spire, SimpleNamespace(installed_manifests=lambda: now))}
-    found._would_be_unread["server"] = {ObjectKey("StatefulSet", "one", "spire-server", "apps"): ["ConfigMap one/x"]}
+    found._would_be_unread[ObjectKey("StatefulSet", "one", "spire-server", "apps")] = ["ConfigMap one/x"]
     assert found.unread_configuration("server") == [
         "Deployment example goes on with what ConfigMap settings had before: its pods stay",
         "StatefulSet one/spire-server would go on with what ConfigMap one/x has now if other values changed that: its "
