@@ -263,7 +263,7 @@ def test_agents_attest_to_the_new_release_and_serve_new_pods(client_upgrade: Fed
     client_upgrade.wait_phase_recorded()
 
 
-@pytest.mark.dependency(name="own identities", depends=["new agents"], scope="session")
+@pytest.mark.dependency(name="own identities", depends=["new agents", "same identities"], scope="session")
 def test_identities_beside_the_default_one_stay(client_upgrade: FederationUpgrade) -> None:
     # By now every controller manager has reconciled, and every agent is new: an entry that was made by hand, one of a
     # ClusterStaticEntry, and a pod that has an identity of its own, by its container's name.
