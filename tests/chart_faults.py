@@ -12,10 +12,10 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from _pytest.mark.expression import Expression, ExpressionMatcher
+from _pytest.mark.expression import Expression
 
 from fixtures.config.cluster_values import read_clusters
 from fixtures.helm.values import load, merge, nested
@@ -23,6 +23,9 @@ from fixtures.helm.values_check.ignored_keys import ignored_keys
 from fixtures.helm.versions import CRD_CHART_VERSIONS
 from supply import versions
 from supply.images import PREFIX
+
+if TYPE_CHECKING:  # for pytest 8, which has it by another name
+    from _pytest.mark.expression import ExpressionMatcher
 
 # The version that a copy of the project's own chart gets: the suite takes its values as they are, as of the newest
 # chart.
