@@ -57,12 +57,11 @@ def components_are_ready(spires: Iterable[Spire], timeout: float = RECHECK_TIMEO
 
         layout = spire.layout
 
-        def ready(workload: Workload, cluster: Cluster = cluster) -> int:
-            place = (workload.namespace, workload.name)
+        def ready(workload: Workload, spire: Spire = spire) -> int:
             return wait_for(
-                conditions.controller_ready(cluster, workload.kind, *place),
+                spire.ready_or_unfederated(workload),
                 timeout,
-                fails_if=lambda: unrecoverable(cluster, place[:1], prefix=workload.name),
+                fails_if=lambda: unrecoverable(spire.cluster, (workload.namespace,), prefix=workload.name),
             )
 
         assert ready(layout.server) >= 1, f"{cluster.label}: {layout.server} has no replica"
@@ -70,9 +69,9 @@ def components_are_ready(spires: Iterable[Spire], timeout: float = RECHECK_TIMEO
             found = ready(component)
             nodes = wait_for(conditions.nodes_of_daemon_set(cluster, component.namespace, component.name), timeout)
             assert found == len(nodes), f"{cluster.label}: {found} of {component.name} for the nodes {', '.join(nodes)}"
-        if layout.oidc_provider:
-            provider = layout.oidc_provider
-            assert ready(provider) >= 1, f"{cluster.label}: {provider} has no replica"
+        provider = layout.oidc_provider
+        if provider:
+            assert ready(provider) or spire.awaits_federation(provider), f"{cluster.label}: {provider} has no replica"
         # Ready with the pod, unless it was started again since.
         manager = layout.controller_manager
         if str(manager) == str(layout.server):

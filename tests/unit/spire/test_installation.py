@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,11 +11,19 @@ from typing import Any, cast
 import pytest
 
 from fixtures.helm.release import Revision, revision_label
+from fixtures.k8s import pods
 from fixtures.k8s.cluster import Cluster
+from fixtures.spire import api_types
 from fixtures.spire.installation import Spire, agents_with_nodes
+from fixtures.spire.layout import Workload
 from fixtures.spire.server_cli import SpireError
-from tests.unit.kubernetes_objects import NOW, KubernetesObjects, container, node, pod, running
+from tests.unit.kubernetes_objects import NOW, KubernetesObjects, container, node, pod, running, stamp
 from tests.unit.own_chart import AGENT, LAYOUT, SYSTEM_NAMESPACE, read_layout
+
+UNFEDERATED = (
+    'level=error msg="Failed to create entry" error="rpc error: code = Unknown desc = unable to find federated bundle '
+    '\\"spiffe://client.example\\"" method=BatchCreateEntry'
+)
 
 
 class Recorder(KubernetesObjects):
@@ -239,3 +248,33 @@ def test_nothing_is_removed_from_a_cluster_that_is_not_the_suites_own(tmp_path: 
     with pytest.raises(SpireError, match=r"^server: SPIRE is not removed from a cluster that is not the suite's own"):
         spire.uninstall()
     assert cluster.done == []
+
+
+@pytest.mark.parametrize(
+    ("log", "stored", "age", "registered", "awaits"),
+    [
+        (UNFEDERATED, False, 20, False, True),
+        ("", False, 20, False, False),
+        (UNFEDERATED, True, 20, False, False),
+        (UNFEDERATED, False, 1, False, False),
+        (UNFEDERATED, False, 20, True, False),
+    ],
+    ids=["waits", "refused nothing", "federates already", "just started", "has its entry"],
+)
+def test_a_workload_whose_entry_names_a_peer_waits_for_its_bundle_and_not_the_installation_for_the_workload(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: str, stored: bool, age: float, registered: bool, awaits: bool
+) -> None:
+    objects = KubernetesObjects()
+    provider = cast(Workload, LAYOUT.oidc_provider)
+    created = stamp(time.time() - age)
+    pod(objects, container("provider"), namespace=provider.namespace, uid="its-own", creationTimestamp=created)
+    spire = Spire(
+        cast(Cluster, objects.cluster), tmp_path, "server.example", ("client.example",), tmp_path, read_layout
+    )
+    spire.layout = LAYOUT
+    entry = api_types.RegistrationEntry("1", "spiffe://server.example/x", "", ("k8s:pod-uid:its-own",), ())
+    monkeypatch.setattr(spire, "server_log", lambda: log)
+    monkeypatch.setattr(spire, "stores_bundle", lambda _: stored)
+    monkeypatch.setattr(spire, "entries", lambda: [entry] if registered else [])
+    monkeypatch.setattr(spire, "_pods", lambda _: pods.pods(objects.cluster, provider.namespace))
+    assert spire.awaits_federation(provider) is awaits
