@@ -147,7 +147,7 @@ def test_the_datastore_and_the_authorities_stay(
         assert state.bundle.same_keys(before.bundle), f"{name}: {before.bundle} became {state.bundle}"
 
 
-@pytest.mark.dependency(name="pod security", depends=["client upgraded"], scope="session")
+@pytest.mark.dependency(name="restricted pods", depends=["client upgraded"], scope="session")
 def test_the_servers_namespace_admits_only_restricted_pods_if_it_did(client_upgrade: FederationUpgrade) -> None:
     # Nothing to wait for: it is asked, and labelled, before an upgrade has ended.
     for name, spire in client_upgrade.spires.items():

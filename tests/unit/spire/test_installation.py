@@ -87,7 +87,10 @@ def test_only_a_namespace_without_agents_is_to_have_restricted_pods(tmp_path: Pa
     spire.layout = LAYOUT
     spire._enforce_pod_security()
     assert patched == [LAYOUT.server.namespace]
-    assert "spire-server-0: allowPrivilegeEscalation != false" in spire.violates_pod_security
+    assert spire.violates_pod_security == (
+        'existing pods in namespace "spire-server" violate the new PodSecurity enforce level "restricted:latest"; '
+        "spire-server-0: allowPrivilegeEscalation != false, unrestricted capabilities"
+    )
 
 
 def test_agents_for_nodes_of_a_kind_that_the_cluster_lacks_are_not_waited_for() -> None:
@@ -268,9 +271,7 @@ def test_a_workload_whose_entry_names_a_peer_waits_for_its_bundle_and_not_the_in
     provider = cast(Workload, LAYOUT.oidc_provider)
     created = stamp(time.time() - age)
     pod(objects, container("provider"), namespace=provider.namespace, uid="its-own", creationTimestamp=created)
-    spire = Spire(
-        cast(Cluster, objects.cluster), tmp_path, "server.example", ("client.example",), tmp_path, read_layout
-    )
+    spire = Spire(objects.cluster, tmp_path, "server.example", ("client.example",), tmp_path, read_layout)
     spire.layout = LAYOUT
     entry = api_types.RegistrationEntry("1", "spiffe://server.example/x", "", ("k8s:pod-uid:its-own",), ())
     monkeypatch.setattr(spire, "server_log", lambda: log)
