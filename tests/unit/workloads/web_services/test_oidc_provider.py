@@ -194,5 +194,6 @@ def test_keys_that_only_pods_of_its_own_cluster_reach_are_an_error_unless_its_is
     service = "https://oidc.spire-server.svc.cluster.local"
     with pytest.raises(AssertionError, match="nobody outside reaches the keys"):
         check(jwks_uri=f"{service}/keys")
-    served = oidc_provider.Discovery(service, f"{service}/keys", frozenset(), "")
-    assert not served.keys_are_out_of_reach
+    # By default the keys' name is the one by which the provider is asked.
+    for asked, issuer in ((f"{ISSUER}/configuration", service), (f"{service}/configuration", ISSUER)):
+        assert not oidc_provider.Discovery(asked, issuer, f"{service}/keys", frozenset(), "").keys_are_out_of_reach
