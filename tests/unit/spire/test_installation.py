@@ -81,7 +81,7 @@ def test_only_a_namespace_without_agents_is_to_have_restricted_pods(tmp_path: Pa
         spire.layout = replace(LAYOUT, server=replace(LAYOUT.server, namespace=namespace))
         spire._enforce_pod_security()
     assert patched == [LAYOUT.server.namespace]
-    assert not spire.violates_pod_security
+    assert len(spire.violates_pod_security) == 0
     # As Kubernetes 1.36 warns of pods that would not be admitted again: they keep their namespace as it is.
     warned["Warning"] = VIOLATED
     spire.layout = LAYOUT
