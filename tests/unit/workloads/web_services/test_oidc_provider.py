@@ -186,14 +186,3 @@ def test_the_keys_are_asked_for_where_verifiers_are_sent_to(check: Callable[...,
     assert [each[0] for each in check(jwks_uri=f"{ISSUER}/v2/jwks").asked][-1] == f"{ISSUER}/v2/jwks"
     # Keys that somebody else serves, such as a cache, are not in reach of the provider's Service.
     assert [each[0] for each in check(jwks_uri="https://cdn.example/keys").asked][-1] == f"{ISSUER}/keys"
-
-
-def test_keys_that_only_pods_of_its_own_cluster_reach_are_an_error_unless_its_issuer_is_for_them_too(
-    check: Callable[..., Served],
-) -> None:
-    service = "https://oidc.spire-server.svc.cluster.local"
-    with pytest.raises(AssertionError, match="nobody outside reaches the keys"):
-        check(jwks_uri=f"{service}/keys")
-    # By default the keys' name is the one by which the provider is asked.
-    for asked, issuer in ((f"{ISSUER}/configuration", service), (f"{service}/configuration", ISSUER)):
-        assert not oidc_provider.Discovery(asked, issuer, f"{service}/keys", frozenset(), "").keys_are_out_of_reach
