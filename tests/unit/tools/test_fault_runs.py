@@ -91,8 +91,8 @@ def test_what_is_refused_is_named_by_the_refusal_and_has_no_time(tmp_path: Path)
 
 
 def test_what_breaks_no_link_is_named_by_the_check_that_fails(tmp_path: Path) -> None:
-    whole = "no broken link: every one that can be looked at holds\n"
-    met = verdict(tmp_path, FAILED_CHECK, "no entry any more: .*/static", diagnosis=whole)
+    no_link = "no broken link: every one that can be looked at holds\n"
+    met = verdict(tmp_path, FAILED_CHECK, "no entry any more: .*/static", diagnosis=no_link)
     assert (met.caught, met.named) == (True, False)
     (tmp_path / "failures.txt").write_text(
         "E   WaitError: server: the entries of before; last seen: no entry any\nmore: a/static\n"
