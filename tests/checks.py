@@ -57,11 +57,12 @@ def components_are_ready(spires: Iterable[Spire], timeout: float = RECHECK_TIMEO
 
         layout = spire.layout
 
-        def ready(workload: Workload, spire: Spire = spire) -> int:
+        def ready(workload: Workload, state: Condition[int] | None = None, cluster: Cluster = cluster) -> int:
+            place = (workload.namespace, workload.name)
             return wait_for(
-                spire.ready_or_unfederated(workload),
+                state or conditions.controller_ready(cluster, workload.kind, *place),
                 timeout,
-                fails_if=lambda: unrecoverable(spire.cluster, (workload.namespace,), prefix=workload.name),
+                fails_if=lambda: unrecoverable(cluster, place[:1], prefix=workload.name),
             )
 
         assert ready(layout.server) >= 1, f"{cluster.label}: {layout.server} has no replica"
@@ -71,7 +72,8 @@ def components_are_ready(spires: Iterable[Spire], timeout: float = RECHECK_TIMEO
             assert found == len(nodes), f"{cluster.label}: {found} of {component.name} for the nodes {', '.join(nodes)}"
         provider = layout.oidc_provider
         if provider:
-            assert ready(provider) or spire.awaits_federation(provider), f"{cluster.label}: {provider} has no replica"
+            found = ready(provider, spire.ready_or_unfederated(provider))
+            assert found or spire.awaits_federation(provider), f"{cluster.label}: {provider} has no replica"
         # Ready with the pod, unless it was started again since.
         manager = layout.controller_manager
         if str(manager) == str(layout.server):

@@ -26,6 +26,9 @@ UNFEDERATED = (
 )
 
 
+DRIVER = LAYOUT.csi_driver.driver
+
+
 class Recorder(KubernetesObjects):
     """A cluster whose server prints recorded agents, and that records which pods are deleted with which options."""
 
@@ -254,23 +257,33 @@ def test_nothing_is_removed_from_a_cluster_that_is_not_the_suites_own(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("log", "stored", "age", "registered", "awaits"),
+    ("log", "stored", "age", "registered", "driver", "awaits"),
     [
-        (UNFEDERATED, False, 20, False, True),
-        ("", False, 20, False, False),
-        (UNFEDERATED, True, 20, False, False),
-        (UNFEDERATED, False, 1, False, False),
-        (UNFEDERATED, False, 20, True, False),
+        (UNFEDERATED, False, 20, False, DRIVER, True),
+        ("", False, 20, False, DRIVER, False),
+        (UNFEDERATED, True, 20, False, DRIVER, False),
+        (UNFEDERATED, False, 1, False, DRIVER, False),
+        (UNFEDERATED, False, 20, True, DRIVER, False),
+        (UNFEDERATED, False, 20, False, "efs.csi.aws.com", False),
     ],
-    ids=["waits", "refused nothing", "federates already", "just started", "has its entry"],
+    ids=["waits", "refused nothing", "federates already", "just started", "has its entry", "asks nobody"],
 )
 def test_a_workload_whose_entry_names_a_peer_waits_for_its_bundle_and_not_the_installation_for_the_workload(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: str, stored: bool, age: float, registered: bool, awaits: bool
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    log: str,
+    stored: bool,
+    age: float,
+    registered: bool,
+    driver: str,
+    awaits: bool,
 ) -> None:
     objects = KubernetesObjects()
     provider = cast(Workload, LAYOUT.oidc_provider)
     created = stamp(time.time() - age)
-    pod(objects, container("provider"), namespace=provider.namespace, uid="its-own", creationTimestamp=created)
+    volumes = [{"name": "api", "csi": {"driver": driver}}]
+    its_own = {"uid": "its-own", "creationTimestamp": created}
+    pod(objects, container("provider"), namespace=provider.namespace, volumes=volumes, **its_own)
     spire = Spire(objects.cluster, tmp_path, "server.example", ("client.example",), tmp_path, read_layout)
     spire.layout = LAYOUT
     entry = api_types.RegistrationEntry("1", "spiffe://server.example/x", "", ("k8s:pod-uid:its-own",), ())
