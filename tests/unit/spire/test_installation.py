@@ -282,7 +282,7 @@ def test_a_workload_whose_entry_names_a_peer_waits_for_its_bundle_and_not_the_in
     provider = cast(Workload, LAYOUT.oidc_provider)
     created = stamp(time.time() - age)
     volumes = [{"name": "api", "csi": {"driver": driver}}]
-    its_own = {"uid": "its-own", "creationTimestamp": created}
+    its_own: dict[str, Any] = {"uid": "its-own", "creationTimestamp": created}
     pod(objects, container("provider"), namespace=provider.namespace, volumes=volumes, **its_own)
     spire = Spire(objects.cluster, tmp_path, "server.example", ("client.example",), tmp_path, read_layout)
     spire.layout = LAYOUT
