@@ -20,7 +20,7 @@ from fixtures.diagnosis.chain import LINKS
 from fixtures.preflight.machine import CLUSTER_MEMORY, GIB
 from fixtures.report.red_run.failure import Failure
 from fixtures.report.red_run.one_screen import SCREEN_COLUMNS, shown_diagnosis, shown_failures
-from fixtures.traffic.generator import REQUEST_RATE
+from fixtures.traffic.request_log import REQUEST_RATE
 from supply.published import DOWNLOAD_BASES, PROJECTS_OWN
 from tests.published.test_3_slow_line import BYTES_PER_SECOND
 from tests.tools import options_page

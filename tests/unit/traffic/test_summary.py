@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from fixtures.traffic.request_log import Request
-from fixtures.traffic.summary import RestartWindow, Summary, TrafficPhase, summarize, table, to_json
+from fixtures.traffic.summary import (
+    RestartWindow,
+    Summary,
+    TrafficPhase,
+    standstill_windows,
+    summarize,
+    table,
+    to_json,
+)
 
 
 def request(at: float, seconds: float = 0.0, stage: str = "", error: str = "") -> Request:
@@ -139,3 +148,37 @@ def test_the_summaries_are_json_for_others() -> None:
             "first_error": "x",
         }
     ]
+
+
+# Five requests a second, as the client sends them; from 10.0 to 12.1 the machine ran nothing.
+SCHEDULE = [request(number / 5) for number in range(100)]
+
+
+def stood_still(since: float, until: float) -> list[Request]:
+    return [replace(each, start=until) if since < each.start < until else each for each in SCHEDULE]
+
+
+def test_a_client_that_began_requests_late_shows_that_the_machine_stood_still() -> None:
+    assert standstill_windows({"new": SCHEDULE}) == []
+    (found,) = standstill_windows({"new": stood_still(10.0, 12.1), "kept": SCHEDULE})
+    assert (round(found.began, 3), found.ended) == (10.2, 12.1)
+    assert found.why == "the machine let the client of new connections begin no request"
+
+
+def test_late_answers_and_a_moment_of_delay_are_no_standstill() -> None:
+    # It begins each request in time, whatever becomes of the others.
+    slow = [replace(each, seconds=2.0, ok=False, stage="http") for each in SCHEDULE]
+    assert standstill_windows({"new": slow}) == []
+    assert standstill_windows({"new": stood_still(10.0, 10.6)}) == []
+    assert standstill_windows({"new": []}) == []
+
+
+def test_two_standstills_are_two_and_requests_between_them_count() -> None:
+    late = [*stood_still(4.0, 5.0)[:50], *stood_still(14.0, 16.5)[50:]]
+    failed = [
+        replace(each, seconds=2.0, ok=False, stage="http") if each.start in (9.0, 14.0) else each for each in late
+    ]
+    windows = standstill_windows({"new": failed})
+    assert [(round(each.began, 3), each.ended) for each in windows] == [(4.2, 5.0), (14.2, 16.5)]
+    found = one(failed, TrafficPhase("upgrade", 0, 100), windows)
+    assert (found.failed, found.failed_outside_windows) == (2, 1)
