@@ -1,8 +1,8 @@
 """Whether the suite itself can be relied on: `tox -e reliability -- kills|repeat|faults|existing`.
 
 `kills` ends runs at ten points by SIGINT, SIGTERM and SIGKILL in turn, and looks after each for what is left on the
-machine; every run begins on what the one before it left. `repeat` runs the federation many times, on kept clusters or
-on new ones, also on a machine that is busy or slow. `faults` tries each installation fault of `tests/chart_faults.py`
+machine; every run begins on what the one before it left. `repeat` runs the federation, or what options after `--` say
+(`-m upgrade --from=… --to=…`), many times, on kept clusters or on new ones, also on a machine that is busy or slow. `faults` tries each installation fault of `tests/chart_faults.py`
 in a run of its own, on new clusters, on kept ones that were green, or by an upgrade. `existing` looks by
 `--no-install` at SPIRE that is there already, federated or not, and compares all objects of the clusters before and
 after. All exit with 1 where something was not as promised.
@@ -145,26 +145,28 @@ def _all(left: Left) -> frozenset[str]:
     return left.containers | left.volumes | left.networks | left.programs | {"kind"}
 
 
-def repeat(folder: Path, times: int, *, new: bool, slowed: Slowed, kind: str) -> list[str]:
+def repeat(
+    folder: Path, times: int, *, new: bool, slowed: Slowed, kind: str, options: Sequence[str] = ()
+) -> list[str]:
     """Run the federation many times, a line for each run and a table of all; returns the red ones.
 
-    On kept clusters a run that is not counted makes them.
+    On kept clusters a run that is not counted makes them. `options` are further ones of pytest's: another `-m`, too.
     """
     wrong: list[str] = []
 
-    def once(number: int, label: str, *options: str) -> Result:
+    def once(number: int, label: str) -> Result:
         place = folder / f"run-{number}"
         place.mkdir()
-        result = Run(place, REPEAT_PREFIX, *options, slowed=slowed).result()
+        keep = () if new else ("--keep-clusters",)
+        result = Run(place, REPEAT_PREFIX, *keep, *options, slowed=slowed).result()
         verdict = "green" if result.green else f"red: {result.verdict}"
         print(f"{label}: {result.seconds:6.1f} s  {verdict}", flush=True)
         wrong.extend([] if result.green else [f"{label}: {verdict}; see {result.folder}"])
         return result
 
-    options = () if new else ("--keep-clusters",)
     if not new:
-        once(0, "clusters made", *options)
-    results = [once(number, f"run {number:>3} of {times}", *options) for number in range(1, times + 1)]
+        once(0, "clusters made")
+    results = [once(number, f"run {number:>3} of {times}") for number in range(1, times + 1)]
     print("\n".join(["", *seconds_table([(kind, results)]), ""]))
     return wrong
 
@@ -182,6 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     repeated.add_argument(
         "--half-speed", action="store_true", help="the run's programs and its nodes have half of this machine's cores"
     )
+    repeated.add_argument("options", nargs="*", metavar="-- OPTION", help="further options of the runs, pytest's")
     met = commands.add_parser("faults", help="meet every installation fault, and every healthy variant that is slow")
     met.add_argument(
         "-k", default="", dest="expression", metavar="EXPR", help="only those of these names (pytest's -k)"
@@ -251,7 +254,7 @@ def _run(
         slowed = undo.enter_context(cores_allowed(cores, engine))
         kind += f", {cores:g} cores"
     undo.callback(_delete_clusters, made, REPEAT_PREFIX)
-    return repeat(folder, given.times, new=given.new, slowed=slowed, kind=kind)
+    return repeat(folder, given.times, new=given.new, slowed=slowed, kind=kind, options=given.options)
 
 
 def _delete_clusters(made: catalogue.Catalogue, prefix: str) -> None:
