@@ -802,8 +802,8 @@ UPGRADE_FAULTS = (
     # does not declare any more.
     ChartFault(
         "static-entries-not-reconciled",
-        FAILED_CHECK,
-        r"no entry any more: \['spiffe://\S+/own-identity/static'\]",
+        "static entries",
+        r"own-identity has no entry: spiffe://\S+/own-identity/static[\s\S]*is configured not to reconcile",
         values=own_values("controllerManager", reconcile={"clusterStaticEntries": False}),
         only_upgraded=True,
     ),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from fixtures.report.run import Report
 from fixtures.spire.federation import Federation
+from fixtures.spire.layout.custom_resources import CLUSTER_STATIC_ENTRIES
 from fixtures.workloads.tutorial_calls import TutorialCalls
 from tests import checks
 
@@ -23,6 +25,14 @@ def test_every_bundle_endpoint_answers_at_its_service(federation: Federation, ca
 @pytest.mark.dependency(name="federation list", depends=["spire ready"], scope="session")
 def test_federation_list_shows_exactly_the_peers(federation: Federation) -> None:
     checks.relationships_are_exact(federation)
+
+
+@pytest.mark.dependency(name="static entries", depends=["federation list"], scope="session")
+def test_every_cluster_static_entry_has_its_entry(federation: Federation, report: Report) -> None:
+    spires = [each for each in federation.spires.values() if each.was_installed_by_run]
+    if not any(each.custom_resources(CLUSTER_STATIC_ENTRIES) for each in spires):
+        pytest.skip("there is no ClusterStaticEntry, or this run has not installed SPIRE")
+    checks.static_entries_are_made(spires, report.warn)
 
 
 @pytest.mark.dependency(name="foreign bundles", depends=["federation list"], scope="session")

@@ -15,12 +15,20 @@ from fixtures.diagnosis.links import (
     component_links,
     endpoint_links,
     spire_links,
+    static_entry_links,
     web_links,
     workload_links,
 )
 from fixtures.diagnosis.testbed import Testbed
 
-OF_SPIRE = ("cluster", "components", "agents", "bundle for agents", spire_links.FIELDS)
+OF_SPIRE = (
+    "cluster",
+    "components",
+    "agents",
+    "bundle for agents",
+    static_entry_links.STATIC_ENTRIES,
+    spire_links.FIELDS,
+)
 OF_FEDERATION = (*OF_SPIRE, "endpoint's Service", "forwards", "relationships and bundles", "endpoints")
 OF_DEMO = (*OF_FEDERATION, "entries", "Workload API", web_links.WEB_SERVICES)
 
@@ -39,6 +47,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         endpoint_links: ["endpoint_service", "forwards", "check_endpoints"],
         workload_links: ["check_workload_api", "check_demo_server", "check_call"],
         web_links: ["check_web_services"],
+        static_entry_links: ["check_static_entries"],
     }.items():
         for name in names:
             monkeypatch.setattr(module, name, nothing)

@@ -93,3 +93,11 @@ def test_another_spiffe_id_than_before_is_not_the_same(own: OwnIdentities, monke
     found = own.still_given(before).look()
     assert (found.value, found.seen) == (None, "spiffe://x/default instead")
     assert own.still_given(given).look().value is given
+
+
+def test_no_static_entry_is_made_where_none_is_reconciled(own: OwnIdentities, cluster: RecordedCluster) -> None:
+    manager = own.spire.layout.controller_manager
+    reconcile = replace(manager.reconcile, cluster_static_entries=False)
+    own.spire.layout = replace(LAYOUT, controller_manager=replace(manager, reconcile=reconcile))
+    own.apply_custom_resources()
+    assert [each["kind"] for each in cluster.applied] == ["ClusterSPIFFEID"]
