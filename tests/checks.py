@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from fixtures.core.concurrency import map_concurrently, run_concurrently
-from fixtures.core.progress import observe
+from fixtures.core.progress import observe, unreported
 from fixtures.core.waiting import Condition, Look, time_limit, wait_for
 from fixtures.diagnosis.links.spire_links import PUBLISHED_WITHIN, fields_looked_at
 from fixtures.diagnosis.links.static_entry_links import static_entries_made
@@ -183,7 +183,7 @@ def _entries(spire: Spire, namespace: str) -> Condition[int]:
 
 
 def static_entries_are_made(
-    spires: Iterable[Spire], warn: Callable[[str], None] = observe, timeout: float = RECHECK_TIMEOUT
+    spires: Iterable[Spire], warn: Callable[[str], None] = unreported, timeout: float = RECHECK_TIMEOUT
 ) -> None:
     """Every ClusterStaticEntry has its entry. One that names a third party without a bundle has none: `warn` says so.
 

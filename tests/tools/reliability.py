@@ -2,10 +2,10 @@
 
 `kills` ends runs at ten points by SIGINT, SIGTERM and SIGKILL in turn, and looks after each for what is left on the
 machine; every run begins on what the one before it left. `repeat` runs the federation, or what options after `--` say
-(`-m upgrade --from=… --to=…`), many times, on kept clusters or on new ones, also on a machine that is busy or slow. `faults` tries each installation fault of `tests/chart_faults.py`
-in a run of its own, on new clusters, on kept ones that were green, or by an upgrade. `existing` looks by
-`--no-install` at SPIRE that is there already, federated or not, and compares all objects of the clusters before and
-after. All exit with 1 where something was not as promised.
+(`-m upgrade --from=… --to=…`), many times, on kept clusters or on new ones, also on a machine that is busy or slow.
+`faults` tries each installation fault of `tests/chart_faults.py` in a run of its own, on new clusters, on kept ones
+that were green, or by an upgrade. `existing` looks by `--no-install` at SPIRE that is there already, federated or not,
+and compares all objects of the clusters before and after. All exit with 1 where something was not as promised.
 """
 
 from __future__ import annotations
