@@ -27,9 +27,9 @@ from fixtures.spire.api_types import Bundle
 from fixtures.spire.authorities import Authorities
 from fixtures.spire.installation import Spire
 from fixtures.spire.logs import (
-    BUNDLE_POLL_INTERVAL,
-    BUNDLE_POLL_TIMEOUT,
     NO_LONGER_MANAGED,
+    bundle_poll_interval,
+    bundle_poll_timeout,
     bundle_update_error,
     server_log_line,
 )
@@ -70,7 +70,7 @@ def _relationship_goes_and_bundle_stays(
             undo(federation_object(client, server), away)
             wait_for(no_relationships(client), RECHECK_TIMEOUT)
             if environment.federation.logs_refreshes(client):
-                wait_for(server_log_line(client, NO_LONGER_MANAGED, since=interval.began), BUNDLE_POLL_TIMEOUT)
+                wait_for(server_log_line(client, NO_LONGER_MANAGED, since=interval.began), bundle_poll_timeout(server))
             # SPIRE's policy (spire#2507): what was trusted goes on being trusted, and new pods trust it too. Nothing to
             # wait for: the bundle has been there, and is to stay.
             assert client.foreign_bundle(server.trust_domain).same_keys(server.bundle())
@@ -86,12 +86,13 @@ def _updates_fail(
     environment: Environment, traffic: ContinuousTraffic, name: str, profile: Mapping[str, Any], reason: str
 ) -> None:
     client, peer = environment.client, environment.server.trust_domain
+    timeout = bundle_poll_timeout(environment.server) + RECHECK_TIMEOUT
     # An object that is edited has the bundle stored again that it was seeded with, which must be the peer's of today.
     environment.federation.seed_bundle(client, environment.server)
     with traffic.during(name) as interval:
         with ExitStack() as wrong:
             federation_object(client, environment.server).change(wrong, {"spec": {"bundleEndpointProfile": profile}})
-            wait_for(bundle_update_error(client, reason, since=interval.began), BUNDLE_POLL_TIMEOUT + RECHECK_TIMEOUT)
+            wait_for(bundle_update_error(client, reason, since=interval.began), timeout)
             with pytest.raises(ClusterError, match=re.escape(reason.replace('"', '\\"')) + "|" + re.escape(reason)):
                 client.refresh(peer)
         # Whatever field of the object is edited, the controller manager has SPIRE store once more the bundle that it
@@ -149,7 +150,7 @@ def test_a_peer_whose_bundle_is_absent_cannot_be_verified(
         )
         wait_for(
             bundle_update_error(client, "local copy of bundle not found", since=interval.began),
-            60.0 + BUNDLE_POLL_TIMEOUT,
+            60.0 + bundle_poll_timeout(environment.server),
         )
         # An entry that names a bundle which is not there is not made at all (spire#4445): not even once a pod of the
         # same age, on the side that has all bundles, has got its identity.
@@ -174,7 +175,7 @@ def test_a_stale_bundle_stays_stale_once_its_peer_has_rotated_without_it(
             wait_for(new_connections_fail(traffic, interval.began, UNKNOWN_AUTHORITY), RECHECK_TIMEOUT)
         back = time.time()
         wait_for(certificate_signed_by("the bundle endpoint", forward.address, forward.port, new), RECHECK_TIMEOUT)
-        wait_for(bundle_update_error(client, UNKNOWN_AUTHORITY, since=back), BUNDLE_POLL_TIMEOUT)
+        wait_for(bundle_update_error(client, UNKNOWN_AUTHORITY, since=back), bundle_poll_timeout(server))
         with pytest.raises(ClusterError, match=UNKNOWN_AUTHORITY):
             client.refresh(server.trust_domain)
     _new_connections_fail_until_seeded_again(environment, traffic, interval, recovery_times)
@@ -188,7 +189,8 @@ def test_a_peer_with_a_wrong_bundle_cannot_be_verified(
     with traffic.during("wrong bundle") as interval:
         client.store_bundle(server.trust_domain, client.bundle_document())
         wait_for(new_connections_fail(traffic, interval.began, UNKNOWN_AUTHORITY), RECHECK_TIMEOUT)
-        wait_for(bundle_update_error(client, UNKNOWN_AUTHORITY, since=interval.began), BUNDLE_POLL_TIMEOUT)
+        foreign = bundle_update_error(client, UNKNOWN_AUTHORITY, since=interval.began)
+        wait_for(foreign, bundle_poll_timeout(server))
     _new_connections_fail_until_seeded_again(environment, traffic, interval, recovery_times)
 
 
@@ -212,8 +214,8 @@ def test_an_edited_object_restores_the_bundle_that_it_was_seeded_with(
         edited.wait(
             "a bundle taken back by an edit, fresh again",
             agreement(client, server),
-            BUNDLE_POLL_INTERVAL + 10.0,
-            bound="15 s",
+            bundle_poll_timeout(server),
+            bound=f"{bundle_poll_interval(server):g} s",
         )
     traffic_was_unharmed(traffic, interval)
 

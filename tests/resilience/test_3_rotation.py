@@ -16,7 +16,7 @@ from fixtures.resilience.recovery_times import RecoveryTimes
 from fixtures.resilience.svid_acceptance import MintedSVID, mint_svid
 from fixtures.spire.authorities import AUTHORITY_KINDS, Authorities
 from fixtures.spire.installation import Spire
-from fixtures.spire.logs import BUNDLE_POLL_INTERVAL, agent_log_line, has_info_lines
+from fixtures.spire.logs import agent_log_line, bundle_poll_interval, has_info_lines
 from fixtures.traffic.continuous import ContinuousTraffic
 from fixtures.workloads.identity_conditions import (
     PROBE_AUDIENCE,
@@ -31,7 +31,6 @@ from tests.checks import RECHECK_TIMEOUT, traffic_was_unharmed
 # The agent's words on JWT-SVIDs of a tainted authority.
 PURGED = "JWT-SVIDs were removed from the JWT cache"
 PROPAGATION = "propagation to the other side's workloads"
-BOUND = "refresh hint / 4 = 15 s, and the agent's synchronisation"
 # What a verifier says of a revoked authority's SVID, and what the other side sees of that.
 UNKNOWN_KEY = "not found in trust domain"
 REFUSAL = {
@@ -73,6 +72,9 @@ def test_an_authority_is_rotated_and_no_request_fails(
         (environment.server, environment.client) if side == "server" else (environment.client, environment.server)
     )
     verifier = environment.demo.probes[other.trust_domain]
+    polled_every = bundle_poll_interval(owner)
+    timeout = polled_every + RECHECK_TIMEOUT
+    bound = f"refresh hint / 4 = {polled_every:g} s, and the agent's synchronisation"
     authorities = Authorities(owner, kind)
     old = authorities.active()
     # In the agent's cache then, as the JWT-SVIDs of the traffic are.
@@ -87,7 +89,7 @@ def test_an_authority_is_rotated_and_no_request_fails(
 
         new, prepared = authorities.prepare(), recovery_times.from_now(PROPAGATION)
         known = trusted_authorities(verifier, owner, owner.bundle())
-        prepared.wait(f"{authorities} prepared", known, BUNDLE_POLL_INTERVAL + RECHECK_TIMEOUT, bound=BOUND)
+        prepared.wait(f"{authorities} prepared", known, timeout, bound=bound)
         authorities.activate(new)
         after = of_the_active_one()
         for each in (before, after):
@@ -102,7 +104,7 @@ def test_an_authority_is_rotated_and_no_request_fails(
         authorities.revoke(old)
         revoked = recovery_times.from_now(PROPAGATION)
         gone = trusted_authorities(verifier, owner, owner.bundle())
-        revoked.wait(f"{authorities} revoked", gone, BUNDLE_POLL_INTERVAL + RECHECK_TIMEOUT, bound=BOUND)
+        revoked.wait(f"{authorities} revoked", gone, timeout, bound=bound)
         # Nothing to wait for: what the verifier trusts was waited for.
         refusal, accepted = before.present(), after.present()
         said, seen = REFUSAL[kind]

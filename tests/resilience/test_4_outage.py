@@ -27,7 +27,7 @@ from fixtures.resilience.environment import Environment
 from fixtures.resilience.recovery_times import RECOVERY_KIND, RecoveryTimes
 from fixtures.spire.authorities import Authorities
 from fixtures.spire.installation import Spire
-from fixtures.spire.logs import BUNDLE_POLL_INTERVAL, BUNDLE_POLL_TIMEOUT, agent_log_line, bundle_update_error
+from fixtures.spire.logs import agent_log_line, bundle_poll_interval, bundle_poll_timeout, bundle_update_error
 from fixtures.traffic.continuous import ContinuousTraffic
 from fixtures.traffic.generator import CONNECTION_KINDS
 from fixtures.workloads.go_spiffe import NO_IDENTITY_ISSUED
@@ -94,13 +94,15 @@ def test_without_the_peers_endpoint_the_bundle_is_stale_and_heals_once_it_is_bac
         with ExitStack() as away:
             close_forward(away, environment.federation.forwards[peer.trust_domain])
             prepared = Authorities(peer, "jwt").prepare()
-            wait_for(bundle_update_error(spire, "connection refused", since=interval.began), BUNDLE_POLL_TIMEOUT)
+            refused = bundle_update_error(spire, "connection refused", since=interval.began)
+            wait_for(refused, bundle_poll_timeout(peer))
             assert prepared not in spire.foreign_bundle(peer.trust_domain).jwt_authorities
             # New identities too: the bundle that is stored is handed out.
             wait_for(probe_identity(probe_factory(spire)), RECHECK_TIMEOUT)
         back = recovery_times.from_now(RECOVERY_KIND)
         what = f"{affected.cluster.label}'s endpoint back: its new authority known"
-        back.wait(what, agreement(spire, peer), BUNDLE_POLL_INTERVAL + RECHECK_TIMEOUT, bound="15 s")
+        polled_every = bundle_poll_interval(peer)
+        back.wait(what, agreement(spire, peer), polled_every + RECHECK_TIMEOUT, bound=f"{polled_every:g} s")
     traffic_was_unharmed(traffic, interval)
 
 
@@ -244,6 +246,7 @@ def test_a_lossy_link_loses_packets_and_no_bundle(
     environment: Environment, traffic: ContinuousTraffic, recovery_times: RecoveryTimes
 ) -> None:
     client, peer = environment.client, environment.server
+    polled_every = bundle_poll_interval(peer)
     with traffic.during(f"link that loses {PACKET_LOSS:.0%}") as interval, ExitStack() as losing:
         for address in (*node_addresses(peer), environment.federation.address):
             lose_packets(losing, environment, client, address, PACKET_LOSS)
@@ -252,8 +255,8 @@ def test_a_lossy_link_loses_packets_and_no_bundle(
         prepared.wait(
             f"a bundle, {PACKET_LOSS:.0%} of packets lost",
             agreement(client, peer),
-            BUNDLE_POLL_INTERVAL + RECHECK_TIMEOUT,
-            bound="15 s",
+            polled_every + RECHECK_TIMEOUT,
+            bound=f"{polled_every:g} s",
         )
         wait_for(passed(OUTAGE_DURATION), OUTAGE_DURATION + 1)
     recovery_times.from_now(RECOVERY_KIND).wait_seconds("lossy link healed: traffic", traffic.recovery, RECHECK_TIMEOUT)
@@ -278,11 +281,12 @@ def test_a_cut_network_heals(
                 wait_for(probe_identity(probe), RECHECK_TIMEOUT)
         healed = recovery_times.from_now(RECOVERY_KIND)
         healed.wait_seconds("network healed: traffic", traffic.recovery, BACK_TIMEOUT)
-        bound = "30 s for the connection under way, then 15 s"
+        polled_every = bundle_poll_interval(peer)
+        bound = f"{DIAL_TIMEOUT:g} s for the connection under way, then {polled_every:g} s"
         healed.wait(
             "network healed: the bundle",
             agreement(client, peer),
-            DIAL_TIMEOUT + BUNDLE_POLL_INTERVAL + RECHECK_TIMEOUT,
+            DIAL_TIMEOUT + polled_every + RECHECK_TIMEOUT,
             bound,
         )
     for kind in ("new", "kept"):

@@ -8,21 +8,17 @@ from typing import Any
 
 import pytest
 
-from fixtures.spire.logs import why_too_slow
+from fixtures.spire.logs import bundle_poll_interval
 from tests.unit.own_chart import LAYOUT
 
 
-def spire(label: str, hint: float) -> Any:
+def spire(hint: float) -> Any:
     endpoint = replace(LAYOUT.bundle_endpoint, refresh_hint=hint)
-    return SimpleNamespace(cluster=SimpleNamespace(label=label), layout=replace(LAYOUT, bundle_endpoint=endpoint))
+    return SimpleNamespace(layout=replace(LAYOUT, bundle_endpoint=endpoint))
 
 
-@pytest.mark.parametrize(("hint", "scale", "is_refused"), [(60, 1, False), (300, 1, True), (300, 5, False)])
-def test_waits_that_are_shorter_than_a_servers_own_interval_are_refused_with_what_would_do(
-    hint: float, scale: float, is_refused: bool
+@pytest.mark.parametrize(("hint", "seconds"), [(60, 15), (300, 75), (10, 15)])
+def test_peers_look_at_an_endpoint_four_times_within_its_hint_and_not_more_often_than_every_15_s(
+    hint: float, seconds: float
 ) -> None:
-    found = why_too_slow([spire("server", hint), spire("client", 60)], scale)
-    assert bool(found) is is_refused
-    if is_refused:
-        assert found.startswith("server: peers fetch its bundle only every 75 s, and -m resilience waits 15 s for that")
-        assert "--timeout-scale=5," in found
+    assert bundle_poll_interval(spire(hint)) == seconds
