@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from fixtures.core.redaction import keep_secret
 from fixtures.k8s import pods
 from fixtures.k8s.cluster import Cluster, ClusterError, internal_addresses
 from fixtures.k8s.existing_cluster import ExistingCluster
+from fixtures.k8s.server_side_apply import ApplyError
 from supply.host import Engine
 from tests.unit.api_server import ANSWERS, LOG_LINE, ApiServer, kubeconfig
 from tests.unit.kubernetes_objects import model
@@ -125,6 +128,50 @@ def test_an_object_that_the_api_server_rejects_is_reported_with_the_clusters_nam
     assert (made.unknown_fields(good, "demo"), "dataa" in made.unknown_fields(bad, "demo")) == ("", True)
     with pytest.raises(ClusterError, match=r"^server: ConfigMap forbidden: configmaps is forbidden"):
         made.unknown_fields(hidden, "demo")
+
+
+# What the API server of Kubernetes 1.36 said in the second after a controller manager's pod had been replaced.
+FAILED_WEBHOOK = (
+    'Internal error occurred: failed calling webhook "vclusterspiffeid.kb.io": failed to call webhook: Post '
+    '"https://spire-controller-manager-webhook.spire-server.svc:443/validate-spire-spiffe-io-v1alpha1-clusterspiffeid'
+    '?timeout=10s": {}'
+)
+UNREACHED = "tls: failed to verify certificate: x509: certificate signed by unknown authority"
+ABSENT = 'service "spire-controller-manager-webhook" not found'
+
+
+@pytest.mark.parametrize(
+    ("answers", "dry_run", "error", "asked"),
+    [
+        ([FAILED_WEBHOOK.format(UNREACHED), ""], False, "", 2),
+        ([FAILED_WEBHOOK.format(UNREACHED), "it is of another trust domain"], False, "of another trust domain", 2),
+        ([FAILED_WEBHOOK.format(ABSENT), ""], False, "not found", 1),
+        ([FAILED_WEBHOOK.format(UNREACHED), ""], True, "unknown authority", 1),
+        ([FAILED_WEBHOOK.format(UNREACHED)] * 99, False, "unknown authority", None),
+    ],
+    ids=["reached later", "refused by it later", "absent", "dry run", "never reached"],
+)
+def test_a_webhook_that_the_api_server_does_not_reach_for_now_is_waited_for(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answers: list[str],
+    dry_run: bool,
+    error: str,
+    asked: int | None,
+) -> None:
+    monkeypatch.setattr("fixtures.k8s.cluster.WEBHOOK_TIMEOUT", 0.6)
+    made, left = cluster(tmp_path), iter(answers)
+
+    def answer(_manifest: dict[str, Any], **_options: bool) -> None:
+        if said := next(left):
+            raise ApplyError(said)
+
+    vars(made)["_applier"] = SimpleNamespace(apply=answer)
+    manifest = {"apiVersion": "spire.spiffe.io/v1alpha1", "kind": "ClusterSPIFFEID", "metadata": {"name": "own"}}
+    with pytest.raises(ClusterError, match=error) if error else nullcontext():
+        made.apply(manifest, dry_run=dry_run)
+    unasked = len(list(left))
+    assert asked is None or len(answers) - unasked == asked
 
 
 def test_a_request_to_a_cluster_without_a_kubeconfig_fails_with_its_error(tmp_path: Path) -> None:
