@@ -39,6 +39,7 @@ def declared(
 def spire(objects: Objects) -> Spire:
     found = cast(Any, objects.with_spire())
     found.stores_bundle = "client.example".__eq__
+    found.federates_with = ("client.example", "peer.example")
     return cast(Spire, found)
 
 
@@ -74,7 +75,7 @@ def test_one_that_has_its_entry_or_is_of_another_class_is_not_named(spire: Spire
         (declared(status={**SET, "rendered": False, "set": False}), True, "a field of it is not valid", False),
         (declared(status={**SET, "masked": True, "set": False}), True, "asks for the same entry", False),
         (declared(status=SET), True, "somebody has deleted it", False),
-        (declared("third.example", status={**SET, "set": False}), True, "that names a trust domain without", False),
+        (declared("peer.example", status={**SET, "set": False}), True, "that names a trust domain without", False),
     ],
 )
 def test_one_without_an_entry_is_named_with_its_cause(
@@ -85,12 +86,29 @@ def test_one_without_an_entry_is_named_with_its_cause(
     assert found.sentence.startswith(f"ClusterStaticEntry {NODE} has no entry: {NODE_ID}")
 
 
+# Of the controller manager (0.7.0), shortened.
+REFUSED = (
+    '2026-11-27T15:56:14.096Z ERROR entry-reconciler Failed to create entry {"id": "server.f36c4d89", "error": "rpc '
+    "error: code = InvalidArgument desc = failed to convert entry: invalid spiffe ID: %r is not a member of trust "
+    'domain"}'
+)
+
+
+@pytest.mark.parametrize(("refused", "is_said"), [(NODE_ID, True), ("spiffe://other.example/another", False)])
+def test_what_the_controller_manager_says_of_another_entry_is_not_said_of_this_one(
+    spire: Spire, monkeypatch: pytest.MonkeyPatch, refused: str, is_said: bool
+) -> None:
+    words = f"the controller manager logs: {REFUSED % refused}"
+    monkeypatch.setattr("fixtures.diagnosis.links.static_entry_links.controller_manager_error", lambda _: words)
+    (found,) = look(spire, declared(status={**SET, "set": False}))
+    assert ("failed to convert entry" in found.sentence, words in found.evidence) == (is_said, is_said)
+
+
 def test_one_that_names_a_third_party_without_a_bundle_is_reported_and_not_awaited(spire: Spire) -> None:
-    (found,) = look(spire, declared("third.example", "client.example"))
-    assert found.sentence.endswith("which names third.example, whose bundle the server does not store")
+    assert list(look(spire, declared("third.example", "client.example"))) == []
     unmade = static_entries_made(spire).look().value
     assert unmade
-    assert unmade[0].absent == ("third.example",)
+    assert str(unmade[0]).endswith("which names third.example, whose bundle the server does not store")
     # A peer of this run is no third party.
     cast(Any, spire).stores_bundle = lambda _: False
     found_now = static_entries_made(spire).look()
