@@ -285,6 +285,11 @@ PREEMPTION = (
             'container a of b crashes (exit code 1): User "x" cannot get resource "validatingwebhookconfigurations"',
             "lacks a right",
         ),
+        (
+            "container spire-agent of a/b crashes (exit code 1, 1 restarts): Agent crashed: create UDS listener: "
+            "listen unix /tmp/spire-agent/public/spire-agent.sock: bind: read-only file system",
+            "it may not write there",
+        ),
         ("container a of b crashes (exit code 137, 1 restarts): killed for lack of memory", "its memory limit"),
         ("container a of b crashes (exit code 1): the token claim has failed", "configuration is refused"),
         ("StatefulSet a may not create its pods: forbidden", "admission rule"),
@@ -339,6 +344,10 @@ PREEMPTION = (
         ),
         ("container a of pod b runs and is not ready; it logs: Rotation has failed", "its own log line says why"),
         ("it was scaled down to nothing", "scaled down to nothing"),
+        (
+            "container a of pod b has been running for 30 s, and the pod's containers are started once it has ended",
+            "an init container waits",
+        ),
         ("its controller has made no pod yet", "still starting"),
         ("", "still starting"),
     ],

@@ -915,3 +915,18 @@ def test_a_deployments_pods_are_replaced_by_themselves(objects: KubernetesObject
     made = controller(objects, "Deployment", "server")
     pod(objects, container(running=running()), name="server-1-x", owner=("ReplicaSet", "server-1"))
     assert of(objects, "Deployment", made) == Problem("its pods are being replaced", on_its_way=True)
+
+
+def test_an_init_container_that_does_not_end_is_no_container_that_is_not_ready(objects: KubernetesObjects) -> None:
+    init = [container("init", running=running(NOW - 60), ready=False)]
+    made = pod(objects, container(waiting=waits("PodInitializing")), init=init)
+    problem = why(objects, made)
+    assert problem.sentence == (
+        "container init of pod spire-server-0 has been running for 60 s, and the pod's containers are started once it "
+        "has ended"
+    )
+    assert problem.on_its_way
+    assert why_unready(problem.sentence).startswith("an init container waits for what does not come")
+    # A sidecar is one that runs on.
+    made.spec.init_containers[0].restart_policy = "Always"
+    assert why(objects, made).sentence == "container init of pod spire-server-0 runs and is not ready"
