@@ -535,6 +535,20 @@ CSI_FAULTS = (
             ),
         ),
     ),
+    # It is ready, and nobody reaches it.
+    ChartFault(
+        "oidc-provider-whose-service-leads-nowhere",
+        "component ready",
+        r"port 80 of Service \S+ leads to port http of its pods, and no container declares that port",
+        (Edit(OIDC, "{name: http, containerPort: 8080}", "{name: web, containerPort: 8080}"),),
+    ),
+    # By the Service's name it answers, and verifiers know only the issuer's.
+    ChartFault(
+        "oidc-provider-that-does-not-answer-to-its-issuer",
+        "web services",
+        r"answered 400[\s\S]*other names or paths than the issuer's",
+        (Edit(OIDC_CONFIG, 'list $advertised (get (urlParse $issuer) "hostname") $name', "list $name"),),
+    ),
 )
 
 # Identities, and the controller manager that registers them

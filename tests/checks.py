@@ -13,6 +13,7 @@ from functools import partial
 from fixtures.core.concurrency import map_concurrently, run_concurrently
 from fixtures.core.progress import observe, unreported
 from fixtures.core.waiting import Condition, Look, time_limit, wait_for
+from fixtures.diagnosis.links import component_links
 from fixtures.diagnosis.links.spire_links import PUBLISHED_WITHIN, fields_looked_at
 from fixtures.diagnosis.links.static_entry_links import static_entries_made
 from fixtures.k8s import conditions, pods
@@ -96,6 +97,11 @@ def server_services_lead_to_it_alone(spires: Iterable[Spire], timeout: float = R
         for namespace, name in spire.layout.server_services if spire.was_installed_by_run else ():
             controller = spire.layout.server.controller
             wait_for(conditions.service_leads_to(spire.cluster, namespace, name, controller), timeout)
+
+
+def services_lead_to_pods(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:
+    """Every port of SPIRE's Services leads to a ready pod: nobody would be answered at another."""
+    map_concurrently(lambda spire: wait_for(component_links.services_lead_to_pods(spire), timeout), spires)
 
 
 def agents_have_attested(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:

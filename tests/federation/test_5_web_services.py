@@ -14,6 +14,12 @@ from fixtures.workloads.demo import Demo
 from tests import checks
 
 
+@pytest.mark.dependency(name="services", depends=["federation list"], scope="session")
+def test_every_port_of_spires_services_leads_to_a_pod(spires: dict[str, Spire]) -> None:
+    # What is passed over below for want of a Service may have one that leads nowhere.
+    checks.services_lead_to_pods(spires.values())
+
+
 @pytest.mark.dependency(name="oidc discovery", depends=["endpoints"], scope="session")
 def test_oidc_discovery_serves_the_servers_issuer_and_keys(
     federation: Federation, demo: Demo, spires: dict[str, Spire]

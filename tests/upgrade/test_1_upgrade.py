@@ -31,6 +31,7 @@ def federation_works(upgrade: FederationUpgrade, state: str, federation: Federat
     checks.components_are_ready(spires)
     run_concurrently(
         lambda: checks.server_services_lead_to_it_alone(spires),
+        lambda: checks.services_lead_to_pods(spires),
         lambda: checks.agents_have_attested(spires),
         # The bundles that are stored serve until a rotation: an endpoint that was broken would not be noticed before.
         lambda: checks.endpoints_answer_the_other_side(federation, demo),

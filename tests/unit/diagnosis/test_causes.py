@@ -407,6 +407,8 @@ def test_an_agent_that_its_server_refuses_or_that_does_not_trust_its_server_is_r
             "such host"
         ),
         f"{RETRIED}: dial tcp 10.96.0.1:443: i/o timeout",
+        # The agent itself is being ended: its container's postStart hook has failed.
+        f"{RETRIED}: rpc error: code = Canceled desc = context canceled",
         f'{HANDSHAKE}: EOF"',
         f'{HANDSHAKE}: context deadline exceeded"',
         f'{HANDSHAKE}: read tcp 10.244.0.6:40112->10.96.0.1:443: read: connection reset by peer"',

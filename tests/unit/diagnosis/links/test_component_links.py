@@ -21,6 +21,7 @@ from fixtures.diagnosis.links import component_links
 from fixtures.diagnosis.links.component_links import LONG_HOOK
 from fixtures.diagnosis.links.spire_links import RECENT
 from fixtures.spire import api_types
+from tests.unit import own_chart
 from tests.unit.diagnosis.links.spire_objects import AGENT_ID, AGENT_POD, Objects, sentences
 from tests.unit.kubernetes_objects import (
     NOW,
@@ -298,6 +299,25 @@ def test_a_port_that_leads_to_none_that_a_container_declares_is_named(objects: O
         for name, follows in ((SERVER, False), ("neighbour", True))
     ]
     assert all(is_of_configuration(each.sentence, each.cause) for each in found)
+    # What nobody is asked by in this run is waited for all the same.
+    seen = component_links.services_lead_to_pods(objects.spire).look()
+    assert (seen.value, seen.seen) == (None, "; ".join(each.sentence for each in found))
+
+
+def test_of_an_installation_of_somebody_else_a_service_for_its_pods_is_looked_at_whoever_asks_it(
+    objects: Objects,
+) -> None:
+    objects.installed_by_run = False
+    spire = objects.with_spire()
+    assert component_links.services_lead_to_pods(spire).look().value
+    # The provider's Service is not known as such: no port of it leads to the provider.
+    provider = own_chart.LAYOUT.oidc_provider
+    assert provider
+    spire.layout = replace(spire.layout, oidc_provider=replace(provider, service=None))
+    objects.add("Service", "oidc", provider.namespace, spec={"selector": dict(provider.selector), "ports": []})
+    assert component_links.services_lead_to_pods(spire).look().seen == (
+        f"Service {provider.namespace}/oidc leads to no pod"
+    )
 
 
 @pytest.mark.parametrize(

@@ -930,3 +930,27 @@ def test_an_init_container_that_does_not_end_is_no_container_that_is_not_ready(o
     # A sidecar is one that runs on.
     made.spec.init_containers[0].restart_policy = "Always"
     assert why(objects, made).sentence == "container init of pod spire-server-0 runs and is not ready"
+
+
+@pytest.mark.parametrize(
+    ("hook", "words"),
+    [
+        (
+            {"exec": {"command": ["/bin/agent", "healthcheck", "-socketPath", "/x.sock"]}},
+            "agent healthcheck -socketPath",
+        ),
+        ({"httpGet": {"path": "/live", "port": 80}}, "GET /live at port 80"),
+    ],
+)
+def test_a_container_that_is_killed_for_its_post_start_hook_is_named_with_the_hook(
+    objects: KubernetesObjects, hook: dict[str, Any], words: str
+) -> None:
+    status = container("main", 1, {"terminated": exited(137)}, waiting=waits("CrashLoopBackOff"))
+    made = pod(objects, status, probes={"lifecycle": {"postStart": hook}})
+    objects.log("spire-server-0/main", ERROR, previous=True)
+    # All that the kubelet (1.36) says of it.
+    event(objects, "Pod", "spire-server-0", "FailedPostStartHook", "PostStartHook failed", container="main")
+    sentence = why(objects, made).sentence
+    assert "killed, for its postStart hook fails: " in sentence
+    assert words in sentence
+    assert why_unready(sentence).startswith("the kubelet kills a container whose postStart hook fails")
