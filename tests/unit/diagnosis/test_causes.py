@@ -527,3 +527,38 @@ def test_an_agent_that_cannot_ask_the_kubelet_is_why_a_workload_has_no_identity(
         if "agent logs" in sentence:
             assert causes.is_unattested(sentence)
     assert not causes.is_unattested("Failed to collect all selectors: another attestor")
+
+
+@pytest.mark.parametrize(
+    ("rejection", "words"),
+    [
+        (
+            "server: `apply ClusterFederatedTrustDomain client-example` was not carried out: Namespace is required for "
+            "spire.spiffe.io/v1alpha1.ClusterFederatedTrustDomain",
+            "scope Namespaced",
+        ),
+        (
+            'Internal error occurred: failed calling webhook "vclusterfederatedtrustdomain.kb.io": failed to call '
+            "webhook: the server could not find the requested resource",
+            "the webhook's path",
+        ),
+        (
+            'Internal error occurred: failed calling webhook "vclusterfederatedtrustdomain.kb.io": failed to call '
+            'webhook: Post "https://x.spire-server.svc:443/validate?timeout=10s": service "x" not found',
+            "names a Service that is not there",
+        ),
+        (
+            'Internal error occurred: failed calling webhook "vclusterspiffeid.kb.io": failed to call webhook: Post '
+            '"https://x.spire-server.svc:443/validate?timeout=10s": tls: failed to verify certificate: x509: '
+            "certificate signed by unknown authority",
+            "is not of the caBundle",
+        ),
+        (
+            'admission webhook "vclusterfederatedtrustdomain.kb.io" denied the request: trustDomainBundle is not valid',
+            "refuses the object",
+        ),
+        ("the API server has no ClusterFederatedTrustDomain of spire.spiffe.io/v1alpha1", "older than the chart"),
+    ],
+)
+def test_a_custom_resource_that_is_rejected_has_a_usual_cause(rejection: str, words: str) -> None:
+    assert words in causes.why_rejected(rejection)
