@@ -455,6 +455,16 @@ def test_a_headless_service_leads_to_the_same_port_of_its_pods(port: int, expect
     assert (found.server.leads_elsewhere, found.bundle_endpoint.leads_elsewhere) == (expected, "")
 
 
+def test_a_port_of_another_protocol_leads_nowhere() -> None:
+    own = service("trust", "identity", "trust", 443, "api")
+    own["spec"]["ports"][0]["protocol"] = "UDP"
+    own["spec"]["ports"].append({"port": 9443, "targetPort": "bundle", "protocol": "TCP"})
+    others = [each for each in (*server(), *agent(), csi_driver()) if each["kind"] != "Service"]
+    found = layout([own, *others])
+    expected = "no port of Service identity/trust leads there (443 to api by UDP, 9443 to bundle)"
+    assert (found.server.leads_elsewhere, found.bundle_endpoint.leads_elsewhere) == (expected, "")
+
+
 @pytest.mark.parametrize(
     ("bind_port", "expected"),
     [
