@@ -100,7 +100,7 @@ def server_services_lead_to_it_alone(spires: Iterable[Spire], timeout: float = R
 
 
 def services_lead_to_pods(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:
-    """Every port of SPIRE's Services leads to a ready pod: nobody would be answered at another."""
+    """Every port at which SPIRE is asked leads to a ready pod; those of webhooks that are off and the like may not."""
     map_concurrently(lambda spire: wait_for(component_links.services_lead_to_pods(spire), timeout), spires)
 
 

@@ -15,7 +15,7 @@ from tests import checks
 
 
 @pytest.mark.dependency(name="services", depends=["federation list"], scope="session")
-def test_every_port_of_spires_services_leads_to_a_pod(spires: dict[str, Spire]) -> None:
+def test_every_port_at_which_spire_is_asked_leads_to_a_pod(spires: dict[str, Spire]) -> None:
     # What is passed over below for want of a Service may have one that leads nowhere.
     checks.services_lead_to_pods(spires.values())
 

@@ -132,6 +132,8 @@ CHANGES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "oidc-provider-whose-secret-is-missing": {
         f"Deployment {OIDC}": [f"{POD}volumes[config].{kind}" for kind in ("configMap.name", "secret.secretName")]
     },
+    "oidc-provider-whose-service-leads-nowhere": {f"Deployment {OIDC}": [f"{POD}containers[oidc-discovery-provider]"]},
+    "oidc-provider-that-does-not-answer-to-its-issuer": {f"ConfigMap {OIDC}": ["oidc-discovery-provider.conf.domains"]},
     "controller-manager-that-may-not-list-pods": {
         "ClusterRole spire-controller-manager": ["no longer get, list, watch on pods"]
     },
