@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from fixtures.core.concurrency import map_concurrently, run_concurrently
 from fixtures.core.progress import observe, unreported
@@ -24,6 +25,7 @@ from fixtures.spire.api_types import Bundle, bundle
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
 from fixtures.spire.layout import Workload
+from fixtures.spire.layout.custom_resources import API_VERSION
 from fixtures.spire.logged_errors.error_log import JudgedError, error_table
 from fixtures.traffic.continuous import ContinuousTraffic, Interval
 from fixtures.traffic.generator import CONNECTION_KINDS
@@ -37,6 +39,7 @@ from fixtures.workloads.observed_call import ObservedCall, observe_call
 from fixtures.workloads.probe import SUCCESS_LINE, Endpoint, Identity, Probe
 from fixtures.workloads.web_services import oidc_provider, tornjak
 
+INVALID_TEMPLATE = "spiffe://{{ .TrustDomain"
 RECHECK_TIMEOUT = 30.0  # seconds
 # Seconds that a new pod's identity may take: entry, cache and synchronisation a few; a controller manager that was just
 # started again waits 15 s for the lease of the one before.
@@ -89,6 +92,29 @@ def fields_are_known(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) 
     looks = map_concurrently(lambda spire: wait_for(fields_looked_at(spire), timeout), spires)
     for spire, unknown in zip(spires, looks, strict=True):
         assert not unknown, f"{spire.cluster.label}: {unknown}"
+
+
+def webhooks_validate(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:
+    """The controller manager's webhook refuses a ClusterSPIFFEID whose template is none, and accepts a valid one.
+
+    The API server may reach the webhook of a new pod, and ask it again, only some time after that is ready.
+    """
+
+    def cluster_spiffe_id(spire: Spire, template: str) -> dict[str, Any]:
+        return {
+            "apiVersion": API_VERSION,
+            "kind": "ClusterSPIFFEID",
+            "metadata": {"name": "webhook-check"},
+            "spec": {"className": spire.layout.controller_manager.class_name, "spiffeIDTemplate": template},
+        }
+
+    def check(spire: Spire) -> None:
+        bad = cluster_spiffe_id(spire, INVALID_TEMPLATE)
+        wait_for(conditions.object_refused(spire.cluster, bad, "spiffeIDTemplate"), timeout)
+        good = cluster_spiffe_id(spire, "spiffe://{{ .TrustDomain }}/check")
+        wait_for(conditions.object_accepted(spire.cluster, good), timeout)
+
+    map_concurrently(check, spires)
 
 
 def server_services_lead_to_it_alone(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:

@@ -93,3 +93,12 @@ def test_the_api_server_knows_every_field_of_what_is_installed(settings: Setting
     if settings.no_install:
         pytest.skip("the manifests that SPIRE was installed from are not known")
     checks.fields_are_known(spires.values())
+
+
+@pytest.mark.dependency(name="webhook", depends=["spire ready"], scope="session")
+def test_the_webhook_accepts_valid_objects_and_rejects_invalid_ones(spires: dict[str, Spire]) -> None:
+    installed = [each for each in spires.values() if each.was_installed_by_run]
+    validating = [each for each in installed if each.layout.controller_manager.webhook]
+    if not validating:
+        pytest.skip("no release has one, or this run has not installed it, and puts nothing to its API server")
+    checks.webhooks_validate(validating)

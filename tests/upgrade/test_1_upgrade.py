@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from fixtures.artifacts.supply import Supply
@@ -13,16 +11,15 @@ from fixtures.core.waiting import wait_for
 from fixtures.report.run import Report
 from fixtures.spire.authorities import AUTHORITY_KINDS, Authorities
 from fixtures.spire.federation import Federation
-from fixtures.spire.installation import Spire
 from fixtures.spire.logged_errors.error_log import ErrorLog, JudgedError, error_table, new_kinds
 from fixtures.traffic.generator import CONNECTION_KINDS
 from fixtures.traffic.summary import table
 from fixtures.upgrade.state import PreservedState
-from fixtures.upgrade.upgrade import FederationUpgrade, identities_kept, images_running, object_accepted, object_refused
+from fixtures.upgrade.upgrade import FederationUpgrade, identities_kept, images_running
 from fixtures.workloads.demo import Demo
 from tests import checks
 
-INVALID_TEMPLATE = "spiffe://{{ .TrustDomain"
+NO_WEBHOOK = "no release has one: see spire-server.controllerManager.validatingWebhookConfiguration.enabled"
 
 
 def federation_works(upgrade: FederationUpgrade, state: str, federation: Federation, demo: Demo) -> None:
@@ -173,25 +170,10 @@ def test_a_pod_created_before_the_upgrade_still_fetches_svids(
 
 @pytest.mark.dependency(name="webhook", depends=["client upgraded"], scope="session")
 def test_the_webhook_accepts_valid_objects_and_rejects_invalid_ones(client_upgrade: FederationUpgrade) -> None:
-    def cluster_spiffe_id(spire: Spire, template: str) -> dict[str, Any]:
-        return {
-            "apiVersion": "spire.spiffe.io/v1alpha1",
-            "kind": "ClusterSPIFFEID",
-            "metadata": {"name": "webhook-check"},
-            "spec": {"className": spire.layout.controller_manager.class_name, "spiffeIDTemplate": template},
-        }
-
-    # The API server may reach the webhook's new pod, and ask it again, only some time after that is ready.
-    def ask(spire: Spire) -> None:
-        bad = cluster_spiffe_id(spire, INVALID_TEMPLATE)
-        wait_for(object_refused(spire, bad, "spiffeIDTemplate"), checks.RECHECK_TIMEOUT)
-        good = cluster_spiffe_id(spire, "spiffe://{{ .TrustDomain }}/check")
-        wait_for(object_accepted(spire, good), checks.RECHECK_TIMEOUT)
-
     validating = [each for each in client_upgrade.spires.values() if each.layout.controller_manager.webhook]
     if not validating:
-        pytest.skip("no release has one: see spire-server.controllerManager.validatingWebhookConfiguration.enabled")
-    map_concurrently(ask, validating)
+        pytest.skip(NO_WEBHOOK)
+    checks.webhooks_validate(validating)
 
 
 @pytest.mark.dependency(name="new release", depends=["client upgraded"], scope="session")

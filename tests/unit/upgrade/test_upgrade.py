@@ -16,7 +16,6 @@ from kubernetes import client as k8s
 from fixtures.core import waiting
 from fixtures.core.waiting import Condition, Look
 from fixtures.helm.manifests import ObjectKey
-from fixtures.k8s.cluster import ClusterError
 from fixtures.spire.api_types import bundle
 from fixtures.spire.installation import Spire
 from fixtures.spire.server_cli import SpireError
@@ -29,8 +28,6 @@ from fixtures.upgrade.upgrade import (
     FederationUpgrade,
     identities_kept,
     images_running,
-    object_accepted,
-    object_refused,
 )
 from fixtures.workloads.probe import Identity, parse_identity
 from tests import checks
@@ -341,27 +338,6 @@ def test_entries_must_all_be_there_again_and_none_twice(tmp_path: Path, recorded
     listed["entries"].append({**listed["entries"][0], "id": "another"})
     printed = json.dumps(listed)
     assert seen(before).startswith("entries that are there twice: [('spiffe://server.example/ns/demo/sa/default'")
-
-
-def test_an_object_is_refused_only_for_the_reason_that_is_expected() -> None:
-    manifest = {"kind": "ClusterSPIFFEID", "metadata": {"name": "webhook-check"}}
-
-    def answered(said: str) -> Spire:
-        def apply(asked: Any, *, dry_run: bool) -> None:
-            assert (asked, dry_run) == (manifest, True)
-            if said:
-                raise ClusterError(said)
-
-        return on_a_cluster(cluster={"apply": apply})
-
-    # As the API server says it where its webhook does not answer, and as the webhook says it.
-    unasked = 'failed calling webhook "vclusterspiffeid.kb.io": connect: connection refused'
-    invalid = "spec.spiffeIDTemplate: Invalid value"
-    for said, value in ((unasked, None), (invalid, True), ("", None)):
-        assert object_refused(answered(said), manifest, "spiffeIDTemplate").look().value is value
-    assert object_accepted(answered(""), manifest).look().value is True
-    with pytest.raises(ClusterError, match="connection refused"):
-        object_accepted(answered(unasked), manifest).look()
 
 
 @pytest.mark.parametrize(
