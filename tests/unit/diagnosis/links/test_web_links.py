@@ -60,6 +60,7 @@ def check(recorded: Read) -> Check:
 
         cluster = SimpleNamespace(label="server")
         spire: Any = SimpleNamespace(cluster=cluster, trust_domain="server.example", layout=layout)
+        spire.was_installed_by_run = True
         spire.bundle_document = lambda: recorded("oidc-bundle.json")
         spire.agents = spire.entries = list
         probe = SimpleNamespace(cluster=cluster, spire=spire, get=get)
@@ -76,6 +77,9 @@ def with_provider(**fields: Any) -> Layout:
 def test_what_serves_as_it_should_or_is_not_installed_is_not_broken(check: Check) -> None:
     assert check(layout=with_provider()) == []
     assert check(layout=dataclasses.replace(with_provider(), tornjak_backend=BACKEND)) == []
+    (found,) = check(layout=dataclasses.replace(with_provider(), jwt_issuer=""))
+    assert "its server's JWT-SVIDs have no issuer" in found.sentence
+    assert "global.spire.jwtIssuer" in found.cause
     nothing = {"openid-configuration": REFUSED}
     assert check(nothing, layout=with_provider(service=None)) == []
     assert check(nothing, layout=dataclasses.replace(LAYOUT, oidc_provider=None)) == []
@@ -91,7 +95,7 @@ def test_what_serves_as_it_should_or_is_not_installed_is_not_broken(check: Check
         (
             {"openid-configuration": {"issuer": "https://elsewhere.example"}},
             "its issuer is https://elsewhere.example, while its server's JWT-SVIDs have",
-            "not the server's jwt_issuer",
+            "the server's jwt_issuer is not the provider's",
             False,
         ),
     ],

@@ -93,6 +93,7 @@ class Server:
     def __init__(self, document: str, layout: Layout) -> None:
         self.cluster = SimpleNamespace(label="server")
         self.trust_domain = "server.example"
+        self.was_installed_by_run = True
         self.layout = layout
         self.document = document
 
@@ -115,13 +116,17 @@ def check(monkeypatch: pytest.MonkeyPatch, recorded: Read) -> Callable[..., Serv
         provider: OIDCProvider | None = SECURE,
         way: str = "node-port",
         jwks_uri: str = f"{ISSUER}/keys",
+        jwt_issuer: str = LAYOUT.jwt_issuer,
+        was_installed_by_run: bool = True,
     ) -> Served:
         given = {"issuer": issuer, "jwks_uri": jwks_uri}
         configuration = json.loads(recorded("oidc-configuration.json")) | given
         keys = json.loads(recorded("oidc-keys.json"))
         keys["keys"] += [{**keys["keys"][0], "kid": kid}] if kid else []
         served = Served({"openid-configuration": configuration, jwks_uri.rpartition("/")[2]: keys}, spiffe_id)
-        server = Server(recorded("oidc-bundle.json"), dataclasses.replace(LAYOUT, oidc_provider=provider))
+        layout = dataclasses.replace(LAYOUT, oidc_provider=provider, jwt_issuer=jwt_issuer)
+        server = Server(recorded("oidc-bundle.json"), layout)
+        server.was_installed_by_run = was_installed_by_run
         client = SimpleNamespace(trust_domain="client.example")
         federation = SimpleNamespace(pairs=[(client, server)], connectivity=Connectivity(way), folder=Path())
         asking = server.trust_domain if way == "given" else client.trust_domain
@@ -186,3 +191,10 @@ def test_the_keys_are_asked_for_where_verifiers_are_sent_to(check: Callable[...,
     assert [each[0] for each in check(jwks_uri=f"{ISSUER}/v2/jwks").asked][-1] == f"{ISSUER}/v2/jwks"
     # Keys that somebody else serves, such as a cache, are not in reach of the provider's Service.
     assert [each[0] for each in check(jwks_uri="https://cdn.example/keys").asked][-1] == f"{ISSUER}/keys"
+
+
+def test_jwt_svids_without_an_issuer_are_red_but_for_somebody_elses_installation(check: Callable[..., Served]) -> None:
+    domain = LAYOUT.oidc_provider.domains[0] if LAYOUT.oidc_provider else ""
+    with pytest.raises(AssertionError, match="server: its server's JWT-SVIDs have no issuer"):
+        check(jwt_issuer="")
+    assert check(jwt_issuer="", was_installed_by_run=False).asked[0][0].startswith(f"https://{domain}/")
