@@ -445,6 +445,7 @@ OF_CONFIGURATION = (
     "the suite's forward to spire-server/svc/spire-server does not listen: error: Service spire-server does not have a "
     "service port 8443",
     f"{UNREADY}its node selector, affinity or tolerations leave out all nodes (1)",
+    'the endpoint answered 400 Bad Request: "domain \\"oidc-discovery.server.example\\" is not allowed\\n"',
 )
 OF_TIME = (
     "it logs: Agent crashed: failed to dial dns:///spire-server:443: connection refused",
