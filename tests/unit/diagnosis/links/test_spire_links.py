@@ -13,6 +13,7 @@ from kubernetes.client.exceptions import NotFoundException
 from fixtures.diagnosis.causes import (
     WHY_LOST_FIELD,
     WHY_ORPHANED,
+    WHY_SERVER_ELSEWHERE,
     WHY_UNMET,
     is_of_configuration,
 )
@@ -111,6 +112,22 @@ def test_an_agent_that_is_refused_is_named_though_it_was_attested_before(objects
         objects.log(f"{AGENT_POD}/{AGENT}", REFUSED, at=NOW - seconds)
     (found,) = spire_links.check_agents(objects.with_spire(agents=0))
     assert found.sentence == f"1 of 1 agents are attested; an agent is refused: {REFUSAL}"
+
+
+def test_an_agent_that_is_refused_by_what_the_servers_service_leads_to_is_named_with_the_service(
+    objects: Objects,
+) -> None:
+    objects.agents = []
+    objects.of_server()
+    objects.of_agent(RUNS)
+    for seconds in (12, 8, 2):
+        objects.log(f"{AGENT_POD}/{AGENT}", REFUSED, at=NOW - seconds)
+    spire = objects.with_spire(agents=0)
+    elsewhere = "no port of Service spire-server/spire-server leads there (443 to grpc by UDP)"
+    spire.layout = replace(spire.layout, server=replace(spire.layout.server, leads_elsewhere=elsewhere))
+    (found,) = spire_links.check_agents(spire)
+    assert found.sentence.endswith(f"; the server listens on port {spire.layout.server.port}, and {elsewhere}")
+    assert found.cause == WHY_SERVER_ELSEWHERE
 
 
 FORBIDDEN = (
