@@ -412,7 +412,7 @@ AGENT_FAULTS = (
     ChartFault(
         "service-of-the-server-that-leads-to-another-program",
         "component ready|agent attested",
-        r"no SPIRE server",
+        r"no SPIRE server|no port of Service \S+ leads there",
         (Edit(SERVER, "targetPort: grpc", "targetPort: webhook"),),
         other=own_values("service", port=8081),
     ),
