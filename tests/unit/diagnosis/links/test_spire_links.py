@@ -19,6 +19,7 @@ from fixtures.diagnosis.causes import (
 )
 from fixtures.diagnosis.links import component_links, spire_links
 from fixtures.diagnosis.links.spire_links import NEW_POD
+from fixtures.k8s.server_side_apply import LABELS
 from fixtures.spire import api_types
 from fixtures.spire.federation import Federation
 from fixtures.workloads.demo import Demo
@@ -476,3 +477,32 @@ def test_an_object_that_the_api_server_does_not_take_is_named_in_its_words(
     (found,) = spire_links.check_relationships(spire, federation(is_made=False, rejection=rejection))
     assert found.link == "federation relationship"
     assert found.sentence == f"the ClusterFederatedTrustDomain for client.example is not taken: {rejection}"
+
+
+@pytest.mark.parametrize(
+    ("ages", "expected"),
+    [
+        (
+            {"client-example": 10, "old-peer": 600},
+            "there are several ClusterFederatedTrustDomains for client.example: old-peer, client-example; the "
+            "controller manager acts on the oldest and ignores the others",
+        ),
+        ({"client-example": 600, "new-peer": 10}, ""),
+        ({"client-example": 10}, ""),
+    ],
+    ids=["the other is older", "the run's is older", "one"],
+)
+def test_of_several_objects_for_a_trust_domain_an_older_one_than_the_runs_is_named(
+    objects: Objects, recorded: Read, ages: dict[str, float], expected: str
+) -> None:
+    spire: Any = objects.spire
+    (listed,) = api_types.relationships(recorded("federation-list.json"))
+    spire.relationships = lambda: [replace(listed, trust_domain="client.example")]
+    spire.foreign_bundle = lambda _: None
+    for name, age in ages.items():
+        metadata = {"creationTimestamp": stamp(NOW - age), "labels": LABELS if name == "client-example" else {}}
+        spec = {"trustDomain": "client.example", "className": CLASS_NAME}
+        objects.add("ClusterFederatedTrustDomain", name, metadata=metadata, spec=spec)
+    found = list(spire_links.check_relationships(spire, federation()))
+    assert sentences(found) == ([expected] if expected else [])
+    assert all(is_of_configuration(each.sentence, each.cause) for each in found)
