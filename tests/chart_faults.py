@@ -772,7 +772,6 @@ HEALTHY = (
     ChartFault(
         "identities-of-another-form",
         values=identities(spiffeIDTemplate="spiffe://{{ .TrustDomain }}/{{ .PodMeta.Namespace }}/{{ .PodMeta.Name }}"),
-        cluster="server",
         healthy=True,
     ),
     ChartFault(

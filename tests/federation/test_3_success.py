@@ -33,6 +33,5 @@ def test_the_clients_log_has_the_tutorials_lines(finished_calls: TutorialCalls) 
 
 @pytest.mark.dependency(name="server log", depends=["success"], scope="session")
 def test_the_servers_log_names_the_client(demo: Demo, finished_calls: TutorialCalls) -> None:
-    assert wait_for(demo.server_log_line(demo.client_id, after=finished_calls.after), SERVER_LOG_TIMEOUT).endswith(
-        demo.client_id
-    )
+    client_id = demo.id_of_job("client")
+    assert wait_for(demo.server_log_line(client_id, after=finished_calls.after), SERVER_LOG_TIMEOUT).endswith(client_id)

@@ -15,7 +15,7 @@ from fixtures.spire.installation import Spire
 from fixtures.spire.layout import Layout, read
 from fixtures.spire.server_cli import SpireError
 from fixtures.workloads.manifests import load_manifests
-from fixtures.workloads.workload_namespace import SOCKET_VARIABLE, WorkloadNamespace
+from fixtures.workloads.workload_namespace import JOB_LABEL, SOCKET_VARIABLE, WorkloadNamespace
 from tests.unit.own_chart import LAYOUT
 from tests.unit.spire.layout_examples import NAMESPACE, identity, release
 
@@ -30,8 +30,16 @@ def of(
     assigns_users: bool = False,
     given: WorkloadSettings = WorkloadSettings(),  # noqa: B008 - it is frozen
 ) -> WorkloadNamespace:
-    pod = SimpleNamespace(metadata=SimpleNamespace(uid="a1"))
-    core = SimpleNamespace(list_namespaced_pod=lambda *_, **__: SimpleNamespace(items=[pod]))
+    pods = [
+        SimpleNamespace(metadata=SimpleNamespace(name=f"pod-{uid}", uid=uid, creation_timestamp=created))
+        for created, uid in enumerate(("a0", "a1"))
+    ]
+    of_job = f"app=client,{JOB_LABEL}=first"
+
+    def listed(_: str, *, label_selector: str = "", **__: Any) -> Any:
+        return SimpleNamespace(items=pods[:1] if label_selector == of_job else pods)
+
+    core = SimpleNamespace(list_namespaced_pod=listed)
     cluster = SimpleNamespace(label="server", core=core, assigns_users=assigns_users, workload_settings=given)
     spire: Any = SimpleNamespace(cluster=cluster, layout=layout, federates_with=federates_with)
     spire.entries = lambda: list(entries)
@@ -119,8 +127,21 @@ def test_an_id_that_only_an_entry_has_is_taken_from_it() -> None:
     entry = RegistrationEntry("1", "spiffe://one.example/pod/server-5", "", ("k8s:pod-uid:a1",), ())
     assert of(by_name, entry).spiffe_id("server") == "spiffe://one.example/pod/server-5"
     other = replace(entry, selectors=("k8s:pod-uid:b2",))
-    with pytest.raises(SpireError, match="demo/server have 0 SPIFFE IDs"):
+    with pytest.raises(SpireError, match="no pod demo/app=server has an entry"):
         of(by_name, other).spiffe_id("server")
+    with pytest.raises(SpireError, match="pod demo/pod-a1 has 2 SPIFFE IDs"):
+        of(by_name, entry, replace(entry, spiffe_id="spiffe://one.example/another")).spiffe_id("server")
+
+
+def test_where_each_pod_has_an_id_of_its_own_it_is_that_of_the_newest_or_of_a_job() -> None:
+    by_name = layout(replace_template(identity("named"), POD_NAME))
+    newest = RegistrationEntry("1", "spiffe://one.example/pod/client-2", "", ("k8s:pod-uid:a1",), ())
+    oldest = RegistrationEntry("2", "spiffe://one.example/pod/client-1", "", ("k8s:pod-uid:a0",), ())
+    namespace = of(by_name, oldest, newest)
+    assert namespace.spiffe_id("client") == newest.spiffe_id
+    assert namespace.spiffe_id("client", job="first") == oldest.spiffe_id
+    # The newest may have none any more.
+    assert of(by_name, oldest).spiffe_id("client") == oldest.spiffe_id
 
 
 def replace_template(found: dict[str, Any], template: str) -> dict[str, Any]:
