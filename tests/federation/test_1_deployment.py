@@ -6,7 +6,7 @@ import pytest
 
 from fixtures.artifacts.supply import Supply
 from fixtures.config.settings import Settings
-from fixtures.k8s.cluster import Cluster
+from fixtures.k8s.cluster import WEBHOOK_TIMEOUT, Cluster
 from fixtures.report.run import Report
 from fixtures.spire.installation import ENFORCED_LEVEL, Spire
 from fixtures.workloads.tutorial_calls import TutorialCalls
@@ -101,4 +101,5 @@ def test_the_webhook_accepts_valid_objects_and_rejects_invalid_ones(spires: dict
     validating = [each for each in installed if each.layout.controller_manager.webhook]
     if not validating:
         pytest.skip("no release has one, or this run has not installed it, and puts nothing to its API server")
-    checks.webhooks_validate(validating)
+    # It is as the release has it: an upgrade's hooks may have turned it off for a while.
+    checks.webhooks_validate(validating, WEBHOOK_TIMEOUT)

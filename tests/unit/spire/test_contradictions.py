@@ -46,3 +46,59 @@ def test_an_address_may_be_one_that_the_release_does_not_show(address: str) -> N
 def test_what_contradicts_is_named_with_its_key(changes: dict[str, Any], words: str) -> None:
     (sentence,) = found(**changes)
     assert re.search(words, sentence)
+
+
+DATA = "/run/spire/data"
+SQLITE = {"database_type": "sqlite3", "connection_string": f"file:{DATA}/datastore.sqlite3?_journal_mode=WAL"}
+
+
+def lost(datastore: Any, keys: str, volumes: Any = (), claims: Any = (), mounts: Any = (("data", DATA),)) -> list[str]:
+    """What is said of a server that stores there, with these volumes and claims, and mounts of theirs."""
+    config = copy.deepcopy(FITTING)
+    config["plugins"]["DataStore"] = [{"sql": {"plugin_data": datastore}}]
+    config["plugins"]["KeyManager"] = [{"disk": {"plugin_data": {"keys_path": keys}}}]
+    manifests = [*server(config=config), *agent(), csi_driver()]
+    (stateful_set,) = (each for each in manifests if each["kind"] == "StatefulSet")
+    stateful_set["spec"]["volumeClaimTemplates"] = [{"metadata": {"name": name}} for name in claims]
+    pod = stateful_set["spec"]["template"]["spec"]
+    pod["volumes"] = [*pod["volumes"], *volumes]
+    for container in pod["containers"]:
+        container.setdefault("volumeMounts", []).extend({"name": name, "mountPath": path} for name, path in mounts)
+    return contradictions(read(manifests, NAMESPACE))
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"claims": ["data"]},
+        {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "spire"}}]},
+        {"volumes": [{"name": "data", "hostPath": {"path": "/var/lib/spire"}}]},
+    ],
+    ids=["claim of the StatefulSet", "claim", "host"],
+)
+def test_what_is_in_a_volume_that_outlives_the_pod_is_not_lost(where: dict[str, Any]) -> None:
+    assert lost(SQLITE, f"{DATA}/keys.json", **where) == []
+    (found,) = lost(SQLITE, "/tmp/keys.json", **where)  # noqa: S108
+    assert "loses its keys /tmp/keys.json with its pod" in found
+    assert found.endswith("see spire-server.keyManager.disk")
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"volumes": [{"name": "data", "emptyDir": {}}]},
+        {"volumes": [{"name": "data"}]},
+        {"mounts": ()},
+        {"claims": ["data", "other"], "mounts": (("data", "/run/spire"), ("tmp", DATA)), "volumes": [{"name": "tmp"}]},
+    ],
+    ids=["emptyDir", "volume without a source", "no volume", "an emptyDir below the claim"],
+)
+def test_a_datastore_that_goes_with_the_pod_is_named(where: dict[str, Any]) -> None:
+    (found,) = lost(SQLITE, f"{DATA}/keys.json", **where)
+    assert f"loses its datastore {DATA}/datastore.sqlite3 with its pod" in found
+    assert found.endswith("see spire-server.persistence")
+
+
+def test_another_database_is_not_in_the_pod() -> None:
+    postgres = {"database_type": "postgres", "connection_string": "dbname=spire host=db"}
+    assert lost(postgres, f"{DATA}/keys.json", claims=["data"]) == []
