@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from fixtures.diagnosis.links.static_entry_links import declared_entries
 from fixtures.report.run import Report
 from fixtures.spire.federation import Federation
-from fixtures.spire.layout.custom_resources import CLUSTER_STATIC_ENTRIES
 from fixtures.workloads.tutorial_calls import TutorialCalls
 from tests import checks
 
@@ -30,7 +30,7 @@ def test_federation_list_shows_exactly_the_peers(federation: Federation) -> None
 @pytest.mark.dependency(name="static entries", depends=["federation list"], scope="session")
 def test_every_cluster_static_entry_has_its_entry(federation: Federation, report: Report) -> None:
     spires = [each for each in federation.spires.values() if each.was_installed_by_run]
-    if not any(each.custom_resources(CLUSTER_STATIC_ENTRIES) for each in spires):
+    if not any(map(declared_entries, spires)):
         pytest.skip("there is no ClusterStaticEntry, or this run has not installed SPIRE")
     checks.static_entries_are_made(spires, report.warn)
 
