@@ -171,6 +171,14 @@ def test_late_answers_and_a_moment_of_delay_are_no_standstill() -> None:
     assert standstill_windows({"new": slow}) == []
     assert standstill_windows({"new": stood_still(10.0, 10.6)}) == []
     assert standstill_windows({"new": []}) == []
+    # Those under way at the end are not in the log yet.
+    assert standstill_windows({"new": [*SCHEDULE[:50], *SCHEDULE[60:]]}) == []
+
+
+def test_a_clock_that_is_put_forward_is_one_standstill_and_not_one_without_end() -> None:
+    forward = [replace(each, start=each.start + 0.6) if each.start >= 10.0 else each for each in SCHEDULE]
+    (found,) = standstill_windows({"new": forward})
+    assert (round(found.began, 3), round(found.ended, 3)) == (10.0, 10.6)
 
 
 def test_two_standstills_are_two_and_requests_between_them_count() -> None:
