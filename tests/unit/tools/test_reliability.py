@@ -67,3 +67,13 @@ def test_a_red_run_that_makes_the_clusters_counts_as_broken_too(
     monkeypatch.setattr(reliability, "Run", Runs(1, 0))
     (wrong,) = repeat(tmp_path, 1, new=False, slowed=Slowed(), kind="")
     assert wrong.startswith("clusters made: red: ")
+
+
+def test_options_of_the_runs_come_last_so_that_another_suite_can_be_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = Runs(0, 0)
+    monkeypatch.setattr(reliability, "Run", runs)
+    options = ["-m", "upgrade", "--from=previous"]
+    assert repeat(tmp_path, 1, new=False, slowed=Slowed(), kind="", options=options) == []
+    assert runs.asked == [(f"run-{number}", "--keep-clusters", *options) for number in (0, 1)]
