@@ -21,6 +21,7 @@ from fixtures.diagnosis.links import component_links
 from fixtures.diagnosis.links.component_links import LONG_HOOK
 from fixtures.diagnosis.links.spire_links import RECENT
 from fixtures.spire import api_types
+from fixtures.spire.layout import Workload
 from tests.unit import own_chart
 from tests.unit.diagnosis.links.spire_objects import AGENT_ID, AGENT_POD, Objects, sentences
 from tests.unit.kubernetes_objects import (
@@ -516,3 +517,20 @@ def test_a_workload_that_its_agent_hangs_up_on_is_named_with_the_agents_words(
     assert ("an agent logs" in found.sentence, words in found.sentence) == (bool(line), True)
     assert found.cause == cause
     assert is_of_configuration(found.sentence, "") is (cause == WHY_UNKNOWN_CALLER)
+
+
+@pytest.mark.parametrize(("is_idle", "is_found"), [(True, False), (False, True)])
+def test_a_workload_that_is_to_have_no_pods_is_broken_only_where_it_is_a_part_of_spire(
+    objects: Objects, is_idle: bool, is_found: bool
+) -> None:
+    spire = objects.with_spire()
+    controller(objects, "Deployment", "toolbox", replicas=0)
+    toolbox = Workload("Deployment", SERVER_NAMESPACE, "toolbox", {}, {}, (), is_idle=is_idle)
+    idle_server = replace(spire.layout.server, is_idle=True)
+    spire.layout = replace(spire.layout, server=idle_server, workloads=(idle_server, *spire.layout.agents, toolbox))
+    found = sentences(component_links.check_components(spire))
+    assert any(each.startswith("Deployment spire-server/toolbox has 0 of 1 ready") for each in found) is is_found
+    # The server's pods may not be left out.
+    objects.remove("StatefulSet")
+    controller(objects, "StatefulSet", SERVER, replicas=0)
+    assert any("it was scaled down to nothing" in each for each in sentences(component_links.check_components(spire)))
