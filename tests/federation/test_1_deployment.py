@@ -95,7 +95,7 @@ def test_the_api_server_knows_every_field_of_what_is_installed(settings: Setting
     checks.fields_are_known(spires.values())
 
 
-@pytest.mark.dependency(name="webhook", depends=["spire ready"], scope="session")
+@pytest.mark.dependency(name="validating webhook", depends=["spire ready"], scope="session")
 def test_the_webhook_accepts_valid_objects_and_rejects_invalid_ones(spires: dict[str, Spire]) -> None:
     installed = [each for each in spires.values() if each.was_installed_by_run]
     validating = [each for each in installed if each.layout.controller_manager.webhook]
