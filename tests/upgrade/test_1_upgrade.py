@@ -19,8 +19,6 @@ from fixtures.upgrade.upgrade import FederationUpgrade, identities_kept, images_
 from fixtures.workloads.demo import Demo
 from tests import checks
 
-NO_WEBHOOK = "no release has one: see spire-server.controllerManager.validatingWebhookConfiguration.enabled"
-
 
 def federation_works(upgrade: FederationUpgrade, state: str, federation: Federation, demo: Demo) -> None:
     """Everything that the federation's own tests ask, and the call of a pod that was new in this state."""
@@ -162,6 +160,7 @@ def test_a_pod_created_before_the_upgrade_still_fetches_svids(
 ) -> None:
     # Over its CSI mount, which is older than the driver's and the agent's pods where these were replaced.
     before = client_upgrade.fetched[kind]
+    assert before.spiffe_id == client_upgrade.generator.spiffe_id(kind)
     now = wait_for(client_upgrade.generator.still_holds(kind, before), checks.RECHECK_TIMEOUT)
     name = demo.client.cluster.label
     checks.svid_is_current(before, now, agents=(client_upgrade.before[name], after[name]))
@@ -171,7 +170,7 @@ def test_a_pod_created_before_the_upgrade_still_fetches_svids(
 def test_the_webhook_accepts_valid_objects_and_rejects_invalid_ones(client_upgrade: FederationUpgrade) -> None:
     validating = [each for each in client_upgrade.spires.values() if each.layout.controller_manager.webhook]
     if not validating:
-        pytest.skip(NO_WEBHOOK)
+        pytest.skip("no release has one: see spire-server.controllerManager.validatingWebhookConfiguration.enabled")
     checks.webhooks_validate(validating)
 
 
