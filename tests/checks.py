@@ -21,7 +21,7 @@ from fixtures.k8s import conditions, pods
 from fixtures.k8s.cluster import Cluster
 from fixtures.k8s.failures.unrecoverable import unrecoverable
 from fixtures.resilience.environment import Environment
-from fixtures.spire.api_types import Bundle, bundle
+from fixtures.spire.api_types import POD_UID, Bundle, bundle
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
 from fixtures.spire.layout import Workload
@@ -198,7 +198,7 @@ def _entries(spire: Spire, namespace: str) -> Condition[int]:
 
     def look() -> Look[int]:
         living = {
-            f"k8s:pod-uid:{pod.metadata.uid}": pod.metadata.name
+            f"{POD_UID}{pod.metadata.uid}": pod.metadata.name
             for pod in pods.pods(spire.cluster, namespace)
             if pods.is_running(pod)
         }

@@ -101,5 +101,5 @@ def test_the_webhook_accepts_valid_objects_and_rejects_invalid_ones(spires: dict
     validating = [each for each in installed if each.layout.controller_manager.webhook]
     if not validating:
         pytest.skip("no release has one, or this run has not installed it, and puts nothing to its API server")
-    # It is as the release has it: an upgrade's hooks may have turned it off for a while.
+    # After an upgrade, whose hooks may have turned it off for a while, it is given longer.
     checks.webhooks_validate(validating, WEBHOOK_TIMEOUT)
