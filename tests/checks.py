@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 from fixtures.core.concurrency import map_concurrently, run_concurrently
 from fixtures.core.progress import observe, unreported
 from fixtures.core.waiting import Condition, Look, time_limit, wait_for
 from fixtures.diagnosis.links import component_links
-from fixtures.diagnosis.links.spire_links import PUBLISHED_WITHIN, fields_looked_at
+from fixtures.diagnosis.links.socket_links import names_lead_to_socket
+from fixtures.diagnosis.links.spire_links import PUBLISHED_WITHIN, fields_looked_at, unasked_admins
 from fixtures.diagnosis.links.static_entry_links import static_entries_made
-from fixtures.k8s import conditions, pods
+from fixtures.diagnosis.links.webhook_links import webhook_validates
+from fixtures.k8s import conditions, pod_ports, pods
 from fixtures.k8s.cluster import Cluster
 from fixtures.k8s.failures.unrecoverable import unrecoverable
 from fixtures.resilience.environment import Environment
@@ -25,7 +26,6 @@ from fixtures.spire.api_types import POD_UID, Bundle, bundle
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
 from fixtures.spire.layout import Workload
-from fixtures.spire.layout.custom_resources import API_VERSION
 from fixtures.spire.logged_errors.error_log import JudgedError, error_table
 from fixtures.traffic.continuous import ContinuousTraffic, Interval
 from fixtures.traffic.generator import CONNECTION_KINDS
@@ -39,7 +39,6 @@ from fixtures.workloads.observed_call import ObservedCall, observe_call
 from fixtures.workloads.probe import SUCCESS_LINE, Endpoint, Identity, Probe
 from fixtures.workloads.web_services import oidc_provider, tornjak
 
-INVALID_TEMPLATE = "spiffe://{{ .TrustDomain"
 RECHECK_TIMEOUT = 30.0  # seconds
 # Seconds that a new pod's identity may take: entry, cache and synchronisation a few; a controller manager that was just
 # started again waits 15 s for the lease of the one before.
@@ -95,24 +94,41 @@ def fields_are_known(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) 
 
 
 def webhooks_validate(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:
-    """The controller manager's webhook refuses a ClusterSPIFFEID whose template is none, and accepts a valid one.
+    """The controller manager's webhook refuses objects that are not valid, and accepts those that are."""
+    map_concurrently(lambda spire: wait_for(webhook_validates(spire), timeout), spires)
 
-    The API server may reach the webhook of a new pod, and ask it again, only some time after that is ready.
+
+def socket_is_found_by_every_name(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:
+    """Every link in the folder of the Workload API's socket leads to something."""
+    map_concurrently(lambda spire: wait_for(names_lead_to_socket(spire), timeout), spires)
+
+
+def declared_ports_answer(spires: Iterable[Spire], warn: Callable[[str], None], *, strict: bool) -> None:
+    """At every port that a container of SPIRE's declares something listens, for pods of others: metrics, say.
+
+    `warn` is called for each that is silent; red where the run is `strict`.
+    """
+    spires = [spire for spire in spires if spire.was_installed_by_run]
+    found = [
+        f"{spire.cluster.label}: {each}"
+        for spire in spires
+        for workload in spire.layout.workloads
+        for each in pod_ports.silent_ports(spire.cluster, *workload.controller)
+    ]
+    for each in found:
+        warn(each)
+    assert not (strict and found), "\n".join(found)
+
+
+def liveness_probes_pass(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:
+    """No container of SPIRE's will be killed for its liveness probe, which may take minutes.
+
+    Of what this run has installed: another's API server may not lead to pods of other nodes.
     """
 
-    def cluster_spiffe_id(spire: Spire, template: str) -> dict[str, Any]:
-        return {
-            "apiVersion": API_VERSION,
-            "kind": "ClusterSPIFFEID",
-            "metadata": {"name": "webhook-check"},
-            "spec": {"className": spire.layout.controller_manager.class_name, "spiffeIDTemplate": template},
-        }
-
     def check(spire: Spire) -> None:
-        bad = cluster_spiffe_id(spire, INVALID_TEMPLATE)
-        wait_for(conditions.object_refused(spire.cluster, bad, "spiffeIDTemplate"), timeout)
-        good = cluster_spiffe_id(spire, "spiffe://{{ .TrustDomain }}/check")
-        wait_for(conditions.object_accepted(spire.cluster, good), timeout)
+        for workload in spire.layout.workloads if spire.was_installed_by_run else ():
+            wait_for(pod_ports.liveness_probes_pass(spire.cluster, *workload.controller), timeout)
 
     map_concurrently(check, spires)
 
@@ -214,6 +230,14 @@ def _entries(spire: Spire, namespace: str) -> Condition[int]:
     return Condition(f"{spire.cluster.label}: an entry that federates for every pod in {namespace}", look)
 
 
+def workloads_administer_no_server(demo: Demo) -> None:
+    """No pod of the demo may call its server's own APIs, unless values ask for identities that may."""
+    # Entries that are made are right at once.
+    for probe in demo.probes.values():
+        found = unasked_admins(probe.spire, demo.namespace)
+        assert not found, f"{probe.cluster.label}: may call the server's own APIs: {', '.join(found)}"
+
+
 def static_entries_are_made(
     spires: Iterable[Spire], warn: Callable[[str], None] = unreported, timeout: float = RECHECK_TIMEOUT
 ) -> None:
@@ -232,24 +256,21 @@ def static_entries_are_made(
 def oidc_discovery_is_its_servers(federation: Federation, demo: Demo, timeout: float = RECHECK_TIMEOUT) -> None:
     """What every peer's OIDC discovery provider serves is of its server, asked from the other side, over TLS if it can.
 
-    Its issuer is the one in the server's JWT-SVIDs, and its keys are the trust domain's. What an installation does not
-    have is passed over.
+    Its issuer is the one in the server's JWT-SVIDs, its keys are the trust domain's, and its certificate will serve
+    verifiers tomorrow too. What an installation does not have is passed over.
     """
 
     def check(pair: tuple[Spire, Spire]) -> None:
         spire, peer = pair
-        provider, issuer = peer.layout.oidc_provider, peer.layout.jwt_issuer
+        provider = peer.layout.oidc_provider
         if provider is None or provider.service is None:
             return
         with oidc_provider.forwarded(peer, federation.connectivity, federation.folder) as place:
             # Where addresses are given, there is none of this.
             probe = demo.probes[peer.trust_domain if federation.connectivity.way == "given" else spire.trust_domain]
             found = wait_for(oidc_provider.discovery(probe, peer, place), timeout)
-        # All of these stay as they are. Somebody else's installation may have a provider that nobody goes by.
-        assert issuer or not peer.was_installed_by_run, f"{peer.cluster.label}: {oidc_provider.NO_ISSUER}"
-        assert not issuer or oidc_provider.is_issuer(found.issuer, issuer, provider), f"{peer.cluster.label}: {found}"
-        if found.spiffe_id:
-            assert found.spiffe_id.startswith(f"spiffe://{peer.trust_domain}/"), f"{peer.cluster.label}: {found}"
+        fault = oidc_provider.fault(found, peer)
+        assert not fault, f"{peer.cluster.label}: OIDC discovery provider: {fault}; seen: {found}"
 
     map_concurrently(check, federation.pairs)
 

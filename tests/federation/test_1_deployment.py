@@ -51,10 +51,35 @@ def test_the_servers_services_lead_to_its_pods_alone(spires: dict[str, Spire]) -
     checks.server_services_lead_to_it_alone(spires.values())
 
 
+@pytest.mark.dependency(name="liveness probes", depends=["spire ready"], scope="session")
+def test_no_component_fails_its_liveness_probe(spires: dict[str, Spire]) -> None:
+    # The kubelet kills it for that only after minutes, when this run is over.
+    checks.liveness_probes_pass(spires.values())
+
+
+@pytest.mark.dependency(name="declared ports", depends=["liveness probes"], scope="session")
+def test_something_listens_at_every_port_that_a_component_declares(
+    spires: dict[str, Spire], report: Report, settings: Settings
+) -> None:
+    # Metrics are asked by nobody here. A warning of the run in any case.
+    checks.declared_ports_answer(spires.values(), report.warn, strict=settings.strict)
+
+
+@pytest.mark.dependency(name="socket names", depends=["spire ready"], scope="session")
+def test_the_workload_apis_socket_is_found_by_every_name_that_it_has(spires: dict[str, Spire]) -> None:
+    # The demo knows it by one of them.
+    checks.socket_is_found_by_every_name(spires.values())
+
+
 @pytest.mark.dependency(name="entries federate", depends=["spire ready"], scope="session")
 def test_workload_entries_federate_with_the_other_trust_domains(calls: TutorialCalls) -> None:
     # The calls' pods are among them, and what follows is asked while they run.
     checks.entries_federate(calls.demo)
+
+
+@pytest.mark.dependency(name="no admins", depends=["entries federate"], scope="session")
+def test_no_workload_may_administer_its_server_unasked(calls: TutorialCalls) -> None:
+    checks.workloads_administer_no_server(calls.demo)
 
 
 @pytest.mark.dependency(name="agents attested", depends=["spire ready"], scope="session")

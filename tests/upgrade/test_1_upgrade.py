@@ -8,6 +8,7 @@ from fixtures.artifacts.supply import Supply
 from fixtures.config.settings import Settings
 from fixtures.core.concurrency import map_concurrently, run_concurrently
 from fixtures.core.waiting import wait_for
+from fixtures.diagnosis.links.socket_links import socket_names
 from fixtures.report.run import Report
 from fixtures.spire.authorities import AUTHORITY_KINDS, Authorities
 from fixtures.spire.federation import Federation
@@ -27,6 +28,7 @@ def federation_works(upgrade: FederationUpgrade, state: str, federation: Federat
     run_concurrently(
         lambda: checks.server_services_lead_to_it_alone(spires),
         lambda: checks.services_lead_to_pods(spires),
+        lambda: checks.liveness_probes_pass(spires),
         lambda: checks.agents_have_attested(spires),
         # The bundles that are stored serve until a rotation: an endpoint that was broken would not be noticed before.
         lambda: checks.endpoints_answer_the_other_side(federation, demo),
@@ -98,6 +100,19 @@ def test_server_and_agents_run_the_new_releases_images(client_upgrade: Federatio
         wait_for(images_running(client_upgrade.spires[name], expected), checks.RECHECK_TIMEOUT)
 
     map_concurrently(ask, client_upgrade.spires)
+
+
+@pytest.mark.dependency(name="known names", depends=["client upgraded"], scope="session")
+def test_what_users_and_peers_know_by_name_keeps_it(
+    client_upgrade: FederationUpgrade, report: Report, settings: Settings
+) -> None:
+    # The upgrade has put the new names into what this run has made, as a person would who knows of them.
+    by_values = [f"{name}: {each}" for name, found in client_upgrade.renamed_by_values.items() for each in found]
+    for each in by_values:
+        report.warn(each)
+    by_chart = [f"{name}: {each}" for name, found in client_upgrade.renamed_by_chart.items() for each in found]
+    broken = [*by_chart, *(by_values if settings.strict else ())]
+    assert not broken, "\n".join(broken)
 
 
 @pytest.mark.dependency(name="replaced pods", depends=["client upgraded"], scope="session")
@@ -243,6 +258,14 @@ def test_agents_attest_to_the_new_release_and_serve_new_pods(client_upgrade: Fed
     checks.entries_federate(demo)
     checks.call_succeeded(client_upgrade.call_outcome("new agents"))
     client_upgrade.wait_phase_recorded()
+
+
+@pytest.mark.dependency(name="socket names", depends=["new agents"], scope="session")
+def test_workloads_find_the_workload_apis_socket_by_every_name_that_it_had(client_upgrade: FederationUpgrade) -> None:
+    # Nothing to wait for: an agent's pod makes the links before its agent starts, and those of before are gone.
+    for name, spire in client_upgrade.spires.items():
+        lost = client_upgrade.before[name].socket_names - socket_names(spire)
+        assert not lost, f"{name}: on a new node the Workload API's socket is not found by the name {sorted(lost)}"
 
 
 @pytest.mark.dependency(name="own identities", depends=["new agents", "same identities"], scope="session")

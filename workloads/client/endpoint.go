@@ -26,6 +26,7 @@ type endpoint struct {
 	SPIFFEID  string          `json:"spiffe_id"`
 	NotAfter  time.Time       `json:"not_after"`
 	Issuer    string          `json:"issuer"`
+	DNSNames  []string        `json:"dns_names"`
 	Document  json.RawMessage `json:"document"`
 	FetchedAt time.Time       `json:"fetched_at"`
 }
@@ -76,7 +77,7 @@ func runEndpoint(ctx context.Context) error {
 	found := endpoint{Document: body, FetchedAt: time.Now().UTC()}
 	if response.TLS != nil {
 		presented := response.TLS.PeerCertificates
-		found.NotAfter, found.Issuer = presented[0].NotAfter, presented[0].Issuer.String()
+		found.NotAfter, found.Issuer, found.DNSNames = presented[0].NotAfter, presented[0].Issuer.String(), presented[0].DNSNames
 		// An ID that is none is shown as empty.
 		if id, err := x509svid.IDFromCert(presented[0]); err == nil {
 			found.SPIFFEID = id.String()

@@ -499,22 +499,22 @@ def test_a_template_that_cannot_be_executed_is_why_there_is_no_entry() -> None:
         '{"clusterSPIFFEID": "/x", "pod": " … erver-7c5448bc55-rvbmk", "error": "failed to render SPIFFE ID: '
         'invalid SPIFFE ID: expected trust domain \\"server.example\\" but got \\"other.example\\""}'
     )
-    said, cause = causes.why_not_rendered(logged)
+    said, cause = causes.why_not_reconciled(logged)
     assert said == (
         'failed to render SPIFFE ID: invalid SPIFFE ID: expected trust domain "server.example" but got "other.example"'
     )
     assert "spiffeIDTemplate" in cause
     assert causes.is_of_configuration("pod demo/x has no entry", cause)
-    assert causes.why_not_rendered("the controller manager logs: something else") == ("", "")
+    assert causes.why_not_reconciled("the controller manager logs: something else") == ("", "")
     refused = (
         'ERROR entry-reconciler Failed to create entry {"id": "server.1c9a06fe", "parentID": "spiffe://ser …  code = '
         'InvalidArgument desc = failed to convert entry: invalid DNS name: label does not match regex: under_score"}'
     )
-    said, cause = causes.why_not_rendered(refused)
+    said, cause = causes.why_not_reconciled(refused)
     assert said == "failed to convert entry: invalid DNS name: label does not match regex: under_score"
     assert causes.is_of_configuration("pod demo/x has no entry", cause)
     transient = logged.replace("failed to render SPIFFE ID", "node  not found in cache")
-    assert causes.why_not_rendered(transient) == ("", "")
+    assert causes.why_not_reconciled(transient) == ("", "")
     assert not causes.is_of_configuration(transient, "")
 
 

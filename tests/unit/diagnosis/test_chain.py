@@ -12,7 +12,7 @@ from fixtures.core import waiting
 from fixtures.diagnosis import chain
 from fixtures.diagnosis.chain import LINKS, Diagnosis, diagnose, diagnose_settled
 from fixtures.diagnosis.finding import Finding
-from fixtures.diagnosis.links import cluster_links, component_links, spire_links, static_entry_links
+from fixtures.diagnosis.links import cluster_links, component_links, spire_links, static_entry_links, webhook_links
 from fixtures.diagnosis.testbed import Testbed
 from fixtures.k8s.cluster import Cluster
 from fixtures.spire.federation import Federation
@@ -43,6 +43,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         for name in ("agents", "published_bundle", "fields"):
             monkeypatch.setattr(spire_links, f"check_{name}", _look(found.get(name, [])))
         monkeypatch.setattr(static_entry_links, "check_static_entries", _look(found.get("static_entries", [])))
+        monkeypatch.setattr(webhook_links, "check_webhook", _look(found.get("webhook", [])))
 
     return set_looks
 

@@ -14,9 +14,11 @@ from fixtures.diagnosis.links import (
     cluster_links,
     component_links,
     endpoint_links,
+    socket_links,
     spire_links,
     static_entry_links,
     web_links,
+    webhook_links,
     workload_links,
 )
 from fixtures.diagnosis.testbed import Testbed
@@ -27,9 +29,17 @@ OF_SPIRE = (
     "agents",
     "bundle for agents",
     static_entry_links.STATIC_ENTRIES,
+    webhook_links.WEBHOOK,
     spire_links.FIELDS,
 )
-OF_FEDERATION = (*OF_SPIRE, "endpoint's Service", "forwards", "relationships and bundles", "endpoints")
+OF_FEDERATION = (
+    *OF_SPIRE,
+    "endpoint's Service",
+    "forwards",
+    "relationships and bundles",
+    "endpoints",
+    "socket's names",
+)
 OF_DEMO = (*OF_FEDERATION, "entries", "Workload API", web_links.WEB_SERVICES)
 
 
@@ -47,7 +57,9 @@ def run(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         endpoint_links: ["endpoint_service", "forwards", "check_endpoints"],
         workload_links: ["check_workload_api", "check_demo_server", "check_call"],
         web_links: ["check_web_services"],
+        socket_links: ["check_socket_names"],
         static_entry_links: ["check_static_entries"],
+        webhook_links: ["check_webhook"],
     }.items():
         for name in names:
             monkeypatch.setattr(module, name, nothing)

@@ -93,8 +93,15 @@ def test_a_phase_that_has_not_ended_is_counted_up_to_now(tmp_path: Path, monkeyp
 class FakeSpire:
     """SPIRE on one cluster, which keeps what is asked of it; its agents take a while to be ready."""
 
+    layout = LAYOUT
+
     def __init__(self, said: list[str]) -> None:
         self.said = said
+        self.cluster = SimpleNamespace(on_nodes=self._on_nodes)
+
+    def _on_nodes(self, *command: str) -> dict[str, str]:
+        self.said.append(command[-1].partition(" || ")[2])
+        return {}
 
     def server(self, *arguments: str) -> str:
         self.said.append(" ".join(arguments[:3]))
@@ -125,7 +132,8 @@ def test_agents_are_renewed_in_a_phase_of_their_own_and_a_new_pod_calls_then(
     found.renew_agents("new agents")
     assert [each.name for each in found.phases(BEGAN)] == ["after", "agents attest again", "new agents"]
     found.call_outcome("new agents")
-    assert called == ["client-new-agents after ['renewed=True']"]
+    links = "find /run/spire/agent-sockets -mindepth 1 -maxdepth 1 -type l -delete"
+    assert called == [f"client-new-agents after {[links, 'renewed=True']}"]
 
 
 Read = Callable[[str], str]
@@ -140,7 +148,19 @@ def state(recorded: Read, **agent: Any) -> PreservedState:
         SERVER_PLACE: ControllerState(TEMPLATES["old"], frozenset("s")),
         agent.get("place", AGENT_PLACE): ControllerState(TEMPLATES[agent.get("template", "old")], pods),
     }
-    return PreservedState({}, {}, bundle(recorded("bundle-show.json")), {}, frozenset(), True, workloads, pods)
+    return PreservedState(
+        {},
+        {},
+        frozenset(),
+        {},
+        bundle(recorded("bundle-show.json")),
+        {},
+        frozenset(),
+        True,
+        frozenset(),
+        workloads,
+        pods,
+    )
 
 
 @pytest.mark.parametrize(

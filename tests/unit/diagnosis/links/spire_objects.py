@@ -51,6 +51,7 @@ class Objects(KubernetesObjects):
         self.agents: list[api_types.AttestedAgent] | None = [self.attested]
         self.status, self.failed, self.server_log = "deployed", "", ""
         self.installed_by_run, self.revision = True, 1
+        self.values: dict[str, object] = {}
         self.bundle = api_types.bundle(recorded("bundle-show.json"))
 
     def with_spire(self, *, server: int = 1, agents: int = 1, drivers: int = 1, nodes: int = 1) -> Spire:
@@ -95,6 +96,7 @@ class Objects(KubernetesObjects):
             cluster=self,
             entries=list,
             was_installed_by_run=self.installed_by_run,
+            values=self.values,
             revision=self.revision,
             agents=agents,
             failed_revision=lambda: self.failed,

@@ -61,6 +61,7 @@ def check(recorded: Read) -> Check:
         cluster = SimpleNamespace(label="server")
         spire: Any = SimpleNamespace(cluster=cluster, trust_domain="server.example", layout=layout)
         spire.was_installed_by_run = True
+        spire.values = {}
         spire.bundle_document = lambda: recorded("oidc-bundle.json")
         spire.agents = spire.entries = list
         probe = SimpleNamespace(cluster=cluster, spire=spire, get=get)
@@ -96,6 +97,12 @@ def test_what_serves_as_it_should_or_is_not_installed_is_not_broken(check: Check
             {"openid-configuration": {"issuer": "https://elsewhere.example"}},
             "its issuer is https://elsewhere.example, while its server's JWT-SVIDs have",
             "the server's jwt_issuer is not the provider's",
+            False,
+        ),
+        (
+            {"openid-configuration": {"issuer": LAYOUT.jwt_issuer, "jwks_uri": "https://elsewhere.example/keys"}},
+            "neither it nor the values know: https://elsewhere.example/keys",
+            "see spiffe-oidc-discovery-provider.config.jwksUri",
             False,
         ),
     ],

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +29,8 @@ from tests.unit.own_chart import LAYOUT
 Read = Callable[[str], str]
 ISSUER = "https://oidc-discovery.server.example"
 SPIFFE_ID = "spiffe://server.example/ns/spire-server/sa/spire-spiffe-oidc-discovery-provider"
+CACHE = "https://cdn.example/keys"
+PROXIED = "https://login.example"
 PLACE = "10.89.0.1:40000"
 assert LAYOUT.oidc_provider is not None
 PLAIN: OIDCProvider = LAYOUT.oidc_provider
@@ -76,15 +78,16 @@ def test_an_issuer_is_the_servers(found: str, wanted: str, provider: OIDCProvide
 class Served:
     """Stands in for the probe of the client's cluster: what the provider serves, by path; remembers what was asked."""
 
-    def __init__(self, documents: dict[str, Any], spiffe_id: str) -> None:
+    def __init__(self, documents: dict[str, Any], spiffe_id: str, dns_names: tuple[str, ...]) -> None:
         self.cluster = SimpleNamespace(label="client")
         self.documents = documents
         self.spiffe_id = spiffe_id
+        self.dns_names = frozenset(dns_names)
         self.asked: list[tuple[str, str, str]] = []
 
     def get(self, address: str, *, connect_to: str, bundle: str) -> Endpoint:
         self.asked.append((address, connect_to, bundle))
-        return Endpoint(self.spiffe_id, self.documents[address.rpartition("/")[2]])
+        return Endpoint(self.spiffe_id, self.documents[address.rpartition("/")[2]], self.dns_names)
 
 
 class Server:
@@ -96,6 +99,7 @@ class Server:
         self.was_installed_by_run = True
         self.layout = layout
         self.document = document
+        self.values: dict[str, Any] = {}
 
     def bundle_document(self) -> str:
         return self.document
@@ -118,15 +122,19 @@ def check(monkeypatch: pytest.MonkeyPatch, recorded: Read) -> Callable[..., Serv
         jwks_uri: str = f"{ISSUER}/keys",
         jwt_issuer: str = LAYOUT.jwt_issuer,
         was_installed_by_run: bool = True,
+        dns_names: tuple[str, ...] = (ISSUER[8:],),
+        values: Mapping[str, Any] | None = None,
     ) -> Served:
         given = {"issuer": issuer, "jwks_uri": jwks_uri}
         configuration = json.loads(recorded("oidc-configuration.json")) | given
         keys = json.loads(recorded("oidc-keys.json"))
         keys["keys"] += [{**keys["keys"][0], "kid": kid}] if kid else []
-        served = Served({"openid-configuration": configuration, jwks_uri.rpartition("/")[2]: keys}, spiffe_id)
+        documents = {"openid-configuration": configuration, jwks_uri.rpartition("/")[2]: keys}
+        served = Served(documents, spiffe_id, dns_names)
         layout = dataclasses.replace(LAYOUT, oidc_provider=provider, jwt_issuer=jwt_issuer)
         server = Server(recorded("oidc-bundle.json"), layout)
         server.was_installed_by_run = was_installed_by_run
+        server.values = dict(values or {})
         client = SimpleNamespace(trust_domain="client.example")
         federation = SimpleNamespace(pairs=[(client, server)], connectivity=Connectivity(way), folder=Path())
         asking = server.trust_domain if way == "given" else client.trust_domain
@@ -173,10 +181,19 @@ def test_what_is_not_installed_or_has_no_service_is_not_asked(check: Callable[..
     [
         ({"issuer": "https://oidc-discovery.example.org"}, "server: .*example.org"),
         ({"spiffe_id": "spiffe://client.example/ns/a/sa/b"}, "server: .*client.example"),
+        ({"dns_names": ()}, "its certificate is not for oidc-discovery.server.example: its names are none"),
+        ({"dns_names": ("a", "b")}, "is not for oidc-discovery.server.example: its names are a, b"),
+        # Behind a proxy it may be asked by other names; of none it can be asked by nobody.
+        ({"jwt_issuer": PROXIED, "issuer": PROXIED, "dns_names": ()}, "its certificate is not for login.example"),
+        ({"jwks_uri": CACHE}, f"verifiers for its keys to a host .*: {CACHE}"),
+        (
+            {"provider": dataclasses.replace(SECURE, unrenewed_certificate="/certs/tls.crt")},
+            "nothing in its pod renews its certificate /certs/tls.crt: after",
+        ),
     ],
 )
-def test_another_issuer_or_another_trust_domains_certificate_is_red(
-    check: Callable[..., Served], changed: dict[str, str], said: str
+def test_what_verifiers_would_not_accept_now_or_tomorrow_is_red(
+    check: Callable[..., Served], changed: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(AssertionError, match=said):
         check(**changed)
@@ -190,11 +207,18 @@ def test_keys_that_the_server_does_not_have_are_red(check: Callable[..., Served]
 def test_the_keys_are_asked_for_where_verifiers_are_sent_to(check: Callable[..., Served]) -> None:
     assert [each[0] for each in check(jwks_uri=f"{ISSUER}/v2/jwks").asked][-1] == f"{ISSUER}/v2/jwks"
     # Keys that somebody else serves, such as a cache, are not in reach of the provider's Service.
-    assert [each[0] for each in check(jwks_uri="https://cdn.example/keys").asked][-1] == f"{ISSUER}/keys"
+    values = {"spiffe-oidc-discovery-provider": {"config": {"jwksUri": CACHE}}}
+    assert [each[0] for each in check(jwks_uri=CACHE, values=values).asked][-1] == f"{ISSUER}/keys"
+    assert check(jwks_uri=CACHE, was_installed_by_run=False).asked
+    assert check(jwks_uri=f"http://{PLAIN.domains[0]}/keys").asked
 
 
 def test_jwt_svids_without_an_issuer_are_red_but_for_somebody_elses_installation(check: Callable[..., Served]) -> None:
     domain = LAYOUT.oidc_provider.domains[0] if LAYOUT.oidc_provider else ""
-    with pytest.raises(AssertionError, match="server: its server's JWT-SVIDs have no issuer"):
+    with pytest.raises(AssertionError, match="server: OIDC discovery provider: its server's JWT-SVIDs have no issuer"):
         check(jwt_issuer="")
     assert check(jwt_issuer="", was_installed_by_run=False).asked[0][0].startswith(f"https://{domain}/")
+
+
+def test_a_proxy_may_ask_by_another_name_than_the_issuers(check: Callable[..., Served]) -> None:
+    assert check(jwt_issuer=PROXIED, issuer=PROXIED, dns_names=(ISSUER[8:],)).asked
