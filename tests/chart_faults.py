@@ -549,6 +549,30 @@ CSI_FAULTS = (
         r"answered 400[\s\S]*other names or paths than the issuer's",
         (Edit(OIDC_CONFIG, 'list $advertised (get (urlParse $issuer) "hostname") $name', "list $name"),),
     ),
+    # The documentation's example as the default.
+    ChartFault(
+        "oidc-provider-that-sends-verifiers-elsewhere",
+        "web services",
+        r"that neither it nor the values know: https://oidc-discovery\.example\.org/keys",
+        (Edit(OIDC_CONFIG, '(printf "http://%s/keys" $fqdn)', '"https://oidc-discovery.example.org/keys"'),),
+    ),
+    ChartFault(
+        "oidc-provider-that-is-paused",
+        "component ready",
+        r"it is paused \(spec\.paused\)",
+        # An upgrade meets it where the pods are to be others.
+        (
+            Edit(OIDC, "  replicas: 1\n", "  replicas: 1\n  paused: true\n"),
+            Edit(OIDC, "terminationGracePeriodSeconds: 5", "terminationGracePeriodSeconds: 6"),
+        ),
+    ),
+    # The kubelet needs two minutes of failures to kill it.
+    ChartFault(
+        "oidc-provider-that-will-be-killed",
+        "component ready",
+        r"the liveness probe of container \S+ of pod \S+ \(port health, /alive\) fails: answers 404; the kubelet",
+        (Edit(OIDC, '"live" "/live"', '"live" "/alive"'),),
+    ),
 )
 
 # Identities, and the controller manager that registers them
@@ -687,6 +711,26 @@ FEDERATION_FAULTS = (
             ),
             Edit(MANAGER, "    failurePolicy: Ignore", "    failurePolicy: Fail"),
         ),
+    ),
+    # The API server asks it about resources that nobody makes.
+    ChartFault(
+        "webhook-that-is-asked-about-one-kind-alone",
+        "webhook",
+        r"ClusterFederatedTrustDomain webhook-check refused: it is accepted: no webhook is asked about it",
+        (
+            Edit(
+                MANAGER,
+                '"clusterfederatedtrustdomain" "clusterfederatedtrustdomains"',
+                '"clusterfederatedtrustdomain" "clusterfederatedtrustdomain"',
+            ),
+        ),
+    ),
+    # By `hasKey` in the place of the value, say: workloads may give themselves any identity.
+    ChartFault(
+        "workloads-that-administer-their-server",
+        "entry with federatesWith",
+        r"spiffe://\S+/ns/demo/sa/\S+ may call the server's own APIs, and no value asks for that",
+        (Edit(IDENTITIES, 'omit $entry "enabled"', 'merge (dict "admin" true) (omit $entry "enabled")'),),
     ),
     ChartFault(
         "hook-that-fails",
@@ -849,6 +893,21 @@ UPGRADE_FAULTS = (
                 f"persistentVolumeClaimRetentionPolicy: {{whenDeleted: Delete}}\n  {POD_MANAGEMENT}",
             ),
         ),
+        only_upgraded=True,
+    ),
+    # Users' own objects name the class, and peers have the endpoint's URL.
+    ChartFault(
+        "class-that-is-renamed",
+        FAILED_CHECK,
+        r"class was spire-mgmt-spire and is spire: custom resources that name spire-mgmt-spire are ignored now",
+        (Edit("templates/_helpers.tpl", 'printf "%s-%s" .Release.Namespace .Release.Name', '"spire"'),),
+        only_upgraded=True,
+    ),
+    ChartFault(
+        "bundle-endpoint-that-moves",
+        FAILED_CHECK,
+        r"was port 8443 of Service spire-server/spire-server and is port 8444 of spire-server/spire-server: peers",
+        (Edit("values.yaml", "port: 8443", "port: 8444"),),
         only_upgraded=True,
     ),
     ChartFault(

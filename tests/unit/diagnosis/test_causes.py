@@ -513,6 +513,25 @@ def test_a_template_that_cannot_be_executed_is_why_there_is_no_entry() -> None:
     said, cause = causes.why_not_reconciled(refused)
     assert said == "failed to convert entry: invalid DNS name: label does not match regex: under_score"
     assert causes.is_of_configuration("pod demo/x has no entry", cause)
+    # As seen with a value of `ttl: 1d`, and with a role that had lost a verb.
+    unlisted = (
+        'Failed to watch {"type": "*v1alpha1.ClusterSPIFFEID", "error": "failed to list *v1alpha1.ClusterSPIFFEID: '
+        'time: unknown unit \\"d\\" in duration \\"1d\\""}'
+    )
+    said, cause = causes.why_not_reconciled(unlisted)
+    assert said == 'ClusterSPIFFEIDs cannot be listed: time: unknown unit "d" in duration "1d"'
+    assert "one ClusterSPIFFEID has a value that it cannot read" in cause
+    forbidden = unlisted.replace("time: unknown unit", "clusterspiffeids.spire.spiffe.io is forbidden: unknown unit")
+    assert "lacks a right" in causes.why_not_reconciled(forbidden)[1]
+    lease = (
+        'Failed to update lease: "leases.coordination.k8s.io \\"bb21182e.spiffe.io\\" is forbidden: User '
+        '\\"system:serviceaccount:spire-server:spire-server\\" cannot update resource \\"leases\\" in API group '
+        '\\"coordination.k8s.io\\" in the namespace \\"spire-server\\"" lock="spire-server/bb21182e.spiffe.io"'
+    )
+    said, cause = causes.why_not_reconciled(lease)
+    assert said.startswith('leases.coordination.k8s.io "bb21182e.spiffe.io" is forbidden: User ')
+    assert said.endswith('cannot update resource "leases"')
+    assert "it is not elected" in cause
     transient = logged.replace("failed to render SPIFFE ID", "node  not found in cache")
     assert causes.why_not_reconciled(transient) == ("", "")
     assert not causes.is_of_configuration(transient, "")

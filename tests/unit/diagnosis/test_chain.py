@@ -12,7 +12,14 @@ from fixtures.core import waiting
 from fixtures.diagnosis import chain
 from fixtures.diagnosis.chain import LINKS, Diagnosis, diagnose, diagnose_settled
 from fixtures.diagnosis.finding import Finding
-from fixtures.diagnosis.links import cluster_links, component_links, spire_links, static_entry_links, webhook_links
+from fixtures.diagnosis.links import (
+    cluster_links,
+    component_links,
+    socket_links,
+    spire_links,
+    static_entry_links,
+    webhook_links,
+)
 from fixtures.diagnosis.testbed import Testbed
 from fixtures.k8s.cluster import Cluster
 from fixtures.spire.federation import Federation
@@ -43,6 +50,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         for name in ("agents", "published_bundle", "fields"):
             monkeypatch.setattr(spire_links, f"check_{name}", _look(found.get(name, [])))
         monkeypatch.setattr(static_entry_links, "check_static_entries", _look(found.get("static_entries", [])))
+        monkeypatch.setattr(socket_links, "check_socket_names", _look(found.get("socket_names", [])))
         monkeypatch.setattr(webhook_links, "check_webhook", _look(found.get("webhook", [])))
 
     return set_looks
@@ -119,7 +127,8 @@ def test_what_cannot_be_looked_at_because_something_is_broken_is_no_news(
     looks(components=both, agents=RuntimeError("no such pod"), published_bundle=RuntimeError("no such pod"))
     found = diagnose(testbed)
     assert found.unseen == ()
-    assert found.looks == {(label, name) for label in ("server", "client") for name in ("cluster", "components")}
+    seen = ("cluster", "components", "socket's names")
+    assert found.looks == {(label, name) for label in ("server", "client") for name in seen}
 
 
 def test_long_evidence_is_cut_to_its_end() -> None:

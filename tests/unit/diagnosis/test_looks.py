@@ -25,6 +25,7 @@ from fixtures.diagnosis.testbed import Testbed
 
 OF_SPIRE = (
     "cluster",
+    "socket's names",
     "components",
     "agents",
     "bundle for agents",
@@ -38,7 +39,6 @@ OF_FEDERATION = (
     "forwards",
     "relationships and bundles",
     "endpoints",
-    "socket's names",
 )
 OF_DEMO = (*OF_FEDERATION, "entries", "Workload API", web_links.WEB_SERVICES)
 

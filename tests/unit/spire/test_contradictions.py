@@ -52,11 +52,15 @@ DATA = "/run/spire/data"
 SQLITE = {"database_type": "sqlite3", "connection_string": f"file:{DATA}/datastore.sqlite3?_journal_mode=WAL"}
 
 
-def lost(datastore: Any, keys: str, volumes: Any = (), claims: Any = (), mounts: Any = (("data", DATA),)) -> list[str]:
-    """What is said of a server that stores there, with these volumes and claims, and mounts of theirs."""
+def lost(datastore: Any, keys: Any, volumes: Any = (), claims: Any = (), mounts: Any = (("data", DATA),)) -> list[str]:
+    """What is said of a server that stores there, with these volumes and claims, and mounts of theirs.
+
+    `keys` are a file, or the whole block of a KeyManager.
+    """
     config = copy.deepcopy(FITTING)
     config["plugins"]["DataStore"] = [{"sql": {"plugin_data": datastore}}]
-    config["plugins"]["KeyManager"] = [{"disk": {"plugin_data": {"keys_path": keys}}}]
+    on_disk = {"disk": {"plugin_data": {"keys_path": keys}}}
+    config["plugins"]["KeyManager"] = [on_disk if isinstance(keys, str) else keys]
     manifests = [*server(config=config), *agent(), csi_driver()]
     (stateful_set,) = (each for each in manifests if each["kind"] == "StatefulSet")
     stateful_set["spec"]["volumeClaimTemplates"] = [{"metadata": {"name": name}} for name in claims]
@@ -81,6 +85,11 @@ def test_what_is_in_a_volume_that_outlives_the_pod_is_not_lost(where: dict[str, 
     (found,) = lost(SQLITE, "/tmp/keys.json", **where)  # noqa: S108
     assert "loses its keys /tmp/keys.json with its pod" in found
     assert found.endswith("see spire-server.keyManager.disk")
+
+
+def test_keys_in_memory_are_lost_with_the_pod() -> None:
+    (found,) = lost(SQLITE, {"memory": {"plugin_data": {}}}, claims=["data"])
+    assert "keeps its datastore, and loses its keys in memory with its pod" in found
 
 
 @pytest.mark.parametrize(

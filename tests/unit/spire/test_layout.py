@@ -840,3 +840,36 @@ def test_what_manifests_leave_out_or_set_to_null_is_empty() -> None:
     assert found.cluster_static_entries[0].selectors == ()
     null = next(each for each in found.workloads if each.name == "null")
     assert (null.containers, null.selector, null.labels) == ((), {}, {})
+
+
+HELPER = container("spiffe-helper", mounts={"certificates": "/certs"})
+
+
+@pytest.mark.parametrize(
+    ("beside", "source", "unrenewed"),
+    [
+        ({}, {"emptyDir": {}}, "/certs/tls.crt"),
+        ({}, {}, "/certs/tls.crt"),
+        ({"initContainers": [HELPER]}, {"emptyDir": {}}, "/certs/tls.crt"),
+        ({"initContainers": [{**HELPER, "restartPolicy": "Always"}]}, {"emptyDir": {}}, ""),
+        ({"containers": [HELPER]}, {"emptyDir": {"medium": "Memory"}}, ""),
+        ({"containers": [container("reader", mounts={"other": "/certs"})]}, {"emptyDir": {}}, "/certs/tls.crt"),
+        # cert-manager, or whoever made the Secret.
+        ({}, {"secret": {"secretName": "tls"}}, ""),
+        ({}, {"csi": {"driver": "csi.cert-manager.io"}}, ""),
+    ],
+)
+def test_a_certificate_that_nothing_renews_is_known(
+    beside: dict[str, Any], source: dict[str, Any], unrenewed: str
+) -> None:
+    files = {"cert_file_path": "/certs/tls.crt", "key_file_path": "/certs/tls.key", "addr": ":8443"}
+    config = {"domains": ["oidc.example"], "workload_api": {}, "serving_cert_file": files}
+    mounts = {"config": "/etc/oidc", "certificates": "/certs"}
+    provider = container("provider", "-config", "/etc/oidc/oidc.conf", mounts=mounts)
+    made = workload("Deployment", "oidc", "identity", [provider], config=from_config_map("oidc"), certificates=source)
+    pod = made["spec"]["template"]["spec"]
+    pod["containers"] = [*pod["containers"], *beside.get("containers", ())]
+    pod["initContainers"] = beside.get("initContainers", [])
+    found = layout(release(config_map("oidc", "identity", "oidc.conf", config), made)).oidc_provider
+    assert found is not None
+    assert (found.tls, found.unrenewed_certificate) == (True, unrenewed)

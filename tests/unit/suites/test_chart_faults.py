@@ -134,6 +134,13 @@ CHANGES: Mapping[str, Mapping[str, Sequence[str]]] = {
     },
     "oidc-provider-whose-service-leads-nowhere": {f"Deployment {OIDC}": [f"{POD}containers[oidc-discovery-provider]"]},
     "oidc-provider-that-does-not-answer-to-its-issuer": {f"ConfigMap {OIDC}": ["oidc-discovery-provider.conf.domains"]},
+    "oidc-provider-that-sends-verifiers-elsewhere": {f"ConfigMap {OIDC}": ["oidc-discovery-provider.conf.jwks_uri"]},
+    "oidc-provider-that-is-paused": {
+        f"Deployment {OIDC}": ["spec.paused: (none) → true", f"{POD}terminationGracePeriodSeconds"]
+    },
+    "oidc-provider-that-will-be-killed": {
+        f"Deployment {OIDC}": [f"{POD}containers[oidc-discovery-provider].livenessProbe.httpGet.path"]
+    },
     "controller-manager-that-may-not-list-pods": {
         "ClusterRole spire-controller-manager": ["no longer get, list, watch on pods"]
     },
@@ -170,6 +177,10 @@ CHANGES: Mapping[str, Mapping[str, Sequence[str]]] = {
             f"webhooks[{plural}.spire.spiffe.io]" for plural in ("clusterfederatedtrustdomains", "clusterspiffeids")
         ]
     },
+    "webhook-that-is-asked-about-one-kind-alone": {
+        WEBHOOKS: [f"webhooks[clusterfederatedtrustdomain{plural}.spire.spiffe.io]" for plural in ("", "s")]
+    },
+    "workloads-that-administer-their-server": {DEFAULT_ID: ["spec.admin: (none) → true"]},
     "hook-that-fails": {"Job spire-check added": []},
     "static-entries-not-reconciled": {
         MANAGER_CONF: ["controller-manager.yaml.reconcile.clusterStaticEntries: true → false"]
@@ -177,6 +188,16 @@ CHANGES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "default-identity-that-is-no-fallback": {DEFAULT_ID: ["spec.fallback: true → false"]},
     "agents-that-know-no-containers": {
         AGENT_CONF: ["agent.conf.plugins.WorkloadAttestor.k8s.plugin_data.disable_container_selectors"]
+    },
+    "class-that-is-renamed": {
+        MANAGER_CONF: ["controller-manager.yaml.className: spire-mgmt-spire → spire"],
+        DEFAULT_ID: ["spec.className: spire-mgmt-spire → spire"],
+        "ClusterSPIFFEID spire-mgmt-spire-oidc-discovery-provider": ["spec.className: spire-mgmt-spire → spire"],
+    },
+    "bundle-endpoint-that-moves": {
+        SERVER_CONF: ["server.conf.server.federation.bundle_endpoint.port: 8443 → 8444"],
+        SERVER_SERVICE: ["spec.ports[federation].port: 8443 → 8444"],
+        SERVER_SET: [f"{POD}containers[spire-server].ports[federation].containerPort: 8443 → 8444"],
     },
     "claims-that-go-with-the-server": {SERVER_SET: ["spec.persistentVolumeClaimRetentionPolicy.whenDeleted"]},
     # Checksums are passed over: they have no effect by themselves.

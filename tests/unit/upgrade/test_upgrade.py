@@ -22,7 +22,7 @@ from fixtures.spire.server_cli import SpireError
 from fixtures.traffic.generator import CONNECTION_KINDS
 from fixtures.traffic.request_log import Request
 from fixtures.upgrade import upgrade
-from fixtures.upgrade.state import ControllerState, PreservedState, dns_names, pod_ids
+from fixtures.upgrade.state import ControllerState, PreservedState, admins, dns_names, hints, pod_ids
 from fixtures.upgrade.upgrade import (
     PHASE_MIN_DURATION,
     FederationUpgrade,
@@ -351,6 +351,8 @@ def test_entries_must_all_be_there_again_and_none_twice(tmp_path: Path, recorded
     there = "spiffe://server.example/ns/demo/sa/default"
     named = {**before.dns_names, there: frozenset({"server.demo"})}
     assert seen(replace(before, dns_names=named)) == f"no DNS names any more: {{'{there}': ['server.demo']}}"
+    hinted = replace(before, hints={there: frozenset({"default"}), lost: frozenset({"of one that is gone"})})
+    assert seen(hinted) == f"no hint any more: {{'{there}': ['default']}}"
     uid = next(each for each, ids in before.pod_ids.items() if there in ids)
     of_its_own = {uid: frozenset({"spiffe://server.example/own"})}
     assert seen(replace(before, pod_ids=of_its_own)) == f"pods that have other SPIFFE IDs too: {{'{uid}': ['{there}']}}"
@@ -358,6 +360,13 @@ def test_entries_must_all_be_there_again_and_none_twice(tmp_path: Path, recorded
     listed["entries"].append({**listed["entries"][0], "id": "another"})
     printed = json.dumps(listed)
     assert seen(before).startswith("entries that are there twice: [('spiffe://server.example/ns/demo/sa/default'")
+    listed["entries"] = [{**each, "admin": True, "hint": "of its own"} for each in listed["entries"][:-1]]
+    printed = json.dumps(listed)
+    assert seen(before).startswith(f"may administer their server now: ['{there}'")
+    # As it was before; and a hint may come.
+    ids = admins(spire.entries())
+    assert identities_kept(spire, replace(before, admins=ids)).look().value is True
+    assert hints(spire.entries())[there] == {"of its own"}
 
 
 @pytest.mark.parametrize(

@@ -235,6 +235,35 @@ def federation(*, is_made: bool = True, rejection: str = "") -> Federation:
     return cast(Federation, found)
 
 
+@pytest.mark.parametrize(
+    ("values", "is_ours", "is_named"),
+    [
+        ({}, True, True),
+        ({"identities": {"default": {"admin": False}, "others": [{"admin": "false"}]}}, True, True),
+        # Somebody wants it so: of one identity of several, or of another's release.
+        ({"identities": {"default": {"admin": False}, "operators": {"admin": True}}}, True, False),
+        ({"identities": [{"name": "operators", "admin": "true"}]}, True, False),
+        ({}, False, False),
+    ],
+)
+def test_a_workload_that_may_administer_its_server_unasked_is_named(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], *, is_ours: bool, is_named: bool
+) -> None:
+    objects.values, objects.installed_by_run = values, is_ours
+    made = pod(objects, container(running=running()), name="server-1-x", namespace="demo")
+    pod(objects, container(running=running()), name="other-1-x", namespace="kube-system")
+    spire, selector = objects.spire, f"{api_types.POD_UID}{made.metadata.uid}"
+    entry = api_types.RegistrationEntry("1", "spiffe://server.example/a", AGENT_ID, (selector,), ("client.example",))
+    elsewhere = replace(entry, selectors=("k8s:pod-uid:Pod/kube-system/other-1-x",), is_admin=True)
+    demo = cast(Demo, SimpleNamespace(namespace="demo"))
+    monkeypatch.setattr(spire, "entries", lambda: [entry, elsewhere], raising=False)
+    assert list(spire_links.check_entries(spire, demo, federation())) == []
+    monkeypatch.setattr(spire, "entries", lambda: [replace(entry, is_admin=True)], raising=False)
+    found = list(spire_links.check_entries(spire, demo, federation()))
+    words = "spiffe://server.example/a may call the server's own APIs, and no value asks for that"
+    assert [each.sentence for each in found] == ([words] if is_named else [])
+
+
 @pytest.mark.parametrize(("age", "on_its_way"), [(NEW_POD - 1, True), (NEW_POD + 1, False)])
 def test_a_new_pods_entry_may_be_on_its_way(
     objects: Objects, monkeypatch: pytest.MonkeyPatch, age: float, on_its_way: bool

@@ -12,6 +12,7 @@ from fixtures.k8s.failures.not_started import PULL_RETRIES
 from fixtures.k8s.failures.problem import Problem
 from fixtures.k8s.failures.unready import (
     LONG_ATTEMPT,
+    PAUSED,
     PROBE_GRACE,
     RECENT_ERROR,
     REPEATED,
@@ -903,6 +904,24 @@ def test_pods_of_the_old_revision_are_replaced_unless_somebody_has_to_delete_the
     problem = of(objects, kind, made)
     assert ("OnDelete" in problem.sentence) is not is_replaced
     assert problem.on_its_way is is_replaced
+
+
+def test_a_partition_leaves_pods_at_the_old_revision(objects: KubernetesObjects) -> None:
+    def problem(partition: int) -> Problem:
+        rolling = {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}}
+        return of(objects, "StatefulSet", controller(objects, updateStrategy=rolling))
+
+    pod(objects, container(running=running()))
+    words = "its pods are of the old revision: the update strategy's partition is 1"
+    assert (problem(1), problem(0)) == (Problem(words), Problem("its pods are being replaced", on_its_way=True))
+
+
+@pytest.mark.parametrize("has_pods", [True, False])
+def test_a_paused_deployment_is_named(objects: KubernetesObjects, *, has_pods: bool) -> None:
+    made = controller(objects, "Deployment", "server", paused=True)
+    if has_pods:
+        pod(objects, container(running=running()), name="server-1-x", owner=("ReplicaSet", "server-1"))
+    assert of(objects, "Deployment", made) == Problem(PAUSED)
 
 
 def test_a_pod_that_somebody_has_deleted_is_replaced(objects: KubernetesObjects) -> None:
