@@ -86,6 +86,20 @@ def test_namespace_and_pods_have_what_is_given_of_them(name: str) -> None:
     assert (placed["nodeSelector"], placed["tolerations"]) == ({"pool": "spire"}, [dedicated])
 
 
+def test_what_an_identity_asks_for_that_users_workloads_may_lack_is_said() -> None:
+    assert of(LAYOUT, federates_with=("client.example",)).opt_in == ""
+    asked = identity("chosen", federatesWith=["two.example"], podSelector={"matchLabels": MARKED})
+    words = "server: identities are for pods with spiffe.io/spire-managed-identity=true alone"
+    assert of(layout(asked)).opt_in == words
+    both = identity(
+        "chosen",
+        federatesWith=["two.example"],
+        podSelector={"matchLabels": MARKED},
+        namespaceSelector={"matchLabels": {"team": "mesh"}},
+    )
+    assert of(layout(both)).opt_in == words.replace("pods", "namespaces with team=mesh and pods")
+
+
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_pods_fit_where_resources_are_asked_for_and_have_no_sidecar(name: str) -> None:
     workload = next(each for each in load_manifests(name) if "template" in each.get("spec", {}))
