@@ -26,7 +26,7 @@ from fixtures.spire.api_types import POD_UID, Bundle, bundle
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
 from fixtures.spire.layout import Workload
-from fixtures.spire.logged_errors.error_log import JudgedError, error_table
+from fixtures.spire.logged_errors.error_log import JudgedError, denials, error_table
 from fixtures.traffic.continuous import ContinuousTraffic, Interval
 from fixtures.traffic.generator import CONNECTION_KINDS
 from fixtures.traffic.summary import table
@@ -314,7 +314,8 @@ def logged_errors_are_excused(errors: Iterable[JudgedError], warn: Callable[[str
     """No component of SPIRE's has logged an error that no table excuses (`fixtures.spire.logged_errors.excuses`).
 
     `warn` is called with one of each kind. Of the suite's own clusters they are red where the run is `strict`: a slow
-    machine has SPIRE log what nobody has seen yet, while all that it is for works.
+    machine has SPIRE log what nobody has seen yet, while all that it is for works. A right that a component lacks all
+    the time is the chart's fault, and red in any case.
     """
     errors = list(errors)
     found = [each for each in errors if not each.is_excused]
@@ -323,6 +324,8 @@ def logged_errors_are_excused(errors: Iterable[JudgedError], warn: Callable[[str
         warn(f"logged, and no table excuses it: {each.error}")
     own = [each for each in found if not each.error.is_external]
     assert not (strict and own), "\n".join(error_table(own))
+    denied = "\n".join(str(each.error) for each in denials(errors))
+    assert not denied, f"lacks a right, see the chart's roles and bindings: {denied}"
 
 
 def call_succeeded(outcome: JobOutcome) -> None:

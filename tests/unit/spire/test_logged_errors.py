@@ -6,6 +6,7 @@ among them; a line for each excuse, and two warnings. Of the last one, of a pod 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,13 @@ LIST_CANCELED = 'level=error msg="Failed to list entries" error="datastore-sql: 
 BROKEN = 'level=error msg="Failed to list entries" error="database disk image is malformed" request_id={}'
 NOT_SCHEDULED = (
     '2026-11-23T09:59:00.000Z\tERROR\tentry-reconciler\tFailed to render entry\t{"error": "node  not found in cache"}'
+)
+# As seen of a role that named `clusterspiffeid/status`.
+DENIED = (
+    '2026-11-27T21:19:13.134Z\tERROR\tentry-reconciler\tFailed to update status\t{"clusterSPIFFEID": "/x", "error": '
+    '"clusterspiffeids.spire.spiffe.io \\"default\\" is forbidden: User '
+    '\\"system:serviceaccount:spire-server:spire-server\\" cannot update resource \\"clusterspiffeids/status\\" in API '
+    'group \\"spire.spiffe.io\\" at the cluster scope"}'
 )
 SOME_NODE = NOT_SCHEDULED.replace("node  not", "node worker not")
 
@@ -136,6 +144,42 @@ def test_a_missing_bundle_is_excused_only_until_the_federation_is_made(
     (found,) = error_log(cluster, tmp_path).read()
     assert found.is_excused is is_excused
     assert found.reason.startswith("an entry" if is_excused else f"excused only {UNFEDERATED}")
+
+
+def test_a_line_of_json_has_its_fields_sorted_and_is_excused_as_that_of_text_is(
+    cluster: KubernetesObjects, tmp_path: Path
+) -> None:
+    fields = {
+        "error": 'rpc error: code = Unknown desc = unable to find federated bundle "spiffe://client.example"',
+        "level": "error",
+        "method": "BatchCreateEntry",
+        "msg": "Failed to create entry",
+        "subsystem_name": "api",
+    }
+    cluster.log(IN_SERVER, json.dumps(fields), at=NOW - 105)
+    cluster.log(IN_SERVER, json.dumps({**fields, "msg": "Failed to update entry"}), at=NOW - 105)
+    assert [each.is_excused for each in error_log(cluster, tmp_path).read()] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "is_external", "is_red"), [(10.0, False, True), (9.0, False, False), (10.0, True, False)]
+)
+def test_a_right_that_a_component_lacks_all_the_time_is_red(
+    cluster: KubernetesObjects, tmp_path: Path, seconds: float, *, is_external: bool, is_red: bool
+) -> None:
+    cluster.is_external = is_external
+    for at in (NOW - 60, NOW - 60 + seconds):
+        cluster.log(IN_MANAGER, DENIED, at=at)
+    cluster.log(IN_SERVER, BROKEN.format(1), at=NOW - 90)
+    cluster.log(IN_SERVER, BROKEN.format(1), at=NOW - 5)
+    found = error_log(cluster, tmp_path).read()
+    if not is_red:
+        checks.logged_errors_are_excused(found, lambda _: None, strict=False)
+        return
+    with pytest.raises(AssertionError, match=r"lacks a right, see the chart's roles .*clusterspiffeids/status") as red:
+        checks.logged_errors_are_excused(found, lambda _: None, strict=False)
+    assert str(red.value).count("Failed to update status") == 1
+    assert "malformed" not in str(red.value)
 
 
 @pytest.mark.parametrize(("seconds", "is_excused"), [(RESTART_TIME - 1, True), (RESTART_TIME + 1, False)])
