@@ -24,6 +24,13 @@ def _reconciling(kind: str) -> dict[str, Any]:
     return {"manager": changed(MANAGER, reconcile={kind: True})}
 
 
+def publishing(namespace: str) -> dict[str, Any]:
+    """A server's configuration that publishes its bundle in a namespace."""
+    config = copy.deepcopy(FITTING)
+    config["plugins"]["Notifier"] = [{"k8sbundle": {"plugin_data": {"namespace": namespace}}}]
+    return config
+
+
 def test_parts_that_fit_each_other_do_not_contradict() -> None:
     assert found() == []
 
@@ -40,6 +47,11 @@ def test_an_address_may_be_one_that_the_release_does_not_show(address: str) -> N
         (_reconciling("clusterFederatedTrustDomains"), "^no workload gets an identity, "),
         (_reconciling("clusterSPIFFEIDs"), r"^nothing federates, .*: see spire-server\.controllerManager\.reconcile$"),
         ({"of_agent": changed(AGENT, server_address="other.identity")}, r"looks for its server at other\.identity, "),
+        (
+            {"config": publishing("identity")},
+            "starts with the bundle in ConfigMap nodes/spire-bundle, key bundle.crt, and StatefulSet identity/trust "
+            "publishes it in ConfigMap identity/spire-bundle, key bundle.crt",
+        ),
         ({"config": SERVER}, "nodes-agent attests by k8s_psat, and StatefulSet identity/trust by nothing: see "),
     ],
 )
