@@ -278,6 +278,19 @@ def test_a_service_of_the_server_that_leads_to_other_pods_too_is_named(
     assert not list(component_links.check_components(objects.spire))
 
 
+@pytest.mark.parametrize("policy", ["Local", "Cluster"])
+def test_a_service_that_leads_to_pods_of_the_own_node_alone_is_named(objects: Objects, policy: str) -> None:
+    spec = {"selector": {"app": "server"}, "ports": [], "internalTrafficPolicy": policy}
+    for name in (SERVER, "neighbour"):
+        objects.add("Service", name, spec=spec)
+        ends = [{"conditions": {"ready": True}, "addresses": ["10.244.0.5"]}]
+        labels = {"labels": {"kubernetes.io/service-name": name}}
+        objects.add("EndpointSlice", f"{name}-x", metadata=labels, addressType="IPv4", endpoints=ends)
+    spire = objects.with_spire()
+    words = f"Service {SERVER_NAMESPACE}/{SERVER} leads only to pods of the node that asks"
+    assert sentences(component_links.check_components(spire)) == ([words] if policy == "Local" else [])
+
+
 def test_a_port_that_leads_to_none_that_a_container_declares_is_named(objects: Objects) -> None:
     ports = [{"name": "bundle", "port": 8443, "targetPort": "federation"}, {"name": "api", "port": 443}]
     objects.add("Service", SERVER, spec={"selector": {"app": "server"}, "ports": ports})
