@@ -22,7 +22,7 @@ from fixtures.k8s import conditions, pod_ports, pods
 from fixtures.k8s.cluster import Cluster
 from fixtures.k8s.failures.unrecoverable import unrecoverable
 from fixtures.resilience.environment import Environment
-from fixtures.spire.api_types import POD_UID, Bundle, bundle
+from fixtures.spire.api_types import POD_UID, Bundle, RegistrationEntry, bundle
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
 from fixtures.spire.layout import Workload
@@ -101,7 +101,8 @@ def webhooks_validate(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT)
 def socket_is_found_by_every_name(spires: Iterable[Spire]) -> None:
     """Every link in the folder of the Workload API's socket leads to something."""
     # Nothing to wait for: an agent's pod makes the links before its agent starts.
-    found = [str(each) for spire in spires for each in check_socket_names(spire)]
+    looks = map_concurrently(lambda spire: list(check_socket_names(spire)), spires)
+    found = [str(each) for of_one in looks for each in of_one]
     assert not found, "\n".join(found)
 
 
@@ -110,13 +111,13 @@ def declared_ports_answer(spires: Iterable[Spire], warn: Callable[[str], None], 
 
     `warn` is called for each that is silent; red where the run is `strict`.
     """
-    spires = [spire for spire in spires if spire.was_installed_by_run]
-    found = [
-        f"{spire.cluster.label}: {each}"
-        for spire in spires
-        for workload in spire.layout.workloads
-        for each in pod_ports.silent_ports(spire.cluster, *workload.controller)
-    ]
+
+    def ask(of_one: tuple[Spire, Workload]) -> list[str]:
+        spire, workload = of_one
+        silent = pod_ports.silent_ports(spire.cluster, *workload.controller)
+        return [f"{spire.cluster.label}: {each}" for each in silent]
+
+    found = [each for silent in map_concurrently(ask, _installed_workloads(spires)) for each in silent]
     for each in found:
         warn(each)
     assert not (strict and found), "\n".join(found)
@@ -128,11 +129,16 @@ def liveness_probes_pass(spires: Iterable[Spire], timeout: float = RECHECK_TIMEO
     Of what this run has installed: another's API server may not lead to pods of other nodes.
     """
 
-    def check(spire: Spire) -> None:
-        for workload in spire.layout.workloads if spire.was_installed_by_run else ():
-            wait_for(pod_ports.liveness_probes_pass(spire.cluster, *workload.controller), timeout)
+    def check(of_one: tuple[Spire, Workload]) -> None:
+        spire, workload = of_one
+        wait_for(pod_ports.liveness_probes_pass(spire.cluster, *workload.controller), timeout)
 
-    map_concurrently(check, spires)
+    map_concurrently(check, _installed_workloads(spires))
+
+
+def _installed_workloads(spires: Iterable[Spire]) -> list[tuple[Spire, Workload]]:
+    """The workloads of what this run has installed, each with its SPIRE."""
+    return [(spire, workload) for spire in spires if spire.was_installed_by_run for workload in spire.layout.workloads]
 
 
 def server_services_lead_to_it_alone(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:
@@ -205,16 +211,24 @@ def agreement(spire: Spire, peer: Spire) -> Condition[Bundle]:
 def entries_federate(demo: Demo, timeout: float = RECHECK_TIMEOUT) -> None:
     """Every pod of the demo has an entry of its own, with the bundles of all that its trust domain federates with.
 
-    An entry is made once the bundles that it names are there, for pods that exist.
+    An entry is made once the bundles that it names are there, for pods that exist. None makes its pod an administrator
+    of its server, unless values ask for identities that may be.
     """
-    map_concurrently(lambda probe: wait_for(_entries(probe.spire, demo.namespace), timeout), demo.probes.values())
+
+    def check(spire: Spire) -> None:
+        entries = wait_for(_entries(spire, demo.namespace), timeout)
+        admins = unasked_admins(spire, demo.namespace, entries)  # of an entry that is made this stays
+        assert not admins, f"{spire.cluster.label}: may call the server's own APIs: {', '.join(admins)}"
+
+    map_concurrently(check, [probe.spire for probe in demo.probes.values()])
 
 
-def _entries(spire: Spire, namespace: str) -> Condition[int]:
+def _entries(spire: Spire, namespace: str) -> Condition[list[RegistrationEntry]]:
     # Of third parties too, whose bundles are there: the entry would not have been made without.
     wanted = set(spire.federates_with)
 
-    def look() -> Look[int]:
+    def look() -> Look[list[RegistrationEntry]]:
+        entries = spire.entries()
         living = {
             f"{POD_UID}{pod.metadata.uid}": pod.metadata.name
             for pod in pods.pods(spire.cluster, namespace)
@@ -222,22 +236,14 @@ def _entries(spire: Spire, namespace: str) -> Condition[int]:
         }
         federates = {
             living[selector]: set(entry.federates_with)
-            for entry in spire.entries()
+            for entry in entries
             for selector in entry.selectors
             if selector in living
         }
         wrong = {name: federates.get(name) for name in living.values() if not wanted <= (federates.get(name) or set())}
-        return Look(len(living) if living and not wrong else None, f"those that do not federate with {wanted}: {wrong}")
+        return Look(entries if living and not wrong else None, f"those that do not federate with {wanted}: {wrong}")
 
     return Condition(f"{spire.cluster.label}: an entry that federates for every pod in {namespace}", look)
-
-
-def workloads_administer_no_server(demo: Demo) -> None:
-    """No pod of the demo may call its server's own APIs, unless values ask for identities that may."""
-    # Entries that are made are right at once.
-    for probe in demo.probes.values():
-        found = unasked_admins(probe.spire, demo.namespace)
-        assert not found, f"{probe.cluster.label}: may call the server's own APIs: {', '.join(found)}"
 
 
 def static_entries_are_made(

@@ -77,11 +77,6 @@ def test_workload_entries_federate_with_the_other_trust_domains(calls: TutorialC
     checks.entries_federate(calls.demo)
 
 
-@pytest.mark.dependency(name="no admins", depends=["entries federate"], scope="session")
-def test_no_workload_may_administer_its_server_unasked(calls: TutorialCalls) -> None:
-    checks.workloads_administer_no_server(calls.demo)
-
-
 @pytest.mark.dependency(name="agents attested", depends=["spire ready"], scope="session")
 def test_an_agent_of_every_node_has_attested(spires: dict[str, Spire]) -> None:
     checks.agents_have_attested(spires.values())
