@@ -217,18 +217,19 @@ def entries_federate(demo: Demo, timeout: float = RECHECK_TIMEOUT) -> None:
 
     def check(spire: Spire) -> None:
         entries = wait_for(_entries(spire, demo.namespace), timeout)
-        admins = unasked_admins(spire, demo.namespace, entries)  # of an entry that is made this stays
+        # Of an entry that is made this stays.
+        admins = unasked_admins(spire, demo.namespace, entries)
         assert not admins, f"{spire.cluster.label}: may call the server's own APIs: {', '.join(admins)}"
 
     map_concurrently(check, [probe.spire for probe in demo.probes.values()])
 
 
-def _entries(spire: Spire, namespace: str) -> Condition[list[RegistrationEntry]]:
+def _entries(spire: Spire, namespace: str) -> Condition[frozenset[RegistrationEntry]]:
     # Of third parties too, whose bundles are there: the entry would not have been made without.
     wanted = set(spire.federates_with)
 
-    def look() -> Look[list[RegistrationEntry]]:
-        entries = spire.entries()
+    def look() -> Look[frozenset[RegistrationEntry]]:
+        entries = frozenset(spire.entries())
         living = {
             f"{POD_UID}{pod.metadata.uid}": pod.metadata.name
             for pod in pods.pods(spire.cluster, namespace)
@@ -241,7 +242,8 @@ def _entries(spire: Spire, namespace: str) -> Condition[list[RegistrationEntry]]
             if selector in living
         }
         wrong = {name: federates.get(name) for name in living.values() if not wanted <= (federates.get(name) or set())}
-        return Look(entries if living and not wrong else None, f"those that do not federate with {wanted}: {wrong}")
+        seen = f"{len(living)} pods; those that do not federate with {wanted}: {wrong or 'none'}"
+        return Look(entries if living and not wrong else None, seen)
 
     return Condition(f"{spire.cluster.label}: an entry that federates for every pod in {namespace}", look)
 
