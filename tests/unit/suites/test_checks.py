@@ -17,6 +17,7 @@ from fixtures.diagnosis.links import spire_links
 from fixtures.k8s.cluster import Cluster, ClusterError
 from fixtures.k8s.connectivity.connectivity import Connectivity
 from fixtures.k8s.pods import containers_ready
+from fixtures.spire.api_types import RegistrationEntry
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
 from fixtures.spire.layout import Workload
@@ -454,3 +455,34 @@ def test_a_check_waits_no_longer_than_it_may(tmp_path: Path, name: str, monkeypa
     with pytest.raises(WaitError):
         checks.CHECKS[name](environment, TOO_SOON)
     assert time.monotonic() - began < 2.0
+
+
+@pytest.mark.parametrize(
+    ("federates_with", "is_admin", "said"),
+    [
+        (("client.example",), False, ""),
+        ((), False, r"1 pods; those that do not federate with \{'client.example'\}: \{'probe-1-x': set\(\)\}"),
+        (("client.example",), True, "server: may call the server's own APIs: spiffe://server.example/probe"),
+    ],
+)
+def test_an_entry_has_to_federate_and_to_make_its_pod_no_administrator(
+    federates_with: tuple[str, ...], said: str, *, is_admin: bool
+) -> None:
+    objects = KubernetesObjects()
+    made = pod(objects, container(running=running()), name="probe-1-x", namespace="demo", owner=None)
+    entry = RegistrationEntry(
+        "1",
+        "spiffe://server.example/probe",
+        "spiffe://server.example/agent",
+        (f"k8s:pod-uid:{made.metadata.uid}",),
+        federates_with,
+        is_admin=is_admin,
+    )
+    asked: Any = SimpleNamespace(cluster=objects, federates_with=("client.example",), entries=lambda: [entry])
+    asked.was_installed_by_run, asked.values = True, {}
+    demo = SimpleNamespace(namespace="demo", probes={"server.example": SimpleNamespace(spire=asked)})
+    if not said:
+        checks.entries_federate(cast(Demo, demo), timeout=0.05)
+        return
+    with pytest.raises((WaitError, AssertionError), match=said):
+        checks.entries_federate(cast(Demo, demo), timeout=0.05)
