@@ -20,6 +20,7 @@ from fixtures.diagnosis.finding import Finding
 from fixtures.diagnosis.links import component_links
 from fixtures.diagnosis.links.component_links import LONG_HOOK
 from fixtures.diagnosis.links.spire_links import RECENT
+from fixtures.k8s import pods
 from fixtures.spire import api_types
 from fixtures.spire.layout import Workload
 from tests.unit import own_chart
@@ -278,6 +279,24 @@ def test_a_service_of_the_server_that_leads_to_other_pods_too_is_named(
     assert not list(component_links.check_components(objects.spire))
 
 
+@pytest.mark.parametrize(("ready_for", "on_its_way"), [(5, True), (15, False)])
+def test_what_the_kubelet_will_kill_is_named_though_all_is_ready(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch, ready_for: float, *, on_its_way: bool
+) -> None:
+    def failing(_: Any, kind: str, namespace: str, name: str) -> list[str]:
+        return ["its liveness probe fails"] if (kind, namespace, name) == of_server else []
+
+    of_server = ("StatefulSet", SERVER_NAMESPACE, SERVER)
+    monkeypatch.setattr(component_links, "failing_liveness_probes", failing)
+    monkeypatch.setattr(pods, "ready_since", lambda *_: NOW - ready_for)
+    (found,) = component_links.check_components(objects.with_spire())
+    assert found.sentence == f"StatefulSet {SERVER_NAMESPACE}/{SERVER}: its liveness probe fails"
+    assert found.on_its_way is on_its_way
+    # The API server of somebody else's cluster may not lead to pods.
+    objects.installed_by_run = False
+    assert list(component_links.check_components(objects.spire)) == []
+
+
 @pytest.mark.parametrize("policy", ["Local", "Cluster"])
 def test_a_service_that_leads_to_pods_of_the_own_node_alone_is_named(objects: Objects, policy: str) -> None:
     spec = {"selector": {"app": "server"}, "ports": [], "internalTrafficPolicy": policy}
@@ -289,6 +308,8 @@ def test_a_service_that_leads_to_pods_of_the_own_node_alone_is_named(objects: Ob
     spire = objects.with_spire()
     words = f"Service {SERVER_NAMESPACE}/{SERVER} leads only to pods of the node that asks"
     assert sentences(component_links.check_components(spire)) == ([words] if policy == "Local" else [])
+    objects.installed_by_run = False
+    assert sentences(component_links.check_components(objects.spire)) == []
 
 
 def test_a_port_that_leads_to_none_that_a_container_declares_is_named(objects: Objects) -> None:

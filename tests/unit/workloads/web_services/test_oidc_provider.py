@@ -199,6 +199,14 @@ def test_what_verifiers_would_not_accept_now_or_tomorrow_is_red(
         check(**changed)
 
 
+def test_another_trust_domains_certificate_is_red_of_somebody_elses_installation_too(
+    check: Callable[..., Served],
+) -> None:
+    with pytest.raises(AssertionError, match=r"client\.example"):
+        check(spiffe_id="spiffe://client.example/ns/a/sa/b", was_installed_by_run=False)
+    assert check(dns_names=(), was_installed_by_run=False).asked
+
+
 def test_keys_that_the_server_does_not_have_are_red(check: Callable[..., Served]) -> None:
     with pytest.raises(WaitError, match=r"client: server.example's keys from its OIDC .*'foreign'.*its server has"):
         check(kid="foreign")
