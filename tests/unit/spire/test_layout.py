@@ -873,3 +873,24 @@ def test_a_certificate_that_nothing_renews_is_known(
     found = layout(release(config_map("oidc", "identity", "oidc.conf", config), made)).oidc_provider
     assert found is not None
     assert (found.tls, found.unrenewed_certificate) == (True, unrenewed)
+
+
+def test_where_the_paths_of_ingresses_lead_is_known() -> None:
+    def path(to: str, **port: Any) -> dict[str, Any]:
+        return {"path": "/", "backend": {"service": {"name": to, "port": port}}}
+
+    named = service("named", "identity", "trust", 443, "grpc")
+    named["spec"]["ports"][0]["name"] = "https"
+    rules = [{"http": {"paths": [path("trust", number=444), path("named", name="https")]}}, {"host": "without paths"}]
+    rules.append({"http": {"paths": [path("trust", number=445), path("named", name="http"), path("gone", number=1)]}})
+    spec = {"rules": rules, "defaultBackend": {"resource": {"kind": "StorageBucket", "name": "static"}}}
+    found = layout(release(named, manifest("Ingress", "web", "identity", spec=spec))).ingress_paths
+    assert {each.ingress for each in found} == {"identity/web"}
+    assert [(each.service, each.port, each.backend.partition(" of ")[0]) for each in found] == [
+        (("identity", "trust"), 444, "port 444"),
+        (("identity", "named"), 443, "port https"),
+        (("identity", "trust"), 0, "port 445"),
+        (("identity", "named"), 0, "port http"),
+        (("identity", "gone"), 0, "port 1"),
+    ]
+    assert found[0].backend == "port 444 of Service identity/trust"

@@ -22,7 +22,7 @@ from fixtures.diagnosis.links.component_links import LONG_HOOK
 from fixtures.diagnosis.links.spire_links import RECENT
 from fixtures.k8s import pods
 from fixtures.spire import api_types
-from fixtures.spire.layout import Workload
+from fixtures.spire.layout import IngressPath, Workload
 from tests.unit import own_chart
 from tests.unit.diagnosis.links.spire_objects import AGENT_ID, AGENT_POD, Objects, sentences
 from tests.unit.kubernetes_objects import (
@@ -295,6 +295,50 @@ def test_what_the_kubelet_will_kill_is_named_though_all_is_ready(
     # The API server of somebody else's cluster may not lead to pods.
     objects.installed_by_run = False
     assert list(component_links.check_components(objects.spire)) == []
+
+
+ENDPOINT = own_chart.LAYOUT.bundle_endpoint.service
+OF_ENDPOINT = IngressPath("spire-server/federation", (ENDPOINT.namespace, ENDPOINT.name), ENDPOINT.port, "port 8443")
+OF_API = replace(OF_ENDPOINT, port=443, backend="port 443 of Service spire-server/spire-server")
+NOWHERE = replace(OF_ENDPOINT, port=0, backend="port bundle of Service spire-server/spire-server")
+PLACE = f"{ENDPOINT.namespace}/{ENDPOINT.name}"
+
+
+@pytest.mark.parametrize(
+    ("paths", "asked", "words"),
+    [
+        ((), False, []),
+        ((OF_API,), False, []),
+        ((OF_API, OF_ENDPOINT), True, []),
+        ((), True, [f"no Ingress leads to the bundle endpoint, port 8443 of Service {PLACE}: there is none"]),
+        (
+            (OF_API,),
+            "true",
+            [
+                f"no Ingress leads to the bundle endpoint, port 8443 of Service {PLACE}: "
+                f"spire-server/federation to port 443 of Service {PLACE}"
+            ],
+        ),
+        (
+            (OF_ENDPOINT, NOWHERE),
+            True,
+            [
+                f"Ingress spire-server/federation leads to port bundle of Service {PLACE}, "
+                "which the release does not have"
+            ],
+        ),
+    ],
+)
+def test_an_ingress_that_leads_elsewhere_is_named(
+    objects: Objects, paths: tuple[IngressPath, ...], asked: bool | str, words: list[str]
+) -> None:
+    objects.values = {"spire-server": {"federation": {"ingress": {"enabled": asked}}}}
+    spire = objects.with_spire()
+    spire.layout = replace(spire.layout, ingress_paths=paths)
+    assert sentences(component_links.check_components(spire)) == words
+    assert component_links.services_lead_to_pods(spire).look().seen == "; ".join(words)
+    vars(spire)["was_installed_by_run"] = False
+    assert sentences(component_links.check_components(spire)) == []
 
 
 @pytest.mark.parametrize("policy", ["Local", "Cluster"])
