@@ -260,7 +260,7 @@ def test_agents_attest_to_the_new_release_and_serve_new_pods(client_upgrade: Fed
     client_upgrade.wait_phase_recorded()
 
 
-@pytest.mark.dependency(name="socket names", depends=["new agents"], scope="session")
+@pytest.mark.dependency(name="kept socket names", depends=["new agents"], scope="session")
 def test_workloads_find_the_workload_apis_socket_by_every_name_that_it_had(client_upgrade: FederationUpgrade) -> None:
     # Nothing to wait for: an agent's pod makes the links before its agent starts, and those of before are gone.
     for name, spire in client_upgrade.spires.items():
