@@ -250,3 +250,18 @@ def test_what_the_suite_has_up_is_listed(testbed: Testbed) -> None:
 def replace_installer(spire: Spire) -> Spire:
     """The same SPIRE, found by the run and not installed by it."""
     return cast(Spire, SimpleNamespace(cluster=spire.cluster, was_installed_by_run=False))
+
+
+def test_what_is_on_its_way_is_no_reason_of_a_check_that_waits_for_nothing() -> None:
+    coming, sure = finding("entry with federatesWith", on_its_way=True), finding("bundle fresh")
+    looks = frozenset({("client", "entries")})
+    alone = Diagnosis(coming, unseen=("server: call",), looks=looks).certain()
+    assert (alone.broken, alone.consequences, alone.coming, alone.looks) == (None, (), (coming,), looks)
+    assert alone.lines() == [
+        "no broken link: every one that can be looked at holds",
+        "  not seen: server: call",
+        "  on its way: entry with federatesWith (client): entry with federatesWith is broken",
+    ]
+    both = Diagnosis(coming, (sure, coming)).certain()
+    assert (both.broken, both.consequences, both.coming) == (sure, (), (coming, coming))
+    assert Diagnosis(sure, (sure,)).certain() == Diagnosis(sure, (sure,))

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, cast
 import pytest
 
 from fixtures.core.project import PROJECT
+from fixtures.core.waiting import WaitError
 from fixtures.diagnosis import evidence
 from fixtures.diagnosis.chain import Diagnosis
 from fixtures.diagnosis.finding import Finding
@@ -117,6 +118,18 @@ def test_where_a_stalled_wait_ended_for_a_link_that_is_reported(run: Run, walked
     run.fails(AssertionError("stalled"))
     assert walked == []
     assert run.report.lines == [*other.lines(), *run.testbed.lines()]
+
+
+@pytest.mark.parametrize(("error", "is_named"), [(AssertionError("another ID"), False), (WaitError("no entry"), True)])
+def test_what_is_on_its_way_is_named_only_for_a_wait(
+    run: Run, monkeypatch: pytest.MonkeyPatch, walked: list[Testbed], error: Exception, *, is_named: bool
+) -> None:
+    coming = Finding("entry with federatesWith", "client", "pod demo/client has no entry", "usually", on_its_way=True)
+    monkeypatch.setattr(diagnosis, "diagnose_settled", lambda _: Diagnosis(coming))
+    run.fails(error)
+    assert walked == []
+    assert (run.report.lines[0] == f"broken link: {coming}") is is_named
+    assert (f"  on its way: {coming}" in run.report.lines) is not is_named
 
 
 @pytest.mark.parametrize("error", [pytest.skip.Exception("not here"), KeyboardInterrupt()])

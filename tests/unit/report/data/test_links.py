@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -83,6 +84,13 @@ def test_the_broken_link_its_consequences_and_the_rest() -> None:
     assert client["TLS", "server.example"] == "consequence"
     assert states(found, "server")["bundle present", "client.example"] == "holds"
     assert client[LINKS[-1], None] == "unknown", "it is looked at only where nothing else is"
+
+
+def test_of_what_is_on_its_way_nothing_is_known() -> None:
+    coming = replace(broken("entry with federatesWith", "client"), on_its_way=True)
+    found = links(a_testbed(*TWO), diagnosis_of(coming).certain(), green=False)
+    assert states(found, "client")["entry with federatesWith", None] == "unknown"
+    assert states(found, "server")["entry with federatesWith", None] == "holds"
 
 
 @pytest.mark.parametrize("link", LINKS)
