@@ -843,6 +843,7 @@ def test_what_manifests_leave_out_or_set_to_null_is_empty() -> None:
 
 
 HELPER = container("spiffe-helper", mounts={"certificates": "/certs"})
+READER = {**HELPER, "volumeMounts": [{"name": "certificates", "mountPath": "/certs", "readOnly": True}]}
 
 
 @pytest.mark.parametrize(
@@ -854,6 +855,7 @@ HELPER = container("spiffe-helper", mounts={"certificates": "/certs"})
         ({"initContainers": [{**HELPER, "restartPolicy": "Always"}]}, {"emptyDir": {}}, ""),
         ({"containers": [HELPER]}, {"emptyDir": {"medium": "Memory"}}, ""),
         ({"containers": [container("reader", mounts={"other": "/certs"})]}, {"emptyDir": {}}, "/certs/tls.crt"),
+        ({"containers": [READER]}, {"emptyDir": {}}, "/certs/tls.crt"),
         # cert-manager, or whoever made the Secret.
         ({}, {"secret": {"secretName": "tls"}}, ""),
         ({}, {"csi": {"driver": "csi.cert-manager.io"}}, ""),

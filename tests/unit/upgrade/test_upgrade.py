@@ -18,6 +18,7 @@ from fixtures.core.waiting import Condition, Look
 from fixtures.helm.manifests import ObjectKey
 from fixtures.spire.api_types import bundle
 from fixtures.spire.installation import Spire
+from fixtures.spire.layout import known_to_others
 from fixtures.spire.server_cli import SpireError
 from fixtures.traffic.generator import CONNECTION_KINDS
 from fixtures.traffic.request_log import Request
@@ -297,6 +298,20 @@ def test_a_rollback_goes_to_the_revision_before_the_upgrade_whatever_was_made_si
     # What the run made beside SPIRE has to have the new names, and then the old ones again.
     assert followed == [(RENAMED, LAYOUT), (LAYOUT, RENAMED)]
     assert renamed == [RENAMED, LAYOUT]
+
+
+def test_what_the_charts_rename_by_themselves_is_told_from_what_the_values_do() -> None:
+    values = {"global": {"spire": {"clusterName": "north"}}}
+    spires = {name: SimpleNamespace(layout=LAYOUT, values=values) for name in ("server", "client")}
+    releases = {"server": SimpleNamespace(values=dict(values)), "client": SimpleNamespace(values={})}
+    layouts = {"server": RENAMED, "client": RENAMED}
+    by_chart, by_values = upgrade.renamed(cast(Any, spires), layouts, cast(Any, releases))
+    assert (list(by_chart), list(by_values)) == (["server"], ["client"])
+    assert by_chart["server"] == by_values["client"] == known_to_others(LAYOUT, RENAMED)
+    assert upgrade.renamed(cast(Any, spires), dict.fromkeys(spires, LAYOUT), cast(Any, releases)) == (
+        {"server": []},
+        {"client": []},
+    )
 
 
 def on_a_cluster(**answers: Any) -> Spire:

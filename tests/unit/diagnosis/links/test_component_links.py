@@ -309,6 +309,7 @@ PLACE = f"{ENDPOINT.namespace}/{ENDPOINT.name}"
     [
         ((), False, []),
         ((OF_API,), False, []),
+        ((), "false", []),
         ((OF_API, OF_ENDPOINT), True, []),
         ((), True, [f"no Ingress leads to the bundle endpoint, port 8443 of Service {PLACE}: there is none"]),
         (
