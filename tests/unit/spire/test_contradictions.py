@@ -67,7 +67,7 @@ SQLITE = {"database_type": "sqlite3", "connection_string": f"file:{DATA}/datasto
 def lost(datastore: Any, keys: Any, volumes: Any = (), claims: Any = (), mounts: Any = (("data", DATA),)) -> list[str]:
     """What is said of a server that stores there, with these volumes and claims, and mounts of theirs.
 
-    `keys` are a file, or the whole block of a KeyManager.
+    `keys` are a file, or all of the block of a KeyManager.
     """
     config = copy.deepcopy(FITTING)
     config["plugins"]["DataStore"] = [{"sql": {"plugin_data": datastore}}]

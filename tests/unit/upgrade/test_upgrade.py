@@ -300,7 +300,7 @@ def test_a_rollback_goes_to_the_revision_before_the_upgrade_whatever_was_made_si
     assert renamed == [RENAMED, LAYOUT]
 
 
-def test_what_the_charts_rename_by_themselves_is_told_from_what_the_values_do() -> None:
+def test_what_the_charts_rename_by_themselves_and_what_the_values_do_are_apart() -> None:
     values = {"global": {"spire": {"clusterName": "north"}}}
     spires = {name: SimpleNamespace(layout=LAYOUT, values=values) for name in ("server", "client")}
     releases = {"server": SimpleNamespace(values=dict(values)), "client": SimpleNamespace(values={})}
