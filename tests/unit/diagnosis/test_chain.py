@@ -50,7 +50,8 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         for name in ("agents", "published_bundle", "fields"):
             monkeypatch.setattr(spire_links, f"check_{name}", _look(found.get(name, [])))
         monkeypatch.setattr(static_entry_links, "check_static_entries", _look(found.get("static_entries", [])))
-        monkeypatch.setattr(socket_links, "check_socket_names", _look(found.get("socket_names", [])))
+        for name in ("socket_folder", "socket_names"):
+            monkeypatch.setattr(socket_links, f"check_{name}", _look(found.get(name, [])))
         monkeypatch.setattr(webhook_links, "check_webhook", _look(found.get("webhook", [])))
 
     return set_looks
@@ -127,7 +128,7 @@ def test_what_cannot_be_looked_at_because_something_is_broken_is_no_news(
     looks(components=both, agents=RuntimeError("no such pod"), published_bundle=RuntimeError("no such pod"))
     found = diagnose(testbed)
     assert found.unseen == ()
-    seen = ("cluster", "components", "socket's names")
+    seen = ("cluster", "components", "socket's folder", "socket's names")
     assert found.looks == {(label, name) for label in ("server", "client") for name in seen}
 
 

@@ -25,6 +25,7 @@ from fixtures.diagnosis.testbed import Testbed
 
 OF_SPIRE = (
     "cluster",
+    "socket's folder",
     "socket's names",
     "components",
     "agents",
@@ -57,7 +58,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         endpoint_links: ["endpoint_service", "forwards", "check_endpoints"],
         workload_links: ["check_workload_api", "check_demo_server", "check_call"],
         web_links: ["check_web_services"],
-        socket_links: ["check_socket_names"],
+        socket_links: ["check_socket_folder", "check_socket_names"],
         static_entry_links: ["check_static_entries"],
         webhook_links: ["check_webhook"],
     }.items():

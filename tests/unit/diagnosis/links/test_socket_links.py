@@ -13,7 +13,7 @@ from typing import cast
 
 import pytest
 
-from fixtures.diagnosis.links.socket_links import check_socket_names, remove_links, socket_names
+from fixtures.diagnosis.links.socket_links import check_socket_folder, check_socket_names, remove_links, socket_names
 from fixtures.spire.installation import Spire
 from tests.unit.own_chart import LAYOUT
 
@@ -82,3 +82,12 @@ def test_a_link_that_leads_nowhere_in_a_pod_is_named(folder: Path, target: str) 
 def test_links_are_removed_and_nothing_else(folder: Path) -> None:
     remove_links(spire(folder, folder / "missing"))
     assert sorted(each.name for each in folder.iterdir()) == ["notes", "spire-agent.sock"]
+
+
+def test_a_folder_that_is_mounted_and_has_no_agents_socket_is_named() -> None:
+    assert list(check_socket_folder(cast(Spire, SimpleNamespace(layout=LAYOUT)))) == []
+    (found,) = check_socket_folder(spire())
+    assert (found.link, found.on_its_way) == ("CSI socket", False)
+    assert found.sentence == (
+        f"new pods find no socket: {LAYOUT.csi_driver} mounts /sockets, and the agents' is in /run/spire/agent-sockets"
+    )

@@ -104,6 +104,19 @@ def test_a_pod_that_waits_for_the_csi_driver_is_named_before_the_workload_api_is
     assert probe.audiences == []
 
 
+@pytest.mark.parametrize(("driver", "link"), [("csi.spiffe.io", "CSI socket"), ("other.example", "server reachable")])
+def test_a_pod_whose_volume_of_the_workload_api_is_not_mounted_lacks_the_socket(
+    objects: Objects, handed_out: Any, driver: str, link: str
+) -> None:
+    objects.with_spire()
+    volume = {"name": "workload-api", "csi": {"driver": driver, "readOnly": True}}
+    pod(objects, STARTING, name="probe-1", namespace=NAMESPACE, volumes=[volume])
+    refused = 'MountVolume.SetUp failed for volume "workload-api" : rpc error: code = InvalidArgument desc = only '
+    event(objects, "Pod", "probe-1", "FailedMount", f"{refused}ephemeral volumes are supported", namespace=NAMESPACE)
+    (found,) = on_the_api(objects, Probe(handed_out))
+    assert (found.link, "podInfoOnMount" in found.cause) == (link, True)
+
+
 def test_a_pod_that_waits_for_something_else_keeps_the_server_from_being_reached(
     objects: Objects, handed_out: Any
 ) -> None:
