@@ -19,7 +19,7 @@ from fixtures.diagnosis.causes import (
 from fixtures.diagnosis.finding import Finding
 from fixtures.diagnosis.links import component_links
 from fixtures.diagnosis.links.component_links import LONG_HOOK
-from fixtures.diagnosis.links.spire_links import RECENT
+from fixtures.diagnosis.links.spire_links import RECENT, pods_wanted_and_ready
 from fixtures.k8s import pods
 from fixtures.spire import api_types
 from fixtures.spire.layout import IngressPath, Workload
@@ -295,6 +295,25 @@ def test_what_the_kubelet_will_kill_is_named_though_all_is_ready(
     # The API server of somebody else's cluster may not lead to pods.
     objects.installed_by_run = False
     assert list(component_links.check_components(objects.spire)) == []
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+@pytest.mark.parametrize(
+    ("counts", "ready"),
+    [
+        ({"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1}, 1),
+        # As an upgrade leaves a Deployment whose new pod does not get ready: the old one serves on.
+        ({"replicas": 2, "updatedReplicas": 1, "readyReplicas": 1}, 0),
+        ({"replicas": 2, "updatedReplicas": 1, "readyReplicas": 2}, 1),
+        ({"replicas": 1, "readyReplicas": 1}, 0),
+        ({"replicas": 1, "updatedReplicas": 1}, 0),
+    ],
+)
+def test_only_ready_pods_of_the_newest_revision_count(
+    objects: Objects, kind: str, counts: dict[str, int], ready: int
+) -> None:
+    made = controller(objects, kind, "oidc", status=counts)
+    assert pods_wanted_and_ready([], kind, made) == (1, ready)
 
 
 ENDPOINT = own_chart.LAYOUT.bundle_endpoint.service
