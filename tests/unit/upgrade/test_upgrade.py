@@ -16,7 +16,7 @@ from kubernetes import client as k8s
 from fixtures.core import waiting
 from fixtures.core.waiting import Condition, Look
 from fixtures.helm.manifests import ObjectKey
-from fixtures.spire.api_types import bundle
+from fixtures.spire.api_types import POD_UID, RegistrationEntry, bundle
 from fixtures.spire.installation import Spire
 from fixtures.spire.layout import known_to_others
 from fixtures.spire.server_cli import SpireError
@@ -312,6 +312,16 @@ def test_what_the_charts_rename_by_themselves_and_what_the_values_do_are_apart()
         {"server": []},
         {"client": []},
     )
+
+
+def test_what_several_entries_of_one_id_or_one_pod_have_counts_together() -> None:
+    entry = RegistrationEntry("1", "spiffe://server.example/a", "agent", (f"{POD_UID}u",), (), ("one",), "first")
+    second = replace(entry, id="2", dns_names=("two",), hint="second")
+    other = replace(entry, id="3", spiffe_id="spiffe://server.example/b", dns_names=(), hint="")
+    entries = [entry, second, other]
+    assert dns_names(entries) == {entry.spiffe_id: {"one", "two"}, other.spiffe_id: frozenset()}
+    assert hints(entries) == {entry.spiffe_id: {"first", "second"}}
+    assert pod_ids(entries) == {"u": {entry.spiffe_id, other.spiffe_id}}
 
 
 def on_a_cluster(**answers: Any) -> Spire:
