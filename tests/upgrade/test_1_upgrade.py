@@ -247,20 +247,23 @@ def test_the_authorities_that_the_new_release_prepares_reach_all_who_will_need_t
     checks.foreign_bundles_agree(federation)
 
 
-@pytest.mark.dependency(name="new agents", depends=["new logs"], scope="session")
-def test_agents_attest_to_the_new_release_and_serve_new_pods(client_upgrade: FederationUpgrade, demo: Demo) -> None:
-    # With the SVIDs and JWT-SVIDs that agents hold of the release before, nobody would notice that the new one
-    # attests no node, or signs nothing, until a node is restarted.
+@pytest.mark.dependency(name="new pods", depends=["new logs"], scope="session")
+def test_new_pods_of_the_new_release_start_and_its_agents_attest_and_serve(
+    client_upgrade: FederationUpgrade, demo: Demo
+) -> None:
+    # With the SVIDs and JWT-SVIDs that agents hold of the release before, and with what servers and controller
+    # managers were granted when they started, nobody would notice that the new one attests no node, signs nothing or
+    # may not read what it needs, until a node is restarted.
     if any(spire.cluster.is_external for spire in client_upgrade.spires.values()):
         pytest.skip("agents are not evicted in clusters that are not the suite's own")
-    client_upgrade.renew_agents("new agents")
+    client_upgrade.renew_pods("new pods")
     checks.agents_have_attested(client_upgrade.spires.values())
     checks.entries_federate(demo)
-    checks.call_succeeded(client_upgrade.call_outcome("new agents"))
+    checks.call_succeeded(client_upgrade.call_outcome("new pods"))
     client_upgrade.wait_phase_recorded()
 
 
-@pytest.mark.dependency(name="kept socket names", depends=["new agents"], scope="session")
+@pytest.mark.dependency(name="kept socket names", depends=["new pods"], scope="session")
 def test_workloads_find_the_workload_apis_socket_by_every_name_that_it_had(client_upgrade: FederationUpgrade) -> None:
     # Nothing to wait for: an agent's pod makes the links before its agent starts, and those of before are gone.
     for name, spire in client_upgrade.spires.items():
@@ -268,7 +271,7 @@ def test_workloads_find_the_workload_apis_socket_by_every_name_that_it_had(clien
         assert not lost, f"{name}: on a new node the Workload API's socket is not found by the name {sorted(lost)}"
 
 
-@pytest.mark.dependency(name="own identities", depends=["new agents", "same identities"], scope="session")
+@pytest.mark.dependency(name="own identities", depends=["new pods", "same identities"], scope="session")
 def test_identities_beside_the_default_one_stay(client_upgrade: FederationUpgrade) -> None:
     # By now every controller manager has reconciled, and every agent is new: an entry that was made by hand, one of a
     # ClusterStaticEntry, and a pod that has an identity of its own, by its container's name.

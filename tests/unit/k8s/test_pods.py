@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fixtures.k8s import pods
-from fixtures.k8s.conditions import job_finished, job_pod_finished
+from fixtures.k8s.conditions import controller_replaced, job_finished, job_pod_finished
 from tests.unit.kubernetes_objects import (
     KubernetesObjects,
     container,
@@ -182,7 +182,7 @@ def test_a_node_that_no_time_makes_fit_for_a_pod(
 def replaced(objects: KubernetesObjects, *before: str, wanted: int = 2) -> Any:
     names = frozenset(f"Pod/spire-server/{name}" for name in before)
     controller(objects, "DaemonSet", "spire-agent", status={"desiredNumberScheduled": wanted})
-    return pods.daemon_set_replaced(objects.cluster, "spire-server", "spire-agent", names).look()
+    return controller_replaced(objects.cluster, "DaemonSet", "spire-server", "spire-agent", names).look()
 
 
 def agent(objects: KubernetesObjects, name: str, *statuses: dict[str, Any]) -> None:

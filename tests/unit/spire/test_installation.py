@@ -13,7 +13,7 @@ import pytest
 from fixtures.helm.release import Revision, revision_label
 from fixtures.k8s import pods
 from fixtures.k8s.cluster import Cluster
-from fixtures.spire import api_types
+from fixtures.spire import api_types, installation
 from fixtures.spire.installation import Spire, agents_with_nodes
 from fixtures.spire.layout import Workload
 from fixtures.spire.server_cli import SpireError
@@ -67,6 +67,32 @@ def test_agents_are_evicted_and_end_before_others_start(recorded: Any, tmp_path:
     assert [command[:2] for command in cluster.commands] == [("agent", "list"), ("agent", "evict")]
     # An agent removes the socket when it ends: what is deleted at once may end only after the next one has made it.
     assert cluster.deleted == [(f"{AGENT}-x7k2p", {})]
+
+
+def test_pods_that_an_upgrade_has_left_are_deleted_the_servers_first_and_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Recorder("")
+    server, driver = LAYOUT.server, LAYOUT.csi_driver
+    began = time.time()
+    ready = container(server.name, running=running(NOW - 20))
+
+    def add(workload: Workload, name: str, age: float) -> None:
+        created: dict[str, Any] = {"creationTimestamp": stamp(began - age)}
+        pod(cluster, ready, name=name, namespace=workload.namespace, owner=(workload.kind, workload.name), **created)
+
+    add(server, f"{server.name}-0", 60)
+    add(driver, "old", 60)
+    add(driver, "new", 0)
+    add(LAYOUT.agent, "agent", 60)
+    spire = Spire(cast(Cluster, cluster), tmp_path / "helm", "server.example", (), tmp_path, read_layout)
+    spire.layout = LAYOUT
+    waited: list[str] = []
+    monkeypatch.setattr(installation, "wait_for", lambda condition, *_, **__: waited.append(condition.name))
+    spire.replace_pods(began)
+    # As a node's drain does, in which what ends has its time; agents have their own (`wait_ready`).
+    assert cluster.deleted == [(f"{server.name}-0", {}), ("old", {})]
+    assert [each.partition("new pods of ")[2] for each in waited] == [str(server), str(driver)]
 
 
 def test_only_a_namespace_without_agents_is_to_have_restricted_pods(tmp_path: Path) -> None:

@@ -108,6 +108,9 @@ class FakeSpire:
         self.said.append(" ".join(arguments[:3]))
         return json.dumps({"prepared_authority": {"authority_id": "next"}})
 
+    def replace_pods(self, older_than: float, _progress: Any) -> None:
+        self.said.append(f"older than {older_than:g}")
+
     def wait_ready(self, _progress: Any, *, renewed: bool) -> None:
         self.said.append(f"renewed={renewed}")
 
@@ -122,7 +125,7 @@ def test_the_next_authorities_of_both_kinds_are_prepared_and_none_is_activated(
     assert sorted(said) == ["localauthority jwt prepare"] * 2 + ["localauthority x509 prepare"] * 2
 
 
-def test_agents_are_renewed_in_a_phase_of_their_own_and_a_new_pod_calls_then(
+def test_pods_of_before_are_made_again_in_a_phase_of_their_own_and_a_new_pod_calls_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found, _ = made(tmp_path, monkeypatch)
@@ -130,11 +133,12 @@ def test_agents_are_renewed_in_a_phase_of_their_own_and_a_new_pod_calls_then(
     called: list[str] = []
     found.spires = {"server": cast(Any, FakeSpire(said))}
     found.demo = cast(Any, SimpleNamespace(call=lambda job, **_: called.append(f"{job} after {said}")))
-    found.renew_agents("new agents")
-    assert [each.name for each in found.phases(BEGAN)] == ["after", "agents attest again", "new agents"]
-    found.call_outcome("new agents")
+    found._began["server"] = 5
+    found.renew_pods("new pods")
+    assert [each.name for each in found.phases(BEGAN)] == ["after", "pods made again", "new pods"]
+    found.call_outcome("new pods")
     links = "find /run/spire/agent-sockets -mindepth 1 -maxdepth 1 -type l -delete"
-    assert called == [f"client-new-agents after {[links, 'renewed=True']}"]
+    assert called == [f"client-new-pods after {['older than 5', links, 'renewed=True']}"]
 
 
 Read = Callable[[str], str]
