@@ -15,7 +15,7 @@ from fixtures.core.progress import observe, unreported
 from fixtures.core.waiting import Condition, Look, time_limit, wait_for
 from fixtures.diagnosis.links import component_links
 from fixtures.diagnosis.links.socket_links import check_socket_names
-from fixtures.diagnosis.links.spire_links import PUBLISHED_WITHIN, fields_looked_at, unasked_admins
+from fixtures.diagnosis.links.spire_links import PUBLISHED_WITHIN, fields_looked_at, unasked_powers
 from fixtures.diagnosis.links.static_entry_links import static_entries_made
 from fixtures.diagnosis.links.webhook_links import webhook_validates
 from fixtures.k8s import conditions, pod_ports, pods
@@ -212,14 +212,14 @@ def entries_federate(demo: Demo, timeout: float = RECHECK_TIMEOUT) -> None:
     """Every pod of the demo has an entry of its own, with the bundles of all that its trust domain federates with.
 
     An entry is made once the bundles that it names are there, for pods that exist. None makes its pod an administrator
-    of its server, unless values ask for identities that may be.
+    of its server, or lets it sign as one, unless values ask for identities that may.
     """
 
     def check(spire: Spire) -> None:
         entries = wait_for(_entries(spire, demo.namespace), timeout)
         # Of an entry that is made this stays.
-        admins = unasked_admins(spire, demo.namespace, entries)
-        assert not admins, f"{spire.cluster.label}: may call the server's own APIs: {', '.join(admins)}"
+        unasked = unasked_powers(spire, demo.namespace, entries)
+        assert not unasked, f"{spire.cluster.label}: {'; '.join(unasked)}"
 
     map_concurrently(check, [probe.spire for probe in demo.probes.values()])
 

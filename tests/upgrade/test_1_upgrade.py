@@ -15,7 +15,7 @@ from fixtures.spire.federation import Federation
 from fixtures.spire.logged_errors.error_log import ErrorLog, JudgedError, error_table, new_kinds
 from fixtures.traffic.generator import CONNECTION_KINDS
 from fixtures.traffic.summary import table
-from fixtures.upgrade.state import PreservedState
+from fixtures.upgrade.state import PreservedState, own_custom_resources
 from fixtures.upgrade.upgrade import FederationUpgrade, identities_kept, images_running
 from fixtures.workloads.demo import Demo
 from tests import checks
@@ -73,7 +73,26 @@ def test_live_traffic_flows_before_the_upgrade(upgrade: FederationUpgrade) -> No
         assert summary.failed_outside_windows == 0, "\n".join(table([summary]))
 
 
-@pytest.mark.dependency(name="server upgraded", depends=["live traffic"], scope="session")
+@pytest.mark.dependency(name="known names", depends=["live traffic"], scope="session")
+def test_what_users_and_peers_know_by_name_keeps_it(
+    upgrade: FederationUpgrade, report: Report, settings: Settings
+) -> None:
+    # The upgrade puts the new names into what this run has made, as a person would who knows of them.
+    by_values = [f"{name}: {each}" for name, found in upgrade.renamed_by_values.items() for each in found]
+    for each in by_values:
+        report.warn(each)
+    by_chart = [f"{name}: {each}" for name, found in upgrade.renamed_by_chart.items() for each in found]
+    broken = [*by_chart, *(by_values if settings.strict else ())]
+    assert not broken, "\n".join(broken)
+
+
+@pytest.mark.dependency(name="nothing lost", depends=["live traffic"], scope="session")
+def test_the_upgrade_deletes_nothing_together_with_what_others_have_put_into_it(upgrade: FederationUpgrade) -> None:
+    lost = [f"{name}: {each}" for name, found in upgrade.losses.items() for each in found]
+    assert not lost, "\n".join(lost)
+
+
+@pytest.mark.dependency(name="server upgraded", depends=["nothing lost"], scope="session")
 def test_the_servers_cluster_is_upgraded(server_upgrade: FederationUpgrade, demo: Demo) -> None:
     checks.components_are_ready([demo.server])
     assert server_upgrade.before
@@ -100,19 +119,6 @@ def test_server_and_agents_run_the_new_releases_images(client_upgrade: Federatio
         wait_for(images_running(client_upgrade.spires[name], expected), checks.RECHECK_TIMEOUT)
 
     map_concurrently(ask, client_upgrade.spires)
-
-
-@pytest.mark.dependency(name="known names", depends=["client upgraded"], scope="session")
-def test_what_users_and_peers_know_by_name_keeps_it(
-    client_upgrade: FederationUpgrade, report: Report, settings: Settings
-) -> None:
-    # The upgrade has put the new names into what this run has made, as a person would who knows of them.
-    by_values = [f"{name}: {each}" for name, found in client_upgrade.renamed_by_values.items() for each in found]
-    for each in by_values:
-        report.warn(each)
-    by_chart = [f"{name}: {each}" for name, found in client_upgrade.renamed_by_chart.items() for each in found]
-    broken = [*by_chart, *(by_values if settings.strict else ())]
-    assert not broken, "\n".join(broken)
 
 
 @pytest.mark.dependency(name="replaced pods", depends=["client upgraded"], scope="session")
@@ -219,34 +225,6 @@ def test_no_error_is_logged_that_no_table_excuses(
     checks.logged_errors_are_excused(errors, report.warn, strict=settings.strict)
 
 
-@pytest.mark.dependency(name="new relationships", depends=["new logs"], scope="session")
-def test_the_new_release_makes_relationships_of_federation_objects(
-    client_upgrade: FederationUpgrade,  # noqa: ARG001 - after it
-    federation: Federation,
-) -> None:
-    # Those of before are in the datastore: that the new controller manager acts on no object would not be noticed.
-    map_concurrently(lambda pair: federation.seed_bundle(*pair), federation.pairs)
-    checks.relationships_are_exact(federation)
-
-
-@pytest.mark.dependency(name="next authorities", depends=["new logs"], scope="session")
-def test_the_authorities_that_the_new_release_prepares_reach_all_who_will_need_them(
-    client_upgrade: FederationUpgrade, federation: Federation, demo: Demo
-) -> None:
-    # A server goes on with the authorities of before for hours: that it cannot make, store or publish others would
-    # cut the federation, and keep new nodes out, at the next rotation only.
-    spires = client_upgrade.spires.values()
-    if not all(Authorities(spire, kind).are_offered for spire in spires for kind in AUTHORITY_KINDS):
-        pytest.skip("this SPIRE has no `spire-server localauthority`: it came with 1.11")
-    client_upgrade.prepare_authorities()
-    run_concurrently(
-        lambda: checks.new_agents_would_trust_their_server(spires),
-        lambda: checks.endpoints_answer_the_other_side(federation, demo),
-        lambda: checks.foreign_bundles_can_be_fetched(federation),
-    )
-    checks.foreign_bundles_agree(federation)
-
-
 @pytest.mark.dependency(name="new pods", depends=["new logs"], scope="session")
 def test_new_pods_of_the_new_release_start_and_its_agents_attest_and_serve(
     client_upgrade: FederationUpgrade, demo: Demo
@@ -271,12 +249,43 @@ def test_workloads_find_the_workload_apis_socket_by_every_name_that_it_had(clien
         assert not lost, f"{name}: on a new node the Workload API's socket is not found by the name {sorted(lost)}"
 
 
+@pytest.mark.dependency(name="new relationships", depends=["new logs"], scope="session")
+def test_the_new_release_makes_relationships_of_federation_objects(
+    client_upgrade: FederationUpgrade,  # noqa: ARG001 - after it
+    federation: Federation,
+) -> None:
+    # Those of before are in the datastore: that the new controller manager acts on no object, or may read none, would
+    # not be noticed.
+    map_concurrently(lambda pair: federation.seed_bundle(*pair), federation.pairs)
+    checks.relationships_are_exact(federation)
+
+
+@pytest.mark.dependency(name="next authorities", depends=["new logs"], scope="session")
+def test_the_authorities_that_the_new_release_prepares_reach_all_who_will_need_them(
+    client_upgrade: FederationUpgrade, federation: Federation, demo: Demo
+) -> None:
+    # A server goes on with the authorities of before for hours: that it cannot make, store or publish others would
+    # cut the federation, and keep new nodes out, at the next rotation only.
+    spires = client_upgrade.spires.values()
+    if not all(Authorities(spire, kind).are_offered for spire in spires for kind in AUTHORITY_KINDS):
+        pytest.skip("this SPIRE has no `spire-server localauthority`: it came with 1.11")
+    client_upgrade.prepare_authorities()
+    run_concurrently(
+        lambda: checks.new_agents_would_trust_their_server(spires),
+        lambda: checks.endpoints_answer_the_other_side(federation, demo),
+        lambda: checks.foreign_bundles_can_be_fetched(federation),
+    )
+    checks.foreign_bundles_agree(federation)
+
+
 @pytest.mark.dependency(name="own identities", depends=["new pods", "same identities"], scope="session")
 def test_identities_beside_the_default_one_stay(client_upgrade: FederationUpgrade) -> None:
     # By now every controller manager has reconciled, and every agent is new: an entry that was made by hand, one of a
     # ClusterStaticEntry, and a pod that has an identity of its own, by its container's name.
     def ask(name: str) -> None:
         spire, before = client_upgrade.spires[name], client_upgrade.before[name]
+        gone = before.custom_resources - own_custom_resources(spire)
+        assert not gone, f"{name}: custom resources that are not the release's were deleted: {', '.join(sorted(gone))}"
         wait_for(identities_kept(spire, before), checks.RECHECK_TIMEOUT)
         if name in client_upgrade.given:
             wait_for(client_upgrade.own[name].still_given(client_upgrade.given[name]), checks.RECHECK_TIMEOUT)

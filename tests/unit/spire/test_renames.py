@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
+from typing import Any, cast
 
-from fixtures.spire.layout import known_to_others, renames
+import pytest
+
+from fixtures.spire.layout import IngressPath, Layout, OIDCProvider, Service, known_to_others, renames
 from fixtures.spire.layout.renames import DATASTORE
 from tests.unit.own_chart import CLASS_NAME, LAYOUT
 
@@ -39,18 +43,150 @@ def test_a_server_that_moves_leaves_its_volume_claims_behind() -> None:
     ]
 
 
-def test_what_peers_and_users_hold_is_said_with_what_it_breaks() -> None:
-    manager, endpoint = LAYOUT.controller_manager, LAYOUT.bundle_endpoint
+MANAGER, API = LAYOUT.controller_manager, cast(Service, LAYOUT.server.api)
+ENDPOINT, PROVIDER = LAYOUT.bundle_endpoint, cast(OIDCProvider, LAYOUT.oidc_provider)
+SERVICE = f"{ENDPOINT.service.namespace}/{ENDPOINT.service.name}"
+SERVED = cast(Service, PROVIDER.service)
+OTHERS = IngressPath("spire-server/other", ("spire-server", "spire-server"), 8443, "port 8443", "bundle.example")
+
+
+def changed(part: str, **changes: Any) -> Layout:
+    """The layout with another server, agent and so on."""
+    return replace(LAYOUT, **{part: replace(getattr(LAYOUT, part), **changes)})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            LAYOUT,
+            changed("controller_manager", class_name="own-class"),
+            f"the controller manager's class was {CLASS_NAME} and is own-class now: custom resources that name the one "
+            "of before are ignored, and their entries and relationships are deleted",
+        ),
+        (
+            LAYOUT,
+            changed("bundle_endpoint", service=replace(ENDPOINT.service, port=8444)),
+            f"the bundle endpoint was port 8443 of Service {SERVICE} and is port 8444 of Service {SERVICE} now: peers, "
+            "and what leads to it, go on with the one of before",
+        ),
+        (
+            changed("bundle_endpoint", service=replace(ENDPOINT.service, ways_in=("type LoadBalancer", "192.0.2.7"))),
+            LAYOUT,
+            "the way to the bundle endpoint from outside was 192.0.2.7 and type LoadBalancer and is gone",
+        ),
+        (LAYOUT, replace(LAYOUT, jwt_issuer="https://other.example"), "the JWT issuer was https://oidc-discovery."),
+        (
+            LAYOUT,
+            changed("oidc_provider", service=replace(SERVED, name="other")),
+            f"OIDC discovery was port {SERVED.port} of Service {SERVED.namespace}/{SERVED.name} and is port ",
+        ),
+        (
+            LAYOUT,
+            changed("oidc_provider", domains=PROVIDER.domains[1:]),
+            f"a name that OIDC discovery answers to was {PROVIDER.domains[0]} and is gone",
+        ),
+        (
+            replace(LAYOUT, ingress_paths=(OTHERS,)),
+            LAYOUT,
+            "an Ingress's host was bundle.example and is gone: peers and verifiers",
+        ),
+        (
+            LAYOUT,
+            changed("csi_driver", driver="other.csi.spiffe.io"),
+            "the CSI driver's name was csi.spiffe.io and is other.csi.spiffe.io now: pods whose volumes",
+        ),
+        (LAYOUT, replace(LAYOUT, bundle=None), f"the bundle's place was {LAYOUT.bundle} and is gone"),
+        (
+            LAYOUT,
+            replace(LAYOUT, agents=(replace(LAYOUT.agent, sds_names=("default", "ALL", "ROOTCA_ALL")),)),
+            "a name by which Envoy asks agents (SDS) was ROOTCA and is ROOTCA_ALL now",
+        ),
+        (
+            replace(LAYOUT, agents=(replace(LAYOUT.agent, delegates=("spiffe://server.example/cilium-agent",)),)),
+            LAYOUT,
+            "a delegate of the agents' was spiffe://server.example/cilium-agent and is gone",
+        ),
+        (
+            changed("server", admin_ids=("spiffe://server.example/console",)),
+            LAYOUT,
+            "an administrator of the server's was spiffe://server.example/console and is gone",
+        ),
+        (
+            changed("server", node_attestors=("k8s_psat", "join_token")),
+            LAYOUT,
+            "a way by which agents attest was join_token and is gone",
+        ),
+        (
+            replace(LAYOUT, agents=(replace(LAYOUT.agent, workload_attestors=("k8s", "unix")),)),
+            LAYOUT,
+            "a way by which agents know workloads was unix and is gone",
+        ),
+        (
+            LAYOUT,
+            changed("server", api=replace(API, port=8081)),
+            f"the server's API was port {API.port} of Service {API.namespace}/{API.name} and is port 8081 of Service",
+        ),
+        (
+            changed("server", api=replace(API, ways_in=("port 30081 of every node",))),
+            LAYOUT,
+            "the way to the server's API from outside was port 30081 of every node and is gone",
+        ),
+        (
+            LAYOUT,
+            changed("server", stores=("data/datastore.sqlite3 in volume spire-data", LAYOUT.server.stores[1])),
+            f"the place of what the server stores was {LAYOUT.server.stores[0]} and is data/datastore.sqlite3 in",
+        ),
+        (
+            LAYOUT,
+            replace(LAYOUT, agents=(replace(LAYOUT.agent, socket_folder="/run/spire/workload-api"),)),
+            "the Workload API's socket on nodes was /run/spire/agent-sockets/spire-agent.sock and is /run/spire/work",
+        ),
+        (
+            replace(LAYOUT, agents=(replace(LAYOUT.agent, admin_socket="/run/spire/admin/admin.sock"),)),
+            LAYOUT,
+            "the agents' admin socket on nodes was /run/spire/admin/admin.sock and is gone",
+        ),
+        (
+            LAYOUT,
+            changed("controller_manager", ignore_namespaces=(*MANAGER.ignore_namespaces, "default", "kube-.*")),
+            "the controller manager ignores namespaces by default and kube-.* now: pods in them lose their entries",
+        ),
+        (
+            LAYOUT,
+            changed("controller_manager", watched_namespaces=("demo", "apps")),
+            "the controller manager watches only the namespaces apps and demo now",
+        ),
+        (
+            changed("controller_manager", watched_namespaces=("demo", "apps")),
+            changed("controller_manager", watched_namespaces=("demo", "more")),
+            "the controller manager watches only the namespaces demo and more now",
+        ),
+        (
+            changed("controller_manager", watch_classless=True),
+            LAYOUT,
+            "the controller manager ignores custom resources without a class now",
+        ),
+        (
+            LAYOUT,
+            changed("controller_manager", seen_labels={"team": "a"}),
+            "the controller manager sees no ClusterSPIFFEID without team=a now",
+        ),
+    ],
+)
+def test_what_others_hold_of_a_release_is_said_with_what_becomes_of_them(old: Layout, new: Layout, said: str) -> None:
+    (found,) = known_to_others(old, new)
+    assert found.startswith(said)
+
+
+def test_what_is_added_breaks_nobody_and_nothing_is_held_of_what_was_not_there() -> None:
     assert known_to_others(LAYOUT, LAYOUT) == []
-    renamed = replace(LAYOUT, controller_manager=replace(manager, class_name="own-class"))
-    (found,) = known_to_others(LAYOUT, renamed)
-    assert found.startswith(f"the controller manager's class was {CLASS_NAME} and is own-class: custom resources that ")
     # Objects without a class are acted upon where the manager watches them; one that had none has none of its own.
-    classless = replace(LAYOUT, controller_manager=replace(manager, class_name="", watch_classless=True))
-    assert known_to_others(classless, LAYOUT) == []
-    moved = replace(LAYOUT, bundle_endpoint=replace(endpoint, service=replace(endpoint.service, port=8444)))
-    service = f"{endpoint.service.namespace}/{endpoint.service.name}"
-    assert known_to_others(LAYOUT, moved) == [
-        f"the bundle endpoint was port 8443 of Service {service} and is port 8444 of {service}: peers, and what leads "
-        "to it, go on with the one of before"
-    ]
+    classless = changed("controller_manager", class_name="", watch_classless=True)
+    assert known_to_others(classless, changed("controller_manager", watch_classless=True)) == []
+    watched = [changed("controller_manager", watched_namespaces=each) for each in (("demo",), ("demo", "apps"), ())]
+    assert [known_to_others(*each) for each in pairwise(watched)] == [[], []]
+    ignoring_more = changed("controller_manager", ignore_namespaces=(*MANAGER.ignore_namespaces, "default"))
+    assert known_to_others(ignoring_more, LAYOUT) == []
+    assert known_to_others(replace(LAYOUT, oidc_provider=None, jwt_issuer="", bundle=None), LAYOUT) == []
+    assert known_to_others(LAYOUT, changed("oidc_provider", domains=(*PROVIDER.domains, "more.example"))) == []

@@ -458,15 +458,16 @@ def test_a_check_waits_no_longer_than_it_may(tmp_path: Path, name: str, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("federates_with", "is_admin", "said"),
+    ("federates_with", "powers", "said"),
     [
-        (("client.example",), False, ""),
-        ((), False, r"1 pods; those that do not federate with \{'client.example'\}: \{'probe-1-x': set\(\)\}"),
-        (("client.example",), True, "server: may call the server's own APIs: spiffe://server.example/probe"),
+        (("client.example",), (), ""),
+        ((), (), r"1 pods; those that do not federate with \{'client.example'\}: \{'probe-1-x': set\(\)\}"),
+        (("client.example",), ("admin",), "server: spiffe://server.example/probe may call the server's own APIs"),
+        (("client.example",), ("downstream",), "server: spiffe://server.example/probe may sign for the trust domain"),
     ],
 )
 def test_an_entry_has_to_federate_and_to_make_its_pod_no_administrator(
-    federates_with: tuple[str, ...], said: str, *, is_admin: bool
+    federates_with: tuple[str, ...], powers: tuple[str, ...], said: str
 ) -> None:
     objects = KubernetesObjects()
     made = pod(objects, container(running=running()), name="probe-1-x", namespace="demo", owner=None)
@@ -476,7 +477,7 @@ def test_an_entry_has_to_federate_and_to_make_its_pod_no_administrator(
         "spiffe://server.example/agent",
         (f"k8s:pod-uid:{made.metadata.uid}",),
         federates_with,
-        is_admin=is_admin,
+        powers=frozenset(powers),
     )
     asked: Any = SimpleNamespace(cluster=objects, federates_with=("client.example",), entries=lambda: [entry])
     asked.was_installed_by_run, asked.values = True, {}

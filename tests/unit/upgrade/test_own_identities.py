@@ -76,6 +76,17 @@ def test_they_are_of_the_controller_managers_class_and_the_entry_is_made_once(
     assert made["ClusterSPIFFEID"]["spec"]["federatesWith"] == ["client.example"]
 
 
+def test_after_an_upgrade_they_are_only_given_another_class_and_not_made_again(
+    own: OwnIdentities, cluster: RecordedCluster
+) -> None:
+    old = own.spire.layout
+    own.follow(old)
+    assert cluster.applied == []
+    own.spire.layout = replace(old, controller_manager=replace(old.controller_manager, class_name="two"))
+    own.follow(old)
+    assert {each["spec"]["className"] for each in cluster.applied} == {"two"}
+
+
 def test_all_of_them_are_deleted(own: OwnIdentities, cluster: RecordedCluster) -> None:
     before = own.spire.entries()
     own.create()

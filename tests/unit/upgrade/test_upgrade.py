@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 from kubernetes import client as k8s
+from kubernetes.client.exceptions import NotFoundException
 
 from fixtures.core import waiting
 from fixtures.core.waiting import Condition, Look
@@ -23,7 +24,16 @@ from fixtures.spire.server_cli import SpireError
 from fixtures.traffic.generator import CONNECTION_KINDS
 from fixtures.traffic.request_log import Request
 from fixtures.upgrade import upgrade
-from fixtures.upgrade.state import ControllerState, PreservedState, admins, dns_names, hints, pod_ids
+from fixtures.upgrade.state import (
+    ControllerState,
+    PreservedState,
+    dns_names,
+    federates_with,
+    hints,
+    own_custom_resources,
+    pod_ids,
+    powers,
+)
 from fixtures.upgrade.upgrade import (
     PHASE_MIN_DURATION,
     FederationUpgrade,
@@ -154,17 +164,19 @@ def state(recorded: Read, **agent: Any) -> PreservedState:
         agent.get("place", AGENT_PLACE): ControllerState(TEMPLATES[agent.get("template", "old")], pods),
     }
     return PreservedState(
-        {},
-        {},
-        frozenset(),
-        {},
-        bundle(recorded("bundle-show.json")),
-        {},
-        frozenset(),
-        True,
-        frozenset(),
-        workloads,
-        pods,
+        dns_names={},
+        hints={},
+        federates_with={},
+        powers={},
+        pod_ids={},
+        bundle=bundle(recorded("bundle-show.json")),
+        volumes={},
+        claims_outlive=frozenset(),
+        is_restricted=True,
+        socket_names=frozenset(),
+        custom_resources=frozenset(),
+        workloads=workloads,
+        agent_pods=pods,
     )
 
 
@@ -293,7 +305,7 @@ def test_a_rollback_goes_to_the_revision_before_the_upgrade_whatever_was_made_si
     followed: list[tuple[Any, Any]] = []
     found.federated = cast(Any, SimpleNamespace(follow=lambda now, old: followed.append((now.layout, old))))
     renamed: list[Any] = []
-    found.own = {"server": cast(Any, SimpleNamespace(apply_custom_resources=lambda: renamed.append(spire.layout)))}
+    found.own = {"server": cast(Any, SimpleNamespace(follow=lambda old: renamed.append((spire.layout, old))))}
     found.upgrade("server", "after")
     with waiting.ask_when_stalled(lambda: "Helm's release spire has failed"):
         found.rollback("server")
@@ -301,7 +313,7 @@ def test_a_rollback_goes_to_the_revision_before_the_upgrade_whatever_was_made_si
     assert found.refused == {"server": "the webhook does not answer"}
     # What the run made beside SPIRE has to have the new names, and then the old ones again.
     assert followed == [(RENAMED, LAYOUT), (LAYOUT, RENAMED)]
-    assert renamed == [RENAMED, LAYOUT]
+    assert renamed == followed
 
 
 def test_what_the_charts_rename_by_themselves_and_what_the_values_do_are_apart() -> None:
@@ -367,7 +379,14 @@ def test_entries_must_all_be_there_again_and_none_twice(tmp_path: Path, recorded
     cluster = SimpleNamespace(label="server", execute=lambda *_, **__: SimpleNamespace(stdout=printed))
     spire = Spire(cast(Any, cluster), tmp_path, "server.example", (), tmp_path, read_layout)
     spire.layout = LAYOUT
-    before = replace(state(recorded), dns_names=dns_names(spire.entries()), pod_ids=pod_ids(spire.entries()))
+    entries = spire.entries()
+    before = replace(
+        state(recorded),
+        dns_names=dns_names(entries),
+        pod_ids=pod_ids(entries),
+        federates_with=federates_with(entries),
+        powers=powers(entries),
+    )
     assert identities_kept(spire, before).look().value is True
 
     def seen(state: PreservedState) -> str:
@@ -391,11 +410,28 @@ def test_entries_must_all_be_there_again_and_none_twice(tmp_path: Path, recorded
     assert seen(before).startswith("entries that are there twice: [('spiffe://server.example/ns/demo/sa/default'")
     listed["entries"] = [{**each, "admin": True, "hint": "of its own"} for each in listed["entries"][:-1]]
     printed = json.dumps(listed)
-    assert seen(before).startswith(f"may administer their server now: ['{there}'")
+    able = before.powers
+    assert seen(before).startswith(f"may do more now: {{'{there}': ['admin']")
     # As it was before; and a hint may come.
-    ids = admins(spire.entries())
-    assert identities_kept(spire, replace(before, admins=ids)).look().value is True
-    assert hints(spire.entries())[there] == {"of its own"}
+    assert identities_kept(spire, replace(before, powers=powers(spire.entries()))).look().value is True
+    listed["entries"] = [{**each, "admin": False, "downstream": True} for each in listed["entries"]]
+    printed = json.dumps(listed)
+    assert seen(replace(before, powers=able)).startswith(f"may do more now: {{'{there}': ['downstream']")
+    listed["entries"] = [{**each, "downstream": False, "federates_with": []} for each in listed["entries"]]
+    printed = json.dumps(listed)
+    assert seen(before).startswith(f"federates no more: {{'{there}': ['client.example']")
+    assert identities_kept(spire, replace(before, federates_with={})).look().value is True
+
+
+def test_custom_resources_that_are_not_of_the_release_are_known_by_kind_and_name() -> None:
+    def custom_resources(plural: str) -> list[dict[str, Any]]:
+        if plural == "clusterstaticentries":
+            raise NotFoundException(status=404)
+        of_release = {"name": "default", "annotations": {"meta.helm.sh/release-name": "spire"}}
+        return [{"kind": plural, "metadata": of_release}, {"kind": plural, "metadata": {"name": "own"}}]
+
+    spire = on_a_cluster(custom_resources=custom_resources)
+    assert own_custom_resources(spire) == {"clusterspiffeids own", "clusterfederatedtrustdomains own"}
 
 
 @pytest.mark.parametrize(

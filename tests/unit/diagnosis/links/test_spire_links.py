@@ -254,13 +254,14 @@ def test_a_workload_that_may_administer_its_server_unasked_is_named(
     pod(objects, container(running=running()), name="other-1-x", namespace="kube-system")
     spire, selector = objects.spire, f"{api_types.POD_UID}{made.metadata.uid}"
     entry = api_types.RegistrationEntry("1", "spiffe://server.example/a", AGENT_ID, (selector,), ("client.example",))
-    elsewhere = replace(entry, selectors=("k8s:pod-uid:Pod/kube-system/other-1-x",), is_admin=True)
+    admin = frozenset({"admin"})
+    elsewhere = replace(entry, selectors=("k8s:pod-uid:Pod/kube-system/other-1-x",), powers=admin)
     demo = cast(Demo, SimpleNamespace(namespace="demo"))
     monkeypatch.setattr(spire, "entries", lambda: [entry, elsewhere], raising=False)
     assert list(spire_links.check_entries(spire, demo, federation())) == []
-    monkeypatch.setattr(spire, "entries", lambda: [replace(entry, is_admin=True)], raising=False)
+    monkeypatch.setattr(spire, "entries", lambda: [replace(entry, powers=admin)], raising=False)
     found = list(spire_links.check_entries(spire, demo, federation()))
-    words = "spiffe://server.example/a may call the server's own APIs, and no value asks for that"
+    words = "spiffe://server.example/a may call the server's own APIs, and no value asks for that (admin: true)"
     assert [each.sentence for each in found] == ([words] if is_named else [])
 
 

@@ -1,0 +1,96 @@
+"""What an upgrade deletes with what others have put into it, and drops from their objects."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from fixtures.upgrade.diff.losses import losses
+from tests.unit.release_examples import Manifest, manifest, text
+
+SPACE = manifest("Namespace", "spire-server")
+KEPT = {**SPACE, "metadata": {**SPACE["metadata"], "annotations": {"helm.sh/resource-policy": "keep"}}}
+AS_HOOK = {**SPACE, "metadata": {**SPACE["metadata"], "annotations": {"helm.sh/hook": "post-upgrade"}}}
+ENTRIES = "clusterstaticentries.spire.spiffe.io"
+
+
+def definition(*required: str, **fields: Any) -> Manifest:
+    """A custom resource definition with these fields of its specification, and those of a list `more`."""
+    text_field = {"type": "string"}
+    spec = {"properties": {name: each or text_field for name, each in fields.items()}, "required": list(required)}
+    versions = [{"name": "v1", "served": True, "schema": {"openAPIV3Schema": {"properties": {"spec": spec}}}}]
+    found = manifest("CustomResourceDefinition", ENTRIES, "apiextensions.k8s.io/v1")
+    return {**found, "spec": {"versions": versions}}
+
+
+OLD = definition("path", path={}, hint={}, rules={"items": {"properties": {"key": {}, "value": {}}}})
+
+
+def of_version(name: str, *, served: bool = True) -> Manifest:
+    found = copy.deepcopy(OLD)
+    found["spec"]["versions"][0] |= {"name": name, "served": served}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (SPACE, None, ["Namespace spire-server is deleted, with all that is in it: the new release does not have it"]),
+        (
+            SPACE,
+            AS_HOOK,
+            [
+                "Namespace spire-server is deleted, with all that is in it: the new release has it as a hook, which is "
+                "no part of a release"
+            ],
+        ),
+        (KEPT, None, []),
+        (AS_HOOK, None, []),
+        (SPACE, SPACE, []),
+        (manifest("ConfigMap"), None, []),
+        (
+            manifest("PersistentVolumeClaim", "data"),
+            None,
+            ["PersistentVolumeClaim data is deleted, with what is stored in it: the new release does not have it"],
+        ),
+        (
+            OLD,
+            None,
+            [
+                f"CustomResourceDefinition {ENTRIES} is deleted, with every object of its kind: the new release does "
+                "not have it"
+            ],
+        ),
+        (
+            OLD,
+            definition("path", path={}, hint={}, more={}, rules={"items": {"properties": {"key": {}, "value": {}}}}),
+            [],
+        ),
+        (
+            OLD,
+            definition("path", path={}, rules={"items": {"properties": {"key": {}}}}),
+            [
+                f"CustomResourceDefinition {ENTRIES} does not have spec.hint, spec.rules[].value any more: what users' "
+                "objects have there is dropped"
+            ],
+        ),
+        (
+            OLD,
+            definition("path", "hint", path={}, hint={}, rules={"items": {"properties": {"key": {}, "value": {}}}}),
+            [f"CustomResourceDefinition {ENTRIES} requires spec.hint now: users' objects without it are refused"],
+        ),
+        (
+            OLD,
+            of_version("v2"),
+            [
+                f"CustomResourceDefinition {ENTRIES} does not serve v1 any more: users' objects of that version are "
+                "refused"
+            ],
+        ),
+        (of_version("v1", served=False), of_version("v2"), []),
+    ],
+)
+def test_what_is_lost_with_an_upgrade_is_said_before_it(old: Manifest, new: Manifest | None, said: list[str]) -> None:
+    assert losses(text(old), text(*([new] if new else []))) == said
