@@ -153,6 +153,19 @@ metadata:
 spec:
   hard: {pods: "0"}
 """
+# For the agents alone.
+API_ALONE = """\
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: spire-server
+  namespace: {{ include "spire.serverNamespace" . }}
+spec:
+  podSelector:
+    matchLabels:
+      {{- include "spire.selector" "spire-server" | nindent 6 }}
+  ingress: [{ports: [{port: grpc}, {port: 9443}]}]
+"""
 POD_MONITOR = """\
 apiVersion: monitoring.coreos.com/v1
 kind: PodMonitor
@@ -701,7 +714,7 @@ FEDERATION_FAULTS = (
     # Webhooks with `failurePolicy: Fail` whose Service is another release's.
     ChartFault(
         "webhook-whose-service-is-not-there",
-        "component ready|federation relationship",
+        "component ready|federation relationship|webhook",
         r"(?i)webhook",
         (
             Edit(
@@ -731,6 +744,12 @@ FEDERATION_FAULTS = (
         "entry with federatesWith",
         r"spiffe://\S+/ns/demo/sa/\S+ may call the server's own APIs, and no value asks for that",
         (Edit(IDENTITIES, 'omit $entry "enabled"', 'merge (dict "admin" true) (omit $entry "enabled")'),),
+    ),
+    ChartFault(
+        "workloads-that-sign-for-their-trust-domain",
+        "entry with federatesWith",
+        r"spiffe://\S+/ns/demo/sa/\S+ may sign for the trust domain, as nested servers do, and no value asks for that",
+        (Edit(IDENTITIES, 'omit $entry "enabled"', 'merge (dict "downstream" true) (omit $entry "enabled")'),),
     ),
     ChartFault(
         "hook-that-fails",
@@ -899,15 +918,45 @@ UPGRADE_FAULTS = (
     ChartFault(
         "class-that-is-renamed",
         FAILED_CHECK,
-        r"class was spire-mgmt-spire and is spire: custom resources that name spire-mgmt-spire are ignored now",
+        r"class was spire-mgmt-spire and is spire now: custom resources that name the one of before are ignored",
         (Edit("templates/_helpers.tpl", 'printf "%s-%s" .Release.Namespace .Release.Name', '"spire"'),),
         only_upgraded=True,
     ),
     ChartFault(
         "bundle-endpoint-that-moves",
         FAILED_CHECK,
-        r"was port 8443 of Service spire-server/spire-server and is port 8444 of spire-server/spire-server: peers",
+        r"endpoint was port 8443 of Service spire-server/spire-server and is port 8444 of Service \S+ now: peers",
         (Edit("values.yaml", "port: 8443", "port: 8444"),),
+        only_upgraded=True,
+    ),
+    # Verifiers are configured with the issuer.
+    ChartFault(
+        "issuer-that-is-renamed",
+        FAILED_CHECK,
+        r"the JWT issuer was https://oidc-discovery\.\S+ and is https://oidc\.\S+ now: verifiers",
+        (Edit("templates/_helpers.tpl", "https://oidc-discovery.%s", "https://oidc.%s"),),
+        only_upgraded=True,
+    ),
+    # Helm deletes what the release of before had: hooks are no part of one.
+    ChartFault(
+        "namespaces-that-become-hooks",
+        FAILED_CHECK,
+        r"Namespace spire-server is deleted, with all that is in it: the new release has it as a hook",
+        (
+            Edit(
+                "templates/namespaces.yaml",
+                "  name: {{ $name }}\n",
+                "  name: {{ $name }}\n  annotations: {helm.sh/hook: 'pre-install,pre-upgrade'}\n",
+            ),
+        ),
+        only_upgraded=True,
+    ),
+    # Peers have their bundle of before for a day.
+    ChartFault(
+        "network-policy-that-forgets-the-peers",
+        FAILED_CHECK,
+        r"NetworkPolicy spire-server/spire-server lets nobody to port 8443 of StatefulSet spire-server/spire-server",
+        (Edit("templates/network-policy.yaml", "", API_ALONE),),
         only_upgraded=True,
     ),
     ChartFault(

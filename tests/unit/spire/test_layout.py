@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 import yaml
 
-from fixtures.spire.layout import ConfigMapKey, Container, Layout, LayoutError, Reconcile, Service, read
+from fixtures.spire.layout import (
+    ConfigMapKey,
+    Container,
+    Layout,
+    LayoutError,
+    Reconcile,
+    Service,
+    contradictions,
+    known_to_others,
+    read,
+)
 from tests.unit.own_chart import LAYOUT
 from tests.unit.spire.layout_examples import (
     AGENT,
@@ -883,7 +893,8 @@ def test_where_the_paths_of_ingresses_lead_is_known() -> None:
 
     named = service("named", "identity", "trust", 443, "grpc")
     named["spec"]["ports"][0]["name"] = "https"
-    rules = [{"http": {"paths": [path("trust", number=444), path("named", name="https")]}}, {"host": "without paths"}]
+    of_host = {"host": "bundle.example", "http": {"paths": [path("trust", number=444), path("named", name="https")]}}
+    rules: list[dict[str, Any]] = [of_host, {"host": "without paths"}]
     rules.append({"http": {"paths": [path("trust", number=445), path("named", name="http"), path("gone", number=1)]}})
     spec = {"rules": rules, "defaultBackend": {"resource": {"kind": "StorageBucket", "name": "static"}}}
     found = layout(release(named, manifest("Ingress", "web", "identity", spec=spec))).ingress_paths
@@ -896,3 +907,65 @@ def test_where_the_paths_of_ingresses_lead_is_known() -> None:
         (("identity", "gone"), 0, "port 1"),
     ]
     assert found[0].backend == "port 444 of Service identity/trust"
+    assert [each.host for each in found] == ["bundle.example", "bundle.example", "", "", ""]
+
+
+def policy(name: str = "policy", namespace: str = "identity", **spec: Any) -> Manifest:
+    """A NetworkPolicy, by default for every pod of the server's namespace."""
+    return manifest("NetworkPolicy", name, namespace, "networking.k8s.io/v1", spec={"podSelector": {}, **spec})
+
+
+API_CLOSED = "NetworkPolicy identity/policy lets nobody to port 8081 of StatefulSet identity/trust, its API: no agent"
+ENDPOINT_CLOSED = "NetworkPolicy identity/policy lets nobody to port 9443 of StatefulSet identity/trust, the bundle end"
+
+
+@pytest.mark.parametrize(
+    ("policies", "closed"),
+    [
+        ([policy()], [API_CLOSED, ENDPOINT_CLOSED]),
+        ([policy(ingress=[{}])], []),
+        ([policy(ingress=[{"ports": [{"port": "api"}]}])], [ENDPOINT_CLOSED]),
+        ([policy(ingress=[{"ports": [{"port": 8081}], "from": [{"podSelector": {}}]}])], [ENDPOINT_CLOSED]),
+        ([policy(ingress=[{"ports": [{"port": 8000, "endPort": 9443}]}])], []),
+        ([policy(ingress=[{"ports": [{"protocol": "UDP", "port": 9443}, {"port": "api"}]}])], [ENDPOINT_CLOSED]),
+        ([policy(ingress=[{"ports": [{"protocol": "TCP"}]}])], []),
+        # What one of several allows is allowed.
+        ([policy(), policy("other", ingress=[{"ports": [{"port": "bundle"}, {"port": "api"}]}])], []),
+        ([policy(policyTypes=["Egress"])], []),
+        ([policy(podSelector={"matchLabels": {"run": "another"}})], []),
+        ([policy(namespace="nodes")], []),
+    ],
+)
+def test_ports_that_network_policies_keep_from_everybody_are_known(policies: list[Manifest], closed: list[str]) -> None:
+    found = layout(release(*policies))
+    assert len(found.closed_ports) == len(closed)
+    assert all(each.startswith(words) for each, words in zip(found.closed_ports, closed, strict=True))
+    assert [each for each in contradictions(found) if each.startswith("NetworkPolicy")] == [
+        f"{each}, where the cluster's network enforces policies" for each in found.closed_ports
+    ]
+    assert known_to_others(layout(release()), found) == [*found.closed_ports]
+    assert known_to_others(found, found) == []
+
+
+def test_what_others_hold_of_a_release_is_read() -> None:
+    config = changed(AGENT, sds={"default_bundle_name": "ROOT"}, authorized_delegates=["spiffe://one.example/proxy"])
+    config = changed(config, admin_socket_path="/sockets/admin/admin.sock")
+    keys = {"KeyManager": [{"disk": {"plugin_data": {"keys_path": "/data/keys.json"}}}]}
+    of_server = changed(
+        {**SERVER, "plugins": {**SERVER["plugins"], **keys}}, admin_ids=["spiffe://one.example/console"]
+    )
+    manifests = [*server(config=of_server), *agent(config=config), csi_driver()]
+    data = {"name": "data", "mountPath": "/data", "subPath": "spire"}
+    manifests[0]["spec"]["volumeClaimTemplates"] = [{"metadata": {"name": "data"}}]
+    manifests[0]["spec"]["template"]["spec"]["containers"][1]["volumeMounts"].append(data)
+    (of_trust,) = (each for each in manifests if each["kind"] == "Service")
+    of_trust["spec"] |= {"type": "NodePort", "externalIPs": ["192.0.2.9"]}
+    of_trust["spec"]["ports"][1]["nodePort"] = 30444
+    found = layout(manifests)
+    assert found.agent.sds_names == ("default", "ROOT", "ALL")
+    assert found.agent.delegates == ("spiffe://one.example/proxy",)
+    assert found.agent.admin_socket == "/run/node/admin/admin.sock"
+    assert found.server.admin_ids == ("spiffe://one.example/console",)
+    assert found.server.stores == ("spire/keys.json in volume data",)
+    assert found.server.api == Service("identity", "trust", 443, ("type NodePort", "192.0.2.9"))
+    assert found.bundle_endpoint.service.ways_in == ("type NodePort", "port 30444 of every node", "192.0.2.9")

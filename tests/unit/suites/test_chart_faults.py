@@ -181,6 +181,7 @@ CHANGES: Mapping[str, Mapping[str, Sequence[str]]] = {
         WEBHOOKS: [f"webhooks[clusterfederatedtrustdomain{plural}.spire.spiffe.io]" for plural in ("", "s")]
     },
     "workloads-that-administer-their-server": {DEFAULT_ID: ["spec.admin: (none) → true"]},
+    "workloads-that-sign-for-their-trust-domain": {DEFAULT_ID: ["spec.downstream: (none) → true"]},
     "hook-that-fails": {"Job spire-check added": []},
     "static-entries-not-reconciled": {
         MANAGER_CONF: ["controller-manager.yaml.reconcile.clusterStaticEntries: true → false"]
@@ -194,6 +195,15 @@ CHANGES: Mapping[str, Mapping[str, Sequence[str]]] = {
         DEFAULT_ID: ["spec.className: spire-mgmt-spire → spire"],
         "ClusterSPIFFEID spire-mgmt-spire-oidc-discovery-provider": ["spec.className: spire-mgmt-spire → spire"],
     },
+    "issuer-that-is-renamed": {
+        SERVER_CONF: ["server.conf.server.jwt_issuer: https://oidc-discovery."],
+        "ConfigMap spire-server/spire-spiffe-oidc-discovery-provider": [],
+    },
+    "namespaces-that-become-hooks": {
+        f"Namespace {name}": ["metadata.annotations.helm.sh/hook: (none) → pre-install,pre-upgrade"]
+        for name in ("spire-server", "spire-system")
+    },
+    "network-policy-that-forgets-the-peers": {"NetworkPolicy spire-server/spire-server added": []},
     "bundle-endpoint-that-moves": {
         SERVER_CONF: ["server.conf.server.federation.bundle_endpoint.port: 8443 → 8444"],
         SERVER_SERVICE: ["spec.ports[federation].port: 8443 → 8444"],
