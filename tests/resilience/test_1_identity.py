@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from fixtures.core.waiting import Condition, Look, WaitError, wait_for
+from fixtures.k8s.server_side_apply import WORKLOAD_LABEL
 from fixtures.plugins.resilience import NEW_PROBES_NAMESPACE, ProbeFactory
 from fixtures.resilience.disruptions import store_bundle
 from fixtures.resilience.environment import Environment
@@ -200,7 +201,7 @@ def test_a_server_outside_the_mesh_never_serves(
         outsider.apply_server()
 
         def look() -> Look[str]:
-            lines = newest_pod_log(server, NEW_PROBES_NAMESPACE, "app=server")
+            lines = newest_pod_log(server, NEW_PROBES_NAMESPACE, f"{WORKLOAD_LABEL}=server")
             return Look(next((line for line in lines if "no identity issued" in line.lower()), None), "\n".join(lines))
 
         # A pod of the same age has its identity by then, on the side where the namespace is selected.

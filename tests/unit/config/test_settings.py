@@ -1279,3 +1279,30 @@ def test_every_test_outside_the_unit_tests_is_in_the_folder_of_a_suite() -> None
         folder.relative_to(PROJECT / "tests").parts[0] if folder != PROJECT / "tests" else "" for folder in folders
     }
     assert outside == {*command_line.CLUSTER_MARKERS, "unit"}
+
+
+EXPERIMENTAL = "spire-agent.experimental"
+
+
+@pytest.mark.parametrize(
+    ("given", "merged"),
+    [
+        ({}, {"enabled": True, "syncInterval": "500ms"}),
+        # The charts read none of it without the switch: nor does a run.
+        ({"featureFlags": ["x"]}, {"featureFlags": ["x"]}),
+        ({"syncInterval": "1m"}, {"syncInterval": "1m"}),
+        ({"enabled": False}, {"enabled": False}),
+        ({"enabled": True, "featureFlags": ["x"]}, {"enabled": True, "featureFlags": ["x"], "syncInterval": "500ms"}),
+        ({"enabled": "true", "syncInterval": "1m"}, {"enabled": "true", "syncInterval": "1m"}),
+    ],
+)
+def test_the_quick_pace_switches_nothing_on_that_the_users_values_leave_off(
+    write: Write, given: dict[str, Any], merged: dict[str, Any]
+) -> None:
+    files = [str(write(nested(EXPERIMENTAL, given)))] if given else []
+    for cluster in cluster_values.read_clusters(files):
+        assert at(cluster.values, EXPERIMENTAL) == merged
+        assert at(cluster.values, "spire-server.experimental.enabled") is True
+    if given:
+        for cluster in cluster_values.read_clusters(files, overlays=()):
+            assert at(cluster.values, EXPERIMENTAL) == given

@@ -294,6 +294,13 @@ def test_a_configuration_that_is_not_json_is_a_warning(changed: Changed) -> None
     )
 
 
+def test_another_programs_file_of_the_same_name_is_passed_over(changed: Changed) -> None:
+    # As Tornjak's, in every published chart with it.
+    tornjak = {"kind": "ConfigMap", "metadata": {"name": "spire-tornjak-config"}, "data": {"server.conf": "server {"}}
+    manifests = changed(refresh_hint="24h")
+    assert lifetime_warnings([tornjak, *manifests]) == lifetime_warnings(manifests) != []
+
+
 def test_a_release_without_a_configuration_is_a_warning() -> None:
     without = [{"kind": "ConfigMap", "metadata": {"name": "empty"}}, {"kind": "Pod", "data": {"server.conf": "{}"}}]
     assert lifetime_warnings(without) == [

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from fixtures.k8s.server_side_apply import WORKLOAD_LABEL
 from fixtures.traffic.generator import TrafficError, TrafficGenerator, deployment
 from fixtures.workloads.probe import parse_identity
 from tests.unit.traffic.client_log import BEGINNING, line
@@ -73,7 +74,7 @@ class FakeCluster:
 def test_each_kind_has_a_deployment_whose_selector_is_its_own() -> None:
     new, kept = (deployment(kind, "probe:1", URL, SERVER_ID) for kind in ("new", "kept"))
     for kind, made in (("new", new), ("kept", kept)):
-        labels = {"app": f"traffic-{kind}"}
+        labels = {WORKLOAD_LABEL: f"traffic-{kind}"}
         assert made["metadata"]["name"] == f"traffic-{kind}"
         assert made["metadata"]["labels"] == labels
         assert made["spec"]["selector"]["matchLabels"] == labels

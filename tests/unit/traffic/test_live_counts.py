@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from fixtures.core.waiting import Condition, Look, wait_for
+from fixtures.k8s.server_side_apply import WORKLOAD_LABEL
 from fixtures.traffic.generator import TrafficGenerator
 from fixtures.traffic.live_counts import LiveCounts, shown_counts
 from tests.unit.traffic.client_log import line
@@ -22,7 +23,7 @@ class FakeCore:
         self.asked: list[dict[str, object]] = []
 
     def list_namespaced_pod(self, _namespace: str, *, label_selector: str, **_options: object) -> Any:
-        name = label_selector.removeprefix("app=")
+        name = label_selector.removeprefix(f"{WORKLOAD_LABEL}=")
         return SimpleNamespace(items=[SimpleNamespace(metadata=SimpleNamespace(name=name))])
 
     def read_namespaced_pod_log(self, name: str, namespace: str, **options: object) -> Any:

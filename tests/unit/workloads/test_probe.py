@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from fixtures.k8s.cluster import ClusterError
+from fixtures.k8s.server_side_apply import WORKLOAD_LABEL
 from fixtures.spire.installation import Spire
 from fixtures.workloads.probe import Answer, Endpoint, Probe, ProbeError, parse_identity
 
@@ -40,7 +41,7 @@ class Executed:
         self.core = SimpleNamespace(list_namespaced_pod=self._list)
 
     def _list(self, namespace: str, *, label_selector: str) -> Any:
-        assert (namespace, label_selector) == ("demo", "app=probe")
+        assert (namespace, label_selector) == ("demo", f"{WORKLOAD_LABEL}=probe")
         return SimpleNamespace(items=self.pods)
 
     def execute(self, *asked: str, timeout: float, stdin: str | None, check: bool) -> Any:

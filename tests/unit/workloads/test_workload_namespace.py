@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from fixtures.k8s.server_side_apply import LABELS
+from fixtures.k8s.server_side_apply import LABELS, WORKLOAD_LABEL
 from fixtures.k8s.workload_settings import WorkloadSettings
 from fixtures.spire.api_types import RegistrationEntry
 from fixtures.spire.installation import Spire
@@ -34,7 +34,7 @@ def of(
         SimpleNamespace(metadata=SimpleNamespace(name=f"pod-{uid}", uid=uid, creation_timestamp=created))
         for created, uid in enumerate(("a0", "a1"))
     ]
-    of_job = f"app=client,{JOB_LABEL}=first"
+    of_job = f"{WORKLOAD_LABEL}=client,{JOB_LABEL}=first"
 
     def listed(_: str, *, label_selector: str = "", **__: Any) -> Any:
         return SimpleNamespace(items=pods[:1] if label_selector == of_job else pods)
@@ -115,8 +115,8 @@ def test_pods_take_the_labels_the_driver_and_the_socket_of_the_layout() -> None:
     deployment, _ = load_manifests("server.yaml")
     placed = namespace.place(deployment)
     template = placed["spec"]["template"]
-    assert template["metadata"]["labels"] == {**MARKED, "app": "server", "sidecar.istio.io/inject": "false"}
-    assert placed["spec"]["selector"]["matchLabels"] == {"app": "server"}
+    assert template["metadata"]["labels"] == {**MARKED, WORKLOAD_LABEL: "server", "sidecar.istio.io/inject": "false"}
+    assert placed["spec"]["selector"]["matchLabels"] == {WORKLOAD_LABEL: "server"}
     assert [volume["csi"]["driver"] for volume in template["spec"]["volumes"]] == ["one.csi.example"]
     sockets = [each["value"] for each in template["spec"]["containers"][0]["env"] if each["name"] == SOCKET_VARIABLE]
     assert sockets == ["unix:///spiffe-workload-api/workload.sock"]
@@ -141,7 +141,7 @@ def test_an_id_that_only_an_entry_has_is_taken_from_it() -> None:
     entry = RegistrationEntry("1", "spiffe://one.example/pod/server-5", "", ("k8s:pod-uid:a1",), ())
     assert of(by_name, entry).spiffe_id("server") == "spiffe://one.example/pod/server-5"
     other = replace(entry, selectors=("k8s:pod-uid:b2",))
-    with pytest.raises(SpireError, match="no pod demo/app=server has an entry"):
+    with pytest.raises(SpireError, match=f"no pod demo/{WORKLOAD_LABEL}=server has an entry"):
         of(by_name, other).spiffe_id("server")
     with pytest.raises(SpireError, match="pod demo/pod-a1 has 2 SPIFFE IDs"):
         of(by_name, entry, replace(entry, spiffe_id="spiffe://one.example/another")).spiffe_id("server")

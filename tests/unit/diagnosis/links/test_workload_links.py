@@ -10,6 +10,7 @@ import pytest
 from fixtures.diagnosis.causes import CSI_CAUSE
 from fixtures.diagnosis.finding import Finding
 from fixtures.diagnosis.links.workload_links import check_call, check_demo_server, check_workload_api
+from fixtures.k8s.server_side_apply import WORKLOAD_LABEL
 from fixtures.workloads.probe import SUCCESS_LINE, Answer, ProbeError, parse_identity
 from tests.unit.diagnosis.links.spire_objects import Objects, Read
 from tests.unit.kubernetes_objects import NOW, container, controller, event, pod, running, stamp, waits
@@ -140,8 +141,8 @@ def test_what_the_workload_api_does_not_hand_out_may_come_for_a_pod_that_is_new(
 ) -> None:
     objects.with_spire()
     runs = container("probe", running=running(NOW - age))
-    a_pod(objects, runs, "older-1", labels={"app": "server"})
-    a_pod(objects, runs, "probe-1", age, labels={"app": "probe"})
+    a_pod(objects, runs, "older-1", labels={WORKLOAD_LABEL: "server"})
+    a_pod(objects, runs, "probe-1", age, labels={WORKLOAD_LABEL: "probe"})
     (found,) = on_the_api(objects, Probe(ProbeError(error)))
     assert (found.link, found.on_its_way, found.evidence) == (link, on_its_way, error)
 
