@@ -64,13 +64,23 @@ DATA = "/run/spire/data"
 SQLITE = {"database_type": "sqlite3", "connection_string": f"file:{DATA}/datastore.sqlite3?_journal_mode=WAL"}
 
 
-def lost(datastore: Any, keys: Any, volumes: Any = (), claims: Any = (), mounts: Any = (("data", DATA),)) -> list[str]:
+def lost(
+    datastore: Any,
+    keys: Any,
+    volumes: Any = (),
+    claims: Any = (),
+    mounts: Any = (("data", DATA),),
+    *,
+    upstream: bool = False,
+) -> list[str]:
     """What is said of a server that stores there, with these volumes and claims, and mounts of theirs.
 
     `keys` are a file, or all of the block of a KeyManager.
     """
     config = copy.deepcopy(FITTING)
     config["plugins"]["DataStore"] = [{"sql": {"plugin_data": datastore}}]
+    if upstream:
+        config["plugins"]["UpstreamAuthority"] = [{"disk": {"plugin_data": {}}}]
     on_disk = {"disk": {"plugin_data": {"keys_path": keys}}}
     config["plugins"]["KeyManager"] = [on_disk if isinstance(keys, str) else keys]
     manifests = [*server(config=config), *agent(), csi_driver()]
@@ -96,7 +106,19 @@ def test_what_is_in_a_volume_that_outlives_the_pod_is_not_lost(where: dict[str, 
     assert lost(SQLITE, f"{DATA}/keys.json", **where) == []
     (found,) = lost(SQLITE, "/tmp/keys.json", **where)  # noqa: S108
     assert "loses its keys /tmp/keys.json with its pod" in found
-    assert found.endswith("see spire-server.keyManager.disk")
+    assert found.endswith("see spire-server.keyManager")
+
+
+def test_with_an_upstream_authority_the_x509_authority_is_not_lost() -> None:
+    (of_datastore,) = lost(SQLITE, f"{DATA}/keys.json", upstream=True, volumes=[{"name": "data", "emptyDir": {}}])
+    assert "neither entries that were made by hand nor the bundles that peers have moved on to" in of_datastore
+    (of_keys,) = lost(SQLITE, {"memory": {"plugin_data": {}}}, upstream=True, claims=["data"])
+    assert "the next one signs JWT-SVIDs with new keys, which peers refuse" in of_keys
+
+
+def test_a_datastore_in_memory_is_lost_with_the_pod() -> None:
+    (found,) = lost({"database_type": "sqlite3", "connection_string": ":memory:"}, "/tmp/keys.json")  # noqa: S108
+    assert "loses its datastore :memory: with its pod" in found
 
 
 def test_keys_in_memory_are_lost_with_the_pod() -> None:
@@ -117,7 +139,7 @@ def test_keys_in_memory_are_lost_with_the_pod() -> None:
 def test_a_datastore_that_goes_with_the_pod_is_named(where: dict[str, Any]) -> None:
     (found,) = lost(SQLITE, f"{DATA}/keys.json", **where)
     assert f"loses its datastore {DATA}/datastore.sqlite3 with its pod" in found
-    assert found.endswith("see spire-server.persistence")
+    assert found.endswith("see spire-server.dataStore and spire-server.persistence")
 
 
 def test_another_database_is_not_in_the_pod() -> None:

@@ -893,8 +893,10 @@ def test_where_the_paths_of_ingresses_lead_is_known() -> None:
 
     named = service("named", "identity", "trust", 443, "grpc")
     named["spec"]["ports"][0]["name"] = "https"
-    of_host = {"host": "bundle.example", "http": {"paths": [path("trust", number=444), path("named", name="https")]}}
-    rules: list[dict[str, Any]] = [of_host, {"host": "without paths"}]
+    rules: list[dict[str, Any]] = [
+        {"http": {"paths": [path("trust", number=444), path("named", name="https")]}},
+        {"host": "without paths"},
+    ]
     rules.append({"http": {"paths": [path("trust", number=445), path("named", name="http"), path("gone", number=1)]}})
     spec = {"rules": rules, "defaultBackend": {"resource": {"kind": "StorageBucket", "name": "static"}}}
     found = layout(release(named, manifest("Ingress", "web", "identity", spec=spec))).ingress_paths
@@ -907,7 +909,66 @@ def test_where_the_paths_of_ingresses_lead_is_known() -> None:
         (("identity", "gone"), 0, "port 1"),
     ]
     assert found[0].backend == "port 444 of Service identity/trust"
-    assert [each.host for each in found] == ["bundle.example", "bundle.example", "", "", ""]
+
+
+def test_the_names_by_which_a_release_is_asked_from_outside_are_read() -> None:
+    ingress = manifest("Ingress", "web", "identity", spec={"rules": [{"host": "one.example"}, {"http": {"paths": []}}]})
+    route = manifest("TLSRoute", "tls", "identity", spec={"hostnames": ["two.example", "three.example"]})
+    gateway = manifest("Gateway", "all", "identity", spec={"listeners": [{"hostname": "*.example"}, {"name": "any"}]})
+    found = layout(release(ingress, route, gateway)).hosts
+    assert found == {"one.example", "two.example", "three.example", "*.example"}
+
+
+def extended(kind: str, **fields: Any) -> list[Manifest]:
+    """The release with more in the pod of its server (`StatefulSet`) or agent (`DaemonSet`): containers, volumes."""
+    manifests = release()
+    pod = next(each for each in manifests if each["kind"] == kind)["spec"]["template"]["spec"]
+    for field, more in fields.items():
+        pod[field] = [*(pod.get(field) or ()), *more]
+    return manifests
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"containers": [{"image": "x"}]}, "a container of StatefulSet identity/trust has no name"),
+        (
+            {"containers": [container("x", env=[{"value": "1"}])]},
+            "a variable of StatefulSet identity/trust has no name",
+        ),
+        ({"initContainers": [{"name": "x", "volumeMounts": [{"name": "v"}]}]}, "a mount of .* has no mountPath"),
+        ({"volumes": [{"emptyDir": {}}]}, "a volume of StatefulSet identity/trust has no name: see the values' keys"),
+    ],
+)
+def test_what_the_api_server_would_refuse_is_refused_in_a_sentence(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(LayoutError, match=said):
+        layout(extended("StatefulSet", **fields))
+
+
+@pytest.mark.parametrize("requirement", [{"key": "team"}, {"operator": "Exists"}])
+def test_a_requirement_that_is_none_is_refused_in_a_sentence(requirement: dict[str, str]) -> None:
+    with pytest.raises(LayoutError, match="a requirement of a label selector has no key or no operator"):
+        layout(release(identity("own", podSelector={"matchExpressions": [requirement]})))
+
+
+def test_a_container_that_reads_a_programs_file_is_not_another_one_of_it() -> None:
+    beside = container("exporter", "-config", "/etc/server.conf", mounts={"etc": "/etc"})
+    named = {**beside, "name": "spire-server"}
+    assert layout(extended("StatefulSet", containers=[beside])).server.container.name == "program"
+    assert layout(extended("StatefulSet", containers=[beside, named])).server.container.name == "spire-server"
+    beside = container("exporter", "-config", "/etc/agent.conf", mounts={"etc": "/etc"})
+    assert [each.container.name for each in layout(extended("DaemonSet", containers=[beside])).agents] == ["agent"]
+
+
+def test_a_controller_manager_with_a_kubeconfig_is_for_another_cluster() -> None:
+    elsewhere = container("manager-north", "--config=/manager/manager.yaml", "--kubeconfig=/kubeconfigs/north")
+    elsewhere["volumeMounts"] = [{"name": "manager", "mountPath": "/manager"}]
+    assert layout(extended("StatefulSet", containers=[elsewhere])).controller_manager.container.name == "manager"
+    manifests = extended("StatefulSet", containers=[elsewhere])
+    containers = manifests[0]["spec"]["template"]["spec"]["containers"]
+    containers[:] = [each for each in containers if each["name"] != "manager"]
+    with pytest.raises(LayoutError, match=r"no controller manager is installed: see spire-server\.controllerManager"):
+        layout(manifests)
 
 
 def policy(name: str = "policy", namespace: str = "identity", **spec: Any) -> Manifest:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from fixtures.spire.layout import IngressPath, Layout, OIDCProvider, Service, known_to_others, renames
+from fixtures.spire.layout import Layout, OIDCProvider, Service, known_to_others, renames
 from fixtures.spire.layout.renames import DATASTORE
 from tests.unit.own_chart import CLASS_NAME, LAYOUT
 
@@ -47,7 +47,6 @@ MANAGER, API = LAYOUT.controller_manager, cast(Service, LAYOUT.server.api)
 ENDPOINT, PROVIDER = LAYOUT.bundle_endpoint, cast(OIDCProvider, LAYOUT.oidc_provider)
 SERVICE = f"{ENDPOINT.service.namespace}/{ENDPOINT.service.name}"
 SERVED = cast(Service, PROVIDER.service)
-OTHERS = IngressPath("spire-server/other", ("spire-server", "spire-server"), 8443, "port 8443", "bundle.example")
 
 
 def changed(part: str, **changes: Any) -> Layout:
@@ -87,9 +86,9 @@ def changed(part: str, **changes: Any) -> Layout:
             f"a name that OIDC discovery answers to was {PROVIDER.domains[0]} and is gone",
         ),
         (
-            replace(LAYOUT, ingress_paths=(OTHERS,)),
+            replace(LAYOUT, hosts=frozenset({"bundle.example"})),
             LAYOUT,
-            "an Ingress's host was bundle.example and is gone: peers and verifiers",
+            "a name by which it is asked from outside (Ingress, Gateway API) was bundle.example and is gone: peers",
         ),
         (
             LAYOUT,
