@@ -120,6 +120,23 @@ def test_where_a_stalled_wait_ended_for_a_link_that_is_reported(run: Run, walked
     assert run.report.lines == [*other.lines(), *run.testbed.lines()]
 
 
+def test_a_later_failure_with_a_broken_link_is_reported_where_the_first_had_none(
+    run: Run, monkeypatch: pytest.MonkeyPatch, walked: list[Testbed]
+) -> None:
+    monkeypatch.setattr(diagnosis, "diagnose_settled", lambda _: Diagnosis(None))
+    run.fails(AssertionError("first"))
+    run.fails(AssertionError("second"))
+    assert run.report.events == ["diagnosis", "evidence"]
+    other = Diagnosis(Finding("CSI socket", "server", "the socket is not there", "usually so"))
+    for began in (0.0, BROKEN_FOR):
+        run.watch.note(began, other)
+    run.fails(WaitError("third"))
+    run.fails(WaitError("fourth"))
+    assert run.report.events == ["diagnosis", "evidence"] * 2
+    assert run.report.lines == [*other.lines(), *run.testbed.lines()]
+    assert walked == []
+
+
 @pytest.mark.parametrize(("error", "is_named"), [(AssertionError("another ID"), False), (WaitError("no entry"), True)])
 def test_what_is_on_its_way_is_named_only_for_a_wait(
     run: Run, monkeypatch: pytest.MonkeyPatch, walked: list[Testbed], error: Exception, *, is_named: bool
