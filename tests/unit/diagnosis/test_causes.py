@@ -299,6 +299,11 @@ PREEMPTION = (
             f"pod a is not scheduled: 0/1 nodes are available: 1 Insufficient cpu. {PREEMPTION}",
             "no node can run the pod",
         ),
+        (
+            "pod a is not scheduled: 0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod "
+            "ports.",
+            "one of before where the update surges",
+        ),
         ("its node selector, affinity or tolerations leave out 1 of 2 nodes", "leave nodes out"),
         (
             "its pods are of the old revision: the update strategy is OnDelete, so delete them",

@@ -25,7 +25,10 @@ AGENT: Any = {
         "socket_path": "/sockets/inside/workload.sock",
         "trust_bundle_path": "/bundle/root.pem",
     },
-    "plugins": {"NodeAttestor": [{"k8s_psat": {"plugin_data": {"cluster": "north"}}}]},
+    "plugins": {
+        "NodeAttestor": [{"k8s_psat": {"plugin_data": {"cluster": "north"}}}],
+        "WorkloadAttestor": [{"k8s": {}}],
+    },
 }
 MANAGER: Any = {
     "apiVersion": "spire.spiffe.io/v1alpha1",

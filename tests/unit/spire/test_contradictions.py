@@ -9,10 +9,24 @@ from typing import Any
 import pytest
 
 from fixtures.spire.layout import contradictions, read
-from tests.unit.spire.layout_examples import AGENT, MANAGER, NAMESPACE, SERVER, agent, changed, csi_driver, server
+from tests.unit.spire.layout_examples import (
+    AGENT,
+    MANAGER,
+    NAMESPACE,
+    SERVER,
+    agent,
+    changed,
+    config_map,
+    container,
+    csi_driver,
+    from_config_map,
+    server,
+    workload,
+)
 
 FITTING: dict[str, Any] = copy.deepcopy(SERVER)
-FITTING["plugins"]["NodeAttestor"] = [{"k8s_psat": {}}]
+NORTH = {"service_account_allow_list": ["nodes:default"], "audience": ["spire-server"]}
+FITTING["plugins"]["NodeAttestor"] = [{"k8s_psat": {"plugin_data": {"clusters": {"north": NORTH}}}}]
 
 
 def found(config: Any = FITTING, manager: Any = MANAGER, of_agent: Any = AGENT) -> list[str]:
@@ -29,6 +43,33 @@ def publishing(namespace: str) -> dict[str, Any]:
     config = copy.deepcopy(FITTING)
     config["plugins"]["Notifier"] = [{"k8sbundle": {"plugin_data": {"namespace": namespace}}}]
     return config
+
+
+def attesting(**changes: Any) -> Any:
+    """A server's configuration that knows the agents' cluster otherwise."""
+    config = copy.deepcopy(FITTING)
+    clusters = {"south": NORTH} if changes.pop("south", False) else {"north": {**NORTH, **changes}}
+    config["plugins"]["NodeAttestor"] = [{"k8s_psat": {"plugin_data": {"clusters": clusters}}}]
+    return config
+
+
+def listening(address: str) -> Any:
+    """A server's configuration whose bundle endpoint listens there."""
+    config = copy.deepcopy(FITTING)
+    config["server"]["federation"]["bundle_endpoint"]["address"] = address
+    return config
+
+
+def knowing(*workload_attestors: str) -> Any:
+    """An agent's configuration with other workload attestors."""
+    config = copy.deepcopy(AGENT)
+    config["plugins"]["WorkloadAttestor"] = [{name: {}} for name in workload_attestors]
+    return config
+
+
+def parents(template: str) -> Any:
+    """A controller manager's configuration with this SPIFFE ID of agents."""
+    return changed(MANAGER, parentIDTemplate=template)
 
 
 def test_parts_that_fit_each_other_do_not_contradict() -> None:
@@ -53,6 +94,21 @@ def test_an_address_may_be_one_that_the_release_does_not_show(address: str) -> N
             "publishes it in ConfigMap identity/spire-bundle, key bundle.crt",
         ),
         ({"config": SERVER}, "nodes-agent attests by k8s_psat, and StatefulSet identity/trust by nothing: see "),
+        (
+            {"of_agent": changed(AGENT, server_port="8081")},
+            "nodes-agent asks its server at port 8081 of Service identity/trust, and that is 443: see ",
+        ),
+        ({"config": attesting(south=True)}, "attests as one of the cluster north, and .* knows south: see "),
+        (
+            {"config": attesting(service_account_allow_list=["spire:spire-agent"])},
+            "attests with the service account nodes:default, and .* allows spire:spire-agent: see ",
+        ),
+        ({"config": listening("127.0.0.1")}, r"^the bundle endpoint listens at 127\.0\.0\.1 alone, where no peer "),
+        ({"of_agent": knowing("unix")}, r"does not know which pod a process is of: .*workloadAttestors\.k8s\.enabled$"),
+        (
+            {"manager": parents("spiffe://{{ .TrustDomain }}/spire/agent/x509pop/{{ .NodeMeta.UID }}")},
+            "attests by k8s_psat, and entries are for agents that do by x509pop: see ",
+        ),
     ],
 )
 def test_what_contradicts_is_named_with_its_key(changes: dict[str, Any], words: str) -> None:
@@ -88,8 +144,8 @@ def lost(
     stateful_set["spec"]["volumeClaimTemplates"] = [{"metadata": {"name": name}} for name in claims]
     pod = stateful_set["spec"]["template"]["spec"]
     pod["volumes"] = [*pod["volumes"], *volumes]
-    for container in pod["containers"]:
-        container.setdefault("volumeMounts", []).extend({"name": name, "mountPath": path} for name, path in mounts)
+    for each in pod["containers"]:
+        each.setdefault("volumeMounts", []).extend({"name": name, "mountPath": path} for name, path in mounts)
     return contradictions(read(manifests, NAMESPACE))
 
 
@@ -145,3 +201,65 @@ def test_a_datastore_that_goes_with_the_pod_is_named(where: dict[str, Any]) -> N
 def test_another_database_is_not_in_the_pod() -> None:
     postgres = {"database_type": "postgres", "connection_string": "dbname=spire host=db"}
     assert lost(postgres, f"{DATA}/keys.json", claims=["data"]) == []
+
+
+def test_agents_and_csi_driver_have_one_folder() -> None:
+    manifests = [*server(config=FITTING), *agent(), csi_driver(folder="/run/elsewhere")]
+    (sentence,) = contradictions(read(manifests, NAMESPACE))
+    assert "has its socket in /run/node/inside, and DaemonSet nodes/nodes-csi mounts /run/elsewhere: see " in sentence
+
+
+def with_token(audience: str) -> list[Any]:
+    """The release, its agents with a token for this audience."""
+    manifests = [*server(config=FITTING), *agent(), csi_driver()]
+    (daemon_set,) = (
+        each for each in manifests if each["kind"] == "DaemonSet" and each["metadata"]["name"] == "nodes-agent"
+    )
+    pod = daemon_set["spec"]["template"]["spec"]
+    source = {"serviceAccountToken": {"path": "spire-agent", "audience": audience}}
+    pod["volumes"].append({"name": "token", "projected": {"sources": [source]}})
+    pod["containers"][0]["volumeMounts"].append({"name": "token", "mountPath": "/var/run/secrets/tokens"})
+    return manifests
+
+
+def test_an_agents_token_is_for_its_server() -> None:
+    assert contradictions(read(with_token("spire-server"), NAMESPACE)) == []
+    (sentence,) = contradictions(read(with_token("other"), NAMESPACE))
+    assert (
+        "attests with a token for other, and StatefulSet identity/trust takes those for spire-server: see" in sentence
+    )
+
+
+def test_a_bundle_that_nobody_publishes_is_named_unless_the_release_has_it() -> None:
+    config = copy.deepcopy(FITTING)
+    del config["plugins"]["Notifier"]
+    manifests = [*server(config=config), *agent(), csi_driver()]
+    (sentence,) = contradictions(read(manifests, NAMESPACE))
+    assert (
+        "starts with the bundle in ConfigMap nodes/spire-bundle, key bundle.crt, and nothing publishes it" in sentence
+    )
+    given = config_map("spire-bundle", "nodes", "bundle.crt", "-----BEGIN CERTIFICATE-----")
+    assert contradictions(read([*manifests, given], NAMESPACE)) == []
+
+
+@pytest.mark.parametrize(
+    ("issuer", "domains", "fits"),
+    [
+        ("https://oidc.one.example", ["oidc.one.example"], True),
+        ("oidc.one.example", ["oidc.one.example"], True),
+        ("https://OIDC.one.example:8443/tenant", ["other", "OIDC.one.example"], True),
+        ("", ["other"], True),
+        ("https://oidc.one.example", ["other"], False),
+    ],
+)
+def test_the_oidc_provider_answers_to_its_servers_issuer(issuer: str, domains: list[str], *, fits: bool) -> None:
+    provider = container("provider", "-config", "/etc/oidc/oidc.conf", mounts={"config": "/etc/oidc"})
+    oidc = [
+        workload("Deployment", "oidc", "identity", [provider], config=from_config_map("oidc")),
+        config_map("oidc", "identity", "oidc.conf", {"domains": domains, "workload_api": {}}),
+    ]
+    manifests = [*server(config=changed(FITTING, jwt_issuer=issuer)), *agent(), csi_driver(), *oidc]
+    found = contradictions(read(manifests, NAMESPACE))
+    assert [each.partition(" to ")[0] for each in found] == (
+        [] if fits else ["Deployment identity/oidc does not answer"]
+    )

@@ -757,6 +757,15 @@ def test_a_configuration_that_is_nowhere_is_refused_with_its_place() -> None:
             [*server(manager=changed(MANAGER, ignoreNamespaces=["("])), *agent(), csi_driver()],
             "spire-server.controllerManager.ignoreNamespaces",
         ),
+        # Python's, and not Go's.
+        (
+            [*server(manager=changed(MANAGER, ignoreNamespaces=["^(?!demo).*"])), *agent(), csi_driver()],
+            "spire-server.controllerManager.ignoreNamespaces",
+        ),
+        (
+            [*server(manager=changed(MANAGER, ignoreNamespaces="kube-system")), *agent(), csi_driver()],
+            "spire-server.controllerManager.ignoreNamespaces",
+        ),
         (
             release(identity("a", podSelector={"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["1"]}]})),
             "spire-server.controllerManager.identities.clusterSPIFFEIDs",
@@ -949,6 +958,16 @@ def test_what_the_api_server_would_refuse_is_refused_in_a_sentence(fields: dict[
 def test_a_requirement_that_is_none_is_refused_in_a_sentence(requirement: dict[str, str]) -> None:
     with pytest.raises(LayoutError, match="a requirement of a label selector has no key or no operator"):
         layout(release(identity("own", podSelector={"matchExpressions": [requirement]})))
+
+
+def test_a_service_with_a_port_twice_is_refused_in_a_sentence() -> None:
+    manifests = release()
+    (of_trust,) = (each for each in manifests if each["kind"] == "Service")
+    of_trust["spec"]["ports"] += [{"port": 444, "targetPort": "api", "protocol": "UDP"}]
+    layout(manifests)
+    of_trust["spec"]["ports"] += [{"port": 444, "targetPort": "api"}]
+    with pytest.raises(LayoutError, match=r"^Service identity/trust has port 444 twice: see "):
+        layout(manifests)
 
 
 def test_a_container_that_reads_a_programs_file_is_not_another_one_of_it() -> None:
