@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.artifacts.supply import Supply, SupplyError
+from fixtures.config.cluster_values import ClusterSettings
 from fixtures.helm.release import Release
 from fixtures.workloads.demo import DemoImages
 from tests.unit.artifacts.test_chart_download import calls
@@ -79,7 +81,11 @@ def test_what_cannot_work_is_named_once_with_its_clusters(
 ) -> None:
     rendered = recorded("own-chart.yaml")
     releases = {name: replace(release, values={"cluster": name}) for name in ("server", "client")}
-    made = replace(supplied(helm, {each.mark: rendered for each in releases.values()}), releases=releases)
+    made = replace(
+        supplied(helm, {each.mark: rendered for each in releases.values()}),
+        releases=releases,
+        clusters=tuple(ClusterSettings(name, f"{name}.example", ("client.example",), {}) for name in releases),
+    )
     assert made.contradictions() == []
     for each in releases.values():
         made.rendered[each.mark] = rendered.replace("spire-server.spire-server.svc", "other.spire-server.svc")
@@ -88,6 +94,16 @@ def test_what_cannot_work_is_named_once_with_its_clusters(
         "server, client: DaemonSet spire-system/spire-agent looks for its server at other.spire-server.svc, and no "
         "Service of StatefulSet spire-server/spire-server has this name: see spire-agent.server"
     )
+
+
+def test_identities_of_which_none_is_for_the_demo_are_named(
+    helm: Path, release: Release, recorded: Callable[[str], str]
+) -> None:
+    rendered = recorded("own-chart.yaml")
+    with_nobody = ClusterSettings("server", "server.example", ("other.example",), {})
+    made = replace(supplied(helm, {release.mark: rendered}), releases={"server": release}, clusters=(with_nobody,))
+    (sentence,) = made.contradictions()
+    assert re.match(r"server: no ClusterSPIFFEID of class \S+ federates with other\.example: set spire-server\.", sentence)
 
 
 def test_a_release_is_rendered_once_and_one_with_other_values_by_itself(helm: Path, release: Release) -> None:

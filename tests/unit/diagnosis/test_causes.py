@@ -302,7 +302,7 @@ PREEMPTION = (
         (
             "pod a is not scheduled: 0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod "
             "ports.",
-            "one of before where the update surges",
+            "one of before, where the update surges",
         ),
         ("its node selector, affinity or tolerations leave out 1 of 2 nodes", "leave nodes out"),
         (
