@@ -155,7 +155,7 @@ def services_lead_to_pods(spires: Iterable[Spire], timeout: float = RECHECK_TIME
 
 
 def agents_have_attested(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:
-    """An agent of every node that is eligible for one has attested by its projected service account token."""
+    """An agent of every node that is eligible for one has attested, by the plugin that its configuration names."""
 
     def check(spire: Spire) -> None:
         wait_for(spire.cluster.nodes_ready, timeout)
@@ -165,11 +165,12 @@ def agents_have_attested(spires: Iterable[Spire], timeout: float = RECHECK_TIMEO
         if not spire.was_installed_by_run:  # its server may have others' agents too, and may have banned some of them
             return
         # How an agent has attested, and that it is banned, stays so.
-        assert {agent.attestation_type for agent in agents} == {"k8s_psat"}, f"{spire.cluster.label}: {agents}"
+        attestors = {each.attestor for each in spire.layout.agents}
+        assert {agent.attestation_type for agent in agents} <= attestors, f"{spire.cluster.label}: {agents}"
         banned = [agent.spiffe_id for agent in agents if agent.banned]
         assert not banned, f"{spire.cluster.label}: banned: {banned}"
-        prefix = f"spiffe://{spire.trust_domain}/spire/agent/k8s_psat/"
-        assert all(agent.spiffe_id.startswith(prefix) for agent in agents), f"{spire.cluster.label}: {agents}"
+        prefixes = tuple(f"spiffe://{spire.trust_domain}/spire/agent/{each}/" for each in attestors)
+        assert all(agent.spiffe_id.startswith(prefixes) for agent in agents), f"{spire.cluster.label}: {agents}"
 
     map_concurrently(check, spires)
 

@@ -103,7 +103,7 @@ def test_identities_of_which_none_is_for_the_demo_are_named(
     with_nobody = ClusterSettings("server", "server.example", ("other.example",), {})
     made = replace(supplied(helm, {release.mark: rendered}), releases={"server": release}, clusters=(with_nobody,))
     (sentence,) = made.contradictions()
-    assert re.match(r"server: no ClusterSPIFFEID of class \S+ federates with other\.example: set spire-server\.", sentence)
+    assert re.match(r"server: no ClusterSPIFFEID of class \S+ federates with other\.example: set spire-", sentence)
 
 
 def test_a_release_is_rendered_once_and_one_with_other_values_by_itself(helm: Path, release: Release) -> None:
