@@ -21,6 +21,7 @@ from fixtures.diagnosis.links import component_links
 from fixtures.diagnosis.links.component_links import LONG_HOOK
 from fixtures.diagnosis.links.spire_links import RECENT, pods_wanted_and_ready
 from fixtures.k8s import pods
+from fixtures.k8s.conditions import daemon_set_ready
 from fixtures.spire import api_types
 from fixtures.spire.layout import IngressPath, Workload
 from tests.unit import own_chart
@@ -313,7 +314,21 @@ def test_only_ready_pods_of_the_newest_revision_count(
     objects: Objects, kind: str, counts: dict[str, int], ready: int
 ) -> None:
     made = controller(objects, kind, "oidc", status=counts)
-    assert pods_wanted_and_ready([], kind, made) == (1, ready)
+    assert pods_wanted_and_ready(objects.cluster, [], kind, made) == (1, ready)
+
+
+@pytest.mark.parametrize(("surge", "names", "ready"), [(1, "ab", 0), (1, "b", 1), (0, "ab", 1), ("0%", "ab", 1)])
+def test_a_pod_of_before_beside_a_new_one_is_none_of_a_surging_daemon_sets(
+    objects: Objects, surge: int | str, names: str, ready: int
+) -> None:
+    counts = {"numberReady": 1, "updatedNumberScheduled": 1, "desiredNumberScheduled": 1}
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": 0}}
+    made = controller(objects, "DaemonSet", "node-agent", status=counts, updateStrategy=strategy)
+    for name in names:
+        pod(objects, container(running=running()), name=name, owner=("DaemonSet", "node-agent"))
+    assert pods_wanted_and_ready(objects.cluster, [], "DaemonSet", made) == (1, ready)
+    found = daemon_set_ready(objects.cluster, made.metadata.namespace, made.metadata.name).look()
+    assert (found.value == 1) is bool(ready)
 
 
 ENDPOINT = own_chart.LAYOUT.bundle_endpoint.service
