@@ -220,6 +220,14 @@ def test_one_new_pod_may_replace_two_of_which_one_was_being_deleted(objects: Kub
     assert replaced(objects, "old-1", "old-2", wanted=1).value == 1
 
 
+def test_a_pod_that_was_being_deleted_before_is_not_waited_for(objects: KubernetesObjects) -> None:
+    agent(objects, "ending", READY)
+    objects.objects[-1][1]["metadata"]["deletionTimestamp"] = "2026-11-24T21:36:50Z"
+    agent(objects, "new-1", READY)
+    assert replaced(objects, "old-1", wanted=1).value == 1
+    assert replaced(objects, "ending", wanted=1).value is None
+
+
 def test_where_there_was_no_pod_new_ones_are_waited_for(objects: KubernetesObjects) -> None:
     assert replaced(objects).value is None
 

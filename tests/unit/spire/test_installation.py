@@ -84,6 +84,8 @@ def test_pods_that_an_upgrade_has_left_are_deleted_the_servers_first_and_waited_
     add(server, f"{server.name}-0", 60)
     add(driver, "old", 60)
     add(driver, "new", 0)
+    add(driver, "ending", 60)
+    cluster.objects[-1][1]["metadata"]["deletionTimestamp"] = stamp(began)
     add(LAYOUT.agent, "agent", 60)
     spire = Spire(cast(Cluster, cluster), tmp_path / "helm", "server.example", (), tmp_path, read_layout)
     spire.layout = LAYOUT
