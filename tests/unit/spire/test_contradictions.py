@@ -236,7 +236,7 @@ def test_a_bundle_that_nobody_publishes_is_named_unless_the_release_has_it() -> 
     manifests = [*server(config=config), *agent(), csi_driver()]
     (sentence,) = contradictions(read(manifests, NAMESPACE))
     assert (
-        "starts with the bundle in ConfigMap nodes/spire-bundle, key bundle.crt, and nothing publishes it" in sentence
+        "starts with the bundle in ConfigMap nodes/spire-bundle, key bundle.crt, and nothing of the release" in sentence
     )
     given = config_map("spire-bundle", "nodes", "bundle.crt", "-----BEGIN CERTIFICATE-----")
     assert contradictions(read([*manifests, given], NAMESPACE)) == []
