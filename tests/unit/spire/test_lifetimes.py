@@ -285,6 +285,11 @@ def test_a_duration_that_spire_does_not_read_is_a_warning(changed: Changed) -> N
     ]
 
 
+def test_an_entrys_lifetime_that_nobody_reads_is_said_to_be_its_objects(changed: Changed) -> None:
+    (warning,) = lifetime_warnings(changed(ttl="30d"))
+    assert re.search(r"ttl '30d' is not .*: ClusterSPIFFEID \S+ is refused, or gives nobody an entry$", warning)
+
+
 def test_a_configuration_that_is_not_json_is_a_warning(changed: Changed) -> None:
     manifests = changed()
     manifests[0]["data"]["server.conf"] = 'server { ca_ttl = "24h" }'
