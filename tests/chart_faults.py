@@ -918,7 +918,7 @@ UPGRADE_FAULTS = (
     ChartFault(
         "class-that-is-renamed",
         FAILED_CHECK,
-        r"class was spire-mgmt-spire and is spire now: custom resources that name the one of before are ignored",
+        r"class was spire-mgmt-spire and is spire now: custom resources that name spire-mgmt-spire are ignored",
         (Edit("templates/_helpers.tpl", 'printf "%s-%s" .Release.Namespace .Release.Name', '"spire"'),),
         only_upgraded=True,
     ),
@@ -941,7 +941,7 @@ UPGRADE_FAULTS = (
     ChartFault(
         "namespaces-that-become-hooks",
         FAILED_CHECK,
-        r"Namespace spire-server is deleted, with all that is in it: the new release has it as a hook",
+        r"Namespace spire-server would be deleted, with all that is in it: the new release has it as a hook",
         (
             Edit(
                 "templates/namespaces.yaml",

@@ -7,6 +7,7 @@ import pytest
 from fixtures.artifacts.supply import Supply
 from fixtures.config.settings import Settings
 from fixtures.core.concurrency import map_concurrently, run_concurrently
+from fixtures.core.display import united
 from fixtures.core.waiting import wait_for
 from fixtures.diagnosis.links.socket_links import socket_names
 from fixtures.report.run import Report
@@ -73,23 +74,25 @@ def test_live_traffic_flows_before_the_upgrade(upgrade: FederationUpgrade) -> No
         assert summary.failed_outside_windows == 0, "\n".join(table([summary]))
 
 
+@pytest.mark.compares_releases
 @pytest.mark.dependency(name="known names", depends=["live traffic"], scope="session")
 def test_what_users_and_peers_know_by_name_keeps_it(
     upgrade: FederationUpgrade, report: Report, settings: Settings
 ) -> None:
     # The upgrade puts the new names into what this run has made, as a person would who knows of them.
-    by_values = [f"{name}: {each}" for name, found in upgrade.renamed_by_values.items() for each in found]
+    by_values = united((name, upgrade.renamed_by_values.get(name, ())) for name in upgrade.spires)
     for each in by_values:
         report.warn(each)
-    by_chart = [f"{name}: {each}" for name, found in upgrade.renamed_by_chart.items() for each in found]
+    by_chart = united((name, upgrade.renamed_by_chart.get(name, ())) for name in upgrade.spires)
     broken = [*by_chart, *(by_values if settings.strict else ())]
     assert not broken, "\n".join(broken)
 
 
+@pytest.mark.compares_releases
 @pytest.mark.dependency(name="nothing lost", depends=["live traffic"], scope="session")
 def test_the_upgrade_deletes_nothing_together_with_what_others_have_put_into_it(upgrade: FederationUpgrade) -> None:
-    lost = [f"{name}: {each}" for name, found in upgrade.losses.items() for each in found]
-    assert not lost, "\n".join(lost)
+    lost = united((name, upgrade.losses[name]) for name in upgrade.spires)
+    assert not lost, "\n".join([*lost, "nothing was upgraded"])
 
 
 @pytest.mark.dependency(name="server upgraded", depends=["nothing lost"], scope="session")
@@ -231,14 +234,15 @@ def test_no_error_is_logged_that_no_table_excuses(
 
 @pytest.mark.dependency(name="new pods", depends=["new logs"], scope="session")
 def test_new_pods_of_the_new_release_start_and_its_agents_attest_and_serve(
-    client_upgrade: FederationUpgrade, demo: Demo
+    client_upgrade: FederationUpgrade, demo: Demo, report: Report
 ) -> None:
     # With the SVIDs and JWT-SVIDs that agents hold of the release before, and with what servers and controller
     # managers were granted when they started, nobody would notice that the new one attests no node, signs nothing or
     # may not read what it needs, until a node is restarted.
     if any(spire.cluster.is_external for spire in client_upgrade.spires.values()):
         pytest.skip("agents are not evicted in clusters that are not the suite's own")
-    client_upgrade.renew_pods("new pods")
+    with report.phase("pods made again") as phase:
+        client_upgrade.renew_pods("new pods", phase.progress)
     checks.agents_have_attested(client_upgrade.spires.values())
     checks.entries_federate(demo)
     checks.call_succeeded(client_upgrade.call_outcome("new pods"))

@@ -235,7 +235,9 @@ def test_where_there_was_no_pod_new_ones_are_waited_for(objects: KubernetesObjec
 def test_pods_that_are_not_replaced_are_reported_with_what_they_wait_for(objects: KubernetesObjects) -> None:
     agent(objects, "spire-agent-1", READY)
     agent(objects, "spire-agent-2", container(waiting=waits("ContainerCreating")))
-    assert replaced(objects, "old-1", "old-2").seen == "1 of 2 new and ready (spire-agent-2/main: ContainerCreating)"
+    assert replaced(objects, "old-1", "old-2").seen == (
+        "1 of 2 new and ready, 0 of before still there (spire-agent-2/main: ContainerCreating)"
+    )
 
 
 @pytest.mark.parametrize(

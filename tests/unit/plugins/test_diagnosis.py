@@ -51,6 +51,12 @@ class Reported:
         self.events.append(name)
         yield SimpleNamespace(progress=lambda _: None)
 
+    def set_red(self) -> None:
+        self.events.append("red")
+
+    def say(self, text: str) -> None:
+        self.events.append(text)
+
     def set_diagnosis(self, lines: list[str]) -> None:
         self.lines = lines
 
@@ -66,14 +72,17 @@ class Run:
         stash[TESTBED], stash[STALLS], stash[REPORT] = self.testbed, self.watch, cast(Report, self.report)
         self.config = SimpleNamespace(stash=stash)
 
-    def fails(self, error: BaseException) -> None:
-        """A test or a fixture raises this."""
+    def fails(self, error: BaseException, *markers: str) -> None:
+        """A test, with these markers, or a fixture raises this."""
 
         def fail() -> None:
             raise error
 
         call = pytest.CallInfo.from_call(fail, "setup")
-        item = cast(pytest.Item, SimpleNamespace(config=self.config))
+        asked = SimpleNamespace(
+            config=self.config, nodeid="t.py::test_a", get_closest_marker=lambda name: name in markers or None
+        )
+        item = cast(pytest.Item, asked)
         hook = cast(Generator[None, Any, Any], diagnosis.pytest_runtest_makereport(item, call))
         next(hook)
         with pytest.raises(StopIteration) as ended:
@@ -106,7 +115,10 @@ def test_at_the_first_failure_the_chain_is_walked_once_and_reported_with_what_wa
     run.fails(AssertionError("first"))
     run.fails(AssertionError("second"))
     assert walked == [run.testbed]
-    assert run.report.events == ["diagnosis", "evidence"]
+    # Its sentence is there at once, and the walk takes a while.
+    first, second = (["red", f"✗ test_a: {words}"] for words in ("first", "second"))
+    assert run.report.events == [*first, "diagnosis", "evidence", *second]
+    assert run.report.facts.diagnosed == "t.py::test_a"
     assert run.report.lines == [*BROKEN.lines(), *run.testbed.lines()]
     assert "the suite's own state:" in run.report.lines
 
@@ -126,13 +138,13 @@ def test_a_later_failure_with_a_broken_link_is_reported_where_the_first_had_none
     monkeypatch.setattr(diagnosis, "diagnose_settled", lambda _: Diagnosis(None))
     run.fails(AssertionError("first"))
     run.fails(AssertionError("second"))
-    assert run.report.events == ["diagnosis", "evidence"]
+    assert [each for each in run.report.events if each in ("diagnosis", "evidence")] == ["diagnosis", "evidence"]
     other = Diagnosis(Finding("CSI socket", "server", "the socket is not there", "usually so"))
     for began in (0.0, BROKEN_FOR):
         run.watch.note(began, other)
     run.fails(WaitError("third"))
     run.fails(WaitError("fourth"))
-    assert run.report.events == ["diagnosis", "evidence"] * 2
+    assert [each for each in run.report.events if each in ("diagnosis", "evidence")] == ["diagnosis", "evidence"] * 2
     assert run.report.lines == [*other.lines(), *run.testbed.lines()]
     assert walked == []
 
@@ -147,6 +159,14 @@ def test_what_is_on_its_way_is_named_only_for_a_wait(
     assert walked == []
     assert (run.report.lines[0] == f"broken link: {coming}") is is_named
     assert (f"  on its way: {coming}" in run.report.lines) is not is_named
+
+
+def test_of_manifests_that_differ_the_clusters_are_not_asked(run: Run, walked: list[Testbed]) -> None:
+    run.fails(AssertionError("the issuer was another"), diagnosis.COMPARES_RELEASES)
+    assert walked == []
+    assert run.report.events == ["red", "✗ test_a: the issuer was another"]
+    run.fails(AssertionError("no call succeeds"))
+    assert walked == [run.testbed]
 
 
 @pytest.mark.parametrize("error", [pytest.skip.Exception("not here"), KeyboardInterrupt()])

@@ -60,14 +60,14 @@ def changed(part: str, **changes: Any) -> Layout:
         (
             LAYOUT,
             changed("controller_manager", class_name="own-class"),
-            f"the controller manager's class was {CLASS_NAME} and is own-class now: custom resources that name the one "
-            "of before are ignored, and their entries and relationships are deleted",
+            f"the controller manager's class was {CLASS_NAME} and is own-class now: custom resources that name "
+            f"{CLASS_NAME} are ignored, and their entries and relationships are deleted",
         ),
         (
             LAYOUT,
             changed("bundle_endpoint", service=replace(ENDPOINT.service, port=8444)),
             f"the bundle endpoint was port 8443 of Service {SERVICE} and is port 8444 of Service {SERVICE} now: peers, "
-            "and what leads to it, go on with the one of before",
+            f"and what leads to it, go on with port 8443 of Service {SERVICE}",
         ),
         (
             changed("bundle_endpoint", service=replace(ENDPOINT.service, ways_in=("type LoadBalancer", "192.0.2.7"))),

@@ -12,6 +12,8 @@ from fixtures.report.red_run.failure import Failure
 from fixtures.report.red_run.one_screen import (
     SCREEN_LINES,
     STATE,
+    broke_by_link,
+    headline,
     shown_diagnosis,
     shown_failures,
     shown_skips,
@@ -113,3 +115,28 @@ def test_of_the_warnings_two_are_shown_each_in_two_lines() -> None:
     assert shown[1].endswith(" …")
     assert shown[2:] == ["short", "and 2 more, see warnings.txt"]
     assert shown_warnings([], 100) == []
+
+
+def red(first: str, broken_at: str | None, *lines: str) -> dict[str, Any]:
+    """A run whose first failure is of the test `first`, and whose diagnosis was made at the failure of `broken_at`."""
+    diagnosis = None if broken_at is None else {"lines": list(lines), "test": broken_at}
+    return {"verdict": {"first_failure": f"{first}: it failed"}, "failures": [{"test": first}], "diagnosis": diagnosis}
+
+
+LINK = ("broken link: TLS (client): refused", "  usually: a wrong ID", "    evidence")
+HOLDS = "no broken link: every one that can be looked at holds"
+
+
+@pytest.mark.parametrize(
+    ("run", "leads"),
+    [
+        (red("a", "a", *LINK), [*LINK[:2], "a: it failed"]),
+        # What broke later is most likely in consequence.
+        (red("a", "b", *LINK), ["a: it failed", *LINK[:2]]),
+        (red("a", "a", HOLDS, STATE), ["a: it failed", HOLDS, STATE]),
+        (red("a", None), ["a: it failed"]),
+    ],
+)
+def test_a_red_run_leads_with_what_tells_most(run: dict[str, Any], leads: list[str]) -> None:
+    assert headline(run) == leads
+    assert broke_by_link(run) is (leads[0] == LINK[0])

@@ -13,6 +13,7 @@ from tests.unit.release_examples import Manifest, manifest, text
 SPACE = manifest("Namespace", "spire-server")
 KEPT = {**SPACE, "metadata": {**SPACE["metadata"], "annotations": {"helm.sh/resource-policy": "keep"}}}
 AS_HOOK = {**SPACE, "metadata": {**SPACE["metadata"], "annotations": {"helm.sh/hook": "post-upgrade"}}}
+WITH_ALL = "would be deleted, with all that is in it"
 ENTRIES = "clusterstaticentries.spire.spiffe.io"
 
 
@@ -37,14 +38,11 @@ def of_version(name: str, *, served: bool = True) -> Manifest:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        (SPACE, None, ["Namespace spire-server is deleted, with all that is in it: the new release does not have it"]),
+        (SPACE, None, [f"Namespace spire-server {WITH_ALL}: the new release does not have it"]),
         (
             SPACE,
             AS_HOOK,
-            [
-                "Namespace spire-server is deleted, with all that is in it: the new release has it as a hook, which is "
-                "no part of a release"
-            ],
+            [f"Namespace spire-server {WITH_ALL}: the new release has it as a hook, which is no part of a release"],
         ),
         (KEPT, None, []),
         (AS_HOOK, None, []),
@@ -53,14 +51,17 @@ def of_version(name: str, *, served: bool = True) -> Manifest:
         (
             manifest("PersistentVolumeClaim", "data"),
             None,
-            ["PersistentVolumeClaim data is deleted, with what is stored in it: the new release does not have it"],
+            [
+                "PersistentVolumeClaim data would be deleted, with what is stored in it: the new release does not have "
+                "it"
+            ],
         ),
         (
             OLD,
             None,
             [
-                f"CustomResourceDefinition {ENTRIES} is deleted, with every object of its kind: the new release does "
-                "not have it"
+                f"CustomResourceDefinition {ENTRIES} would be deleted, with every object of its kind: the new release "
+                "does not have it"
             ],
         ),
         (
