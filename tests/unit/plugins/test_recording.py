@@ -1,6 +1,9 @@
-"""A run kept as data: what is known of it before its first test."""
+"""A run kept as data: what is known of it before its first test, and that all of it is written."""
 
 from __future__ import annotations
+
+import os
+import signal
 
 import pytest
 
@@ -33,3 +36,16 @@ def test_a_run_of_chosen_tests_is_known_from_one_of_all_tests(
     pytester.makepyprojecttoml('[tool.pytest.ini_options]\ntestpaths = ["tests"]\nmarkers = ["federation"]\n')
     monkeypatch.setattr(recording, "PROJECT", pytester.path)
     assert recording.is_selection(pytester.parseconfig(*arguments)) is expected
+
+
+def test_a_signal_to_end_does_not_disturb_what_is_written_of_a_run() -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    try:
+        with recording._undisturbed():
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert heard == []
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert heard == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
