@@ -59,10 +59,13 @@ class Verdict:
 
     @property
     def seconds(self) -> float | None:
-        """Seconds from Helm's start until the first failure was shown; None where there was no start or failure."""
+        """Seconds from Helm's start until the first failure was shown; None where there was no start or failure.
+
+        It is 0 where the releases alone showed it, before Helm was started.
+        """
         phases = self.result.phases
         began = [phase["began"] for phase in phases.get("phases", ()) if phase["what"] == self.met]
-        return phases["red_at"] - min(began) if began and phases["red_at"] else None
+        return max(0.0, phases["red_at"] - min(began)) if began and phases["red_at"] else None
 
     @property
     def row(self) -> tuple[str, str, str, str]:
