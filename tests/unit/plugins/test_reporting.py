@@ -164,6 +164,32 @@ def test_a_red_run_is_one_screen_and_has_its_tracebacks_in_a_file(red_project: p
     assert "cannot come after 3.5 s" in junit
 
 
+RED_BY_A_CHECK = """
+import pytest
+from fixtures.plugins.reporting import REPORT
+
+@pytest.fixture(autouse=True, scope="session")
+def diagnosed(pytestconfig):
+    report = pytestconfig.stash[REPORT]
+    report.set_diagnosis(["no broken link: every one that can be looked at holds", "the suite's own state:", "  none"])
+    report.table("live traffic", ["sent 10"])
+    report.table("field", ["a case"])
+
+def test_issuer(): assert False, "the JWT issuer was another"
+"""
+
+
+def test_where_every_link_holds_a_red_run_leads_with_the_failed_check_and_has_no_traffic(
+    project: pytest.Pytester,
+) -> None:
+    project.makepyfile(test_1_upgrade=RED_BY_A_CHECK)
+    shown = project.runpytest_inprocess().stdout.str()
+    order = ["= failed checks =", "the JWT issuer was another", "= diagnosis =", "no broken link", "a case", "RED: 1"]
+    places = [shown.rindex(each) for each in order]
+    assert places == sorted(places)
+    assert "sent 10" not in shown
+
+
 def test_on_github_the_tracebacks_of_a_red_run_are_a_closed_group_of_the_log(
     red_project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
