@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -175,6 +176,12 @@ def test_with_an_upstream_authority_the_x509_authority_is_not_lost() -> None:
 def test_a_datastore_in_memory_is_lost_with_the_pod() -> None:
     (found,) = lost({"database_type": "sqlite3", "connection_string": ":memory:"}, "/tmp/keys.json")  # noqa: S108
     assert "loses its datastore :memory: with its pod" in found
+
+
+def test_a_relative_path_is_in_no_volume_wherever_the_suite_itself_runs() -> None:
+    relative = {"database_type": "sqlite3", "connection_string": "data.sqlite3"}
+    (found,) = lost(relative, f"{DATA}/keys.json", claims=["data"], mounts=(("data", str(Path.cwd())),))
+    assert "loses its datastore data.sqlite3 with its pod" in found
 
 
 def test_keys_in_memory_are_lost_with_the_pod() -> None:
