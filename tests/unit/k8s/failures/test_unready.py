@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fixtures.core.display import in_one_line
 from fixtures.diagnosis.causes import is_of_configuration, why_unready
 from fixtures.k8s.failures.crashes import CRASH_LOOP_RESTARTS
 from fixtures.k8s.failures.not_started import PULL_RETRIES
@@ -382,11 +383,22 @@ def test_a_volume_that_the_kubelet_cannot_mount_as_it_is_asked_to_is_not_on_its_
             "FailedCreatePodSandBox",
             'Failed to create pod sandbox: plugin type="ptp" failed: /run/flannel/subnet.env: no such file',
         ),
+        # Seen on a busy machine; the next attempt, 16 s later, succeeded.
+        (
+            "FailedMount",
+            "Unable to attach or mount volumes: unmounted volumes=[spire-data], unattached volumes=[], failed to process "
+            "volumes=[spire-data]: error processing PVC spire-server/spire-data-spire-server-0: failed to fetch PVC "
+            'from API server: persistentvolumeclaims "spire-data-spire-server-0" is forbidden: User '
+            '"system:node:client-control-plane" cannot get resource "persistentvolumeclaims" in API group "" in the '
+            "namespace \"spire-server\": no relationship found between node 'client-control-plane' and this object",
+        ),
+        ("FailedMount", f'{SETUP}object "spire-system"/"spire-bundle" not registered'),
     ],
 )
 def test_a_volume_or_network_that_is_slow_is_waited_for(objects: KubernetesObjects, reason: str, message: str) -> None:
     problem = why(objects, held(objects, message, reason))
-    assert problem == Problem(f"pod spire-server-0 waits for a volume: {message}", message, on_its_way=True)
+    sentence = f"pod spire-server-0 waits for a volume: {in_one_line(message)}"
+    assert problem == Problem(sentence, message, on_its_way=True)
 
 
 @pytest.mark.parametrize(
