@@ -226,6 +226,8 @@ def test_a_pod_that_was_being_deleted_before_is_not_waited_for(objects: Kubernet
     agent(objects, "new-1", READY)
     assert replaced(objects, "old-1", wanted=1).value == 1
     assert replaced(objects, "ending", wanted=1).value is None
+    pod(objects, READY, name="evicted", owner=("DaemonSet", "spire-agent"), phase="Failed")
+    assert replaced(objects, "old-1", wanted=1).value == 1
 
 
 def test_where_there_was_no_pod_new_ones_are_waited_for(objects: KubernetesObjects) -> None:

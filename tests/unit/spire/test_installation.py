@@ -95,6 +95,10 @@ def test_pods_that_an_upgrade_has_left_are_deleted_the_servers_first_and_waited_
     # As a node's drain does, in which what ends has its time; agents have their own (`wait_ready`).
     assert cluster.deleted == [(f"{server.name}-0", {}), ("old", {})]
     assert [each.partition("new pods of ")[2] for each in waited] == [str(server), str(driver)]
+    cluster.deleted.clear()
+    spire.layout = replace(LAYOUT, server=replace(server, lost_keys="in memory"))
+    spire.replace_pods(began)
+    assert cluster.deleted == [("old", {})]
 
 
 def test_only_a_namespace_without_agents_is_to_have_restricted_pods(tmp_path: Path) -> None:

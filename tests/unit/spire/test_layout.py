@@ -1009,6 +1009,10 @@ ENDPOINT_CLOSED = "NetworkPolicy identity/policy lets nobody to port 9443 of Sta
         ([policy(ingress=[{"ports": [{"port": 8000, "endPort": 9443}]}])], []),
         ([policy(ingress=[{"ports": [{"protocol": "UDP", "port": 9443}, {"port": "api"}]}])], [ENDPOINT_CLOSED]),
         ([policy(ingress=[{"ports": [{"protocol": "TCP"}]}])], []),
+        ([policy(ingress=[{"ports": [{"port": "metrics"}]}])], [API_CLOSED, ENDPOINT_CLOSED]),
+        ([policy(ingress=[None, {}])], []),
+        # Calico's, for egress alone.
+        ([{**policy(types=["Egress"]), "apiVersion": "crd.projectcalico.org/v1"}], []),
         # What one of several allows is allowed.
         ([policy(), policy("other", ingress=[{"ports": [{"port": "bundle"}, {"port": "api"}]}])], []),
         ([policy(policyTypes=["Egress"])], []),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any, cast
 
 import pytest
@@ -147,21 +146,6 @@ def changed(part: str, **changes: Any) -> Layout:
             "the agents' admin socket on nodes was /run/spire/admin/admin.sock and is gone",
         ),
         (
-            LAYOUT,
-            changed("controller_manager", ignore_namespaces=(*MANAGER.ignore_namespaces, "default", "kube-.*")),
-            "the controller manager ignores namespaces by default and kube-.* now: pods in them lose their entries",
-        ),
-        (
-            LAYOUT,
-            changed("controller_manager", watched_namespaces=("demo", "apps")),
-            "the controller manager watches only the namespaces apps and demo now",
-        ),
-        (
-            changed("controller_manager", watched_namespaces=("demo", "apps")),
-            changed("controller_manager", watched_namespaces=("demo", "more")),
-            "the controller manager watches only the namespaces demo and more now",
-        ),
-        (
             changed("controller_manager", watch_classless=True),
             LAYOUT,
             "the controller manager ignores custom resources without a class now",
@@ -183,9 +167,27 @@ def test_what_is_added_breaks_nobody_and_nothing_is_held_of_what_was_not_there()
     # Objects without a class are acted upon where the manager watches them; one that had none has none of its own.
     classless = changed("controller_manager", class_name="", watch_classless=True)
     assert known_to_others(classless, changed("controller_manager", watch_classless=True)) == []
-    watched = [changed("controller_manager", watched_namespaces=each) for each in (("demo",), ("demo", "apps"), ())]
-    assert [known_to_others(*each) for each in pairwise(watched)] == [[], []]
-    ignoring_more = changed("controller_manager", ignore_namespaces=(*MANAGER.ignore_namespaces, "default"))
-    assert known_to_others(ignoring_more, LAYOUT) == []
+
+
+NAMESPACES = ("apps", "default", "demo", "kube-system")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "left"),
+    [
+        ({}, {"ignore_namespaces": (*MANAGER.ignore_namespaces, "default", "openshift-.*")}, "default"),
+        # Of the same namespaces in other words.
+        ({"ignore_namespaces": ("kube-system",)}, {"ignore_namespaces": ("kube-.*", "ibm-.*")}, ""),
+        ({}, {"watched_namespaces": ("demo",)}, "apps and default"),
+        ({"watched_namespaces": ("demo", "apps")}, {"watched_namespaces": ("demo", "more")}, "apps"),
+        ({"watched_namespaces": ("demo",)}, {"watched_namespaces": ("demo", "apps")}, ""),
+        ({"watched_namespaces": ("demo",)}, {}, ""),
+        ({"ignore_namespaces": (*MANAGER.ignore_namespaces, "default")}, {}, ""),
+    ],
+)
+def test_namespaces_that_are_passed_over_now_are_said(old: dict[str, Any], new: dict[str, Any], left: str) -> None:
+    before, after = (changed("controller_manager", **each) for each in (old, new))
+    said = f"the controller manager passes over the namespaces {left} now: pods in them lose their entries"
+    assert known_to_others(before, after, NAMESPACES) == ([said] if left else [])
     assert known_to_others(replace(LAYOUT, oidc_provider=None, jwt_issuer="", bundle=None), LAYOUT) == []
     assert known_to_others(LAYOUT, changed("oidc_provider", domains=(*PROVIDER.domains, "more.example"))) == []

@@ -318,7 +318,9 @@ def test_a_rollback_goes_to_the_revision_before_the_upgrade_whatever_was_made_si
 
 def test_what_the_charts_rename_by_themselves_and_what_the_values_do_are_apart() -> None:
     values = {"global": {"spire": {"clusterName": "north"}}}
-    spires = {name: SimpleNamespace(layout=LAYOUT, values=values) for name in ("server", "client")}
+    listed = SimpleNamespace(items=[SimpleNamespace(metadata=SimpleNamespace(name="apps"))])
+    cluster = SimpleNamespace(core=SimpleNamespace(list_namespace=lambda: listed))
+    spires = {name: SimpleNamespace(layout=LAYOUT, values=values, cluster=cluster) for name in ("server", "client")}
     releases = {"server": SimpleNamespace(values=dict(values)), "client": SimpleNamespace(values={})}
     layouts = {"server": RENAMED, "client": RENAMED}
     by_chart, by_values = upgrade.renamed(cast(Any, spires), layouts, cast(Any, releases))
@@ -328,6 +330,9 @@ def test_what_the_charts_rename_by_themselves_and_what_the_values_do_are_apart()
         {"server": []},
         {"client": []},
     )
+    passed_over = replace(LAYOUT, controller_manager=replace(LAYOUT.controller_manager, ignore_namespaces=("apps",)))
+    by_chart, _ = upgrade.renamed(cast(Any, spires), dict.fromkeys(spires, passed_over), cast(Any, releases))
+    assert by_chart["server"] == known_to_others(LAYOUT, passed_over, ["apps"]) != []
 
 
 def test_what_several_entries_of_one_id_or_one_pod_have_counts_together() -> None:
@@ -419,7 +424,7 @@ def test_entries_must_all_be_there_again_and_none_twice(tmp_path: Path, recorded
     assert seen(replace(before, powers=able)).startswith(f"may do more now: {{'{there}': ['downstream']")
     listed["entries"] = [{**each, "downstream": False, "federates_with": []} for each in listed["entries"]]
     printed = json.dumps(listed)
-    assert seen(before).startswith(f"federates no more: {{'{there}': ['client.example']")
+    assert seen(before).startswith(f"no longer federates with: {{'{there}': ['client.example']")
     assert identities_kept(spire, replace(before, federates_with={})).look().value is True
 
 
@@ -428,10 +433,12 @@ def test_custom_resources_that_are_not_of_the_release_are_known_by_kind_and_name
         if plural == "clusterstaticentries":
             raise NotFoundException(status=404)
         of_release = {"name": "default", "annotations": {"meta.helm.sh/release-name": "spire"}}
-        return [{"kind": plural, "metadata": of_release}, {"kind": plural, "metadata": {"name": "own"}}]
+        of_another = {"name": "app", "annotations": {"meta.helm.sh/release-name": "app"}}
+        return [{"kind": plural, "metadata": each} for each in (of_release, of_another, {"name": "own"})]
 
     spire = on_a_cluster(custom_resources=custom_resources)
-    assert own_custom_resources(spire) == {"clusterspiffeids own", "clusterfederatedtrustdomains own"}
+    kinds = ("clusterspiffeids", "clusterfederatedtrustdomains")
+    assert own_custom_resources(spire) == {f"{kind} {name}" for kind in kinds for name in ("own", "app")}
 
 
 @pytest.mark.parametrize(

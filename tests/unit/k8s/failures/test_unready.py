@@ -387,8 +387,8 @@ def test_a_volume_that_the_kubelet_cannot_mount_as_it_is_asked_to_is_not_on_its_
         (
             "FailedMount",
             "Unable to attach or mount volumes: unmounted volumes=[spire-data], unattached volumes=[], failed to "
-            "process volumes=[spire-data]: error processing PVC spire-server/spire-data-spire-server-0: failed to fetch PVC "
-            'from API server: persistentvolumeclaims "spire-data-spire-server-0" is forbidden: User '
+            "process volumes=[spire-data]: error processing PVC spire-server/spire-data-spire-server-0: failed to "
+            'fetch PVC from API server: persistentvolumeclaims "spire-data-spire-server-0" is forbidden: User '
             '"system:node:client-control-plane" cannot get resource "persistentvolumeclaims" in API group "" in the '
             "namespace \"spire-server\": no relationship found between node 'client-control-plane' and this object",
         ),

@@ -26,7 +26,8 @@ def definition(*required: str, **fields: Any) -> Manifest:
     return {**found, "spec": {"versions": versions}}
 
 
-OLD = definition("path", path={}, hint={}, rules={"items": {"properties": {"key": {}, "value": {}}}})
+RULES: dict[str, Any] = {"items": {"properties": {"key": {}, "value": {}}}}
+OLD = definition("path", path={}, hint={}, rules=RULES)
 
 
 def of_version(name: str, *, served: bool = True) -> Manifest:
@@ -95,3 +96,33 @@ def of_version(name: str, *, served: bool = True) -> Manifest:
 )
 def test_what_is_lost_with_an_upgrade_is_said_before_it(old: Manifest, new: Manifest | None, said: list[str]) -> None:
     assert losses(text(old), text(*([new] if new else []))) == said
+
+
+def with_root(**root: Any) -> Manifest:
+    """The definition with more at the root of its schema."""
+    found = copy.deepcopy(OLD)
+    found["spec"]["versions"][0]["schema"]["openAPIV3Schema"] |= root
+    return found
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        # As the published chart 0.30.0 has it, beside 0.29.0: every object has these.
+        (OLD, with_root(required=["metadata", "spec"])),
+        # What nobody has yet may require what it likes.
+        (
+            definition(path={}),
+            definition(
+                path={}, more={"type": "object", "required": ["key"], "properties": {"key": {"type": "string"}}}
+            ),
+        ),
+        (definition(path={}), definition("hint", path={}, hint={"type": "string", "default": "none"})),
+        (
+            definition(path={}, rules=RULES),
+            definition(path={}, rules={"items": {"x-kubernetes-preserve-unknown-fields": True}}),
+        ),
+    ],
+)
+def test_what_no_object_of_users_lacks_or_loses_is_not_said(old: Manifest, new: Manifest) -> None:
+    assert losses(text(old), text(new)) == []
