@@ -106,6 +106,11 @@ def changed(part: str, **changes: Any) -> Layout:
             "a delegate of the agents' was spiffe://server.example/cilium-agent and is gone",
         ),
         (
+            replace(LAYOUT, cluster_name="north"),
+            replace(LAYOUT, cluster_name="south"),
+            "the cluster's name was north and is south now: agents have other SPIFFE IDs, so that entries for those of",
+        ),
+        (
             changed("server", admin_ids=("spiffe://server.example/console",)),
             LAYOUT,
             "an administrator of the server's was spiffe://server.example/console and is gone",
