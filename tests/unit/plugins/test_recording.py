@@ -39,13 +39,13 @@ def test_a_run_of_chosen_tests_is_known_from_one_of_all_tests(
 
 
 def test_a_signal_to_end_does_not_disturb_what_is_written_of_a_run() -> None:
-    heard: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    received: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
     try:
         with recording._undisturbed():
             os.kill(os.getpid(), signal.SIGTERM)
-        assert heard == []
+        assert received == []
         os.kill(os.getpid(), signal.SIGTERM)
-        assert heard == [signal.SIGTERM]
+        assert received == [signal.SIGTERM]
     finally:
         signal.signal(signal.SIGTERM, before)
