@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from fixtures.core.tables import columns
-from fixtures.report.red_run.one_screen import BROKEN_LINK_PREFIX
+from fixtures.report.red_run.one_screen import BROKEN_LINK_PREFIX, names_link
 from supply.host import Engine
 from tests.chart_faults import FAILED_CHECK, REFUSED_AT_START, ChartFault, broken, copy_of_own_chart
 from tests.tools.machine_load import Slowed, cores_allowed
@@ -93,7 +93,7 @@ class Verdict:
     def _broken_link(self) -> tuple[str, str]:
         """The link that the diagnosis names, and all that it says of it: sentence, cause and evidence."""
         lines = self.result.diagnosis
-        if not lines or not lines[0].startswith(BROKEN_LINK_PREFIX):
+        if not names_link(lines):
             return "", ""
         end = next((number for number, line in enumerate(lines) if line.startswith(CONSEQUENCE)), len(lines))
         named = lines[0].removeprefix(BROKEN_LINK_PREFIX).strip()

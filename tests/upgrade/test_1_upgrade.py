@@ -299,8 +299,7 @@ def test_identities_beside_the_default_one_stay(client_upgrade: FederationUpgrad
     # By now every controller manager has reconciled, and every agent is new: an entry that was made by hand, one of a
     # ClusterStaticEntry, and a pod that has an identity of its own, by its container's name.
     def ask(name: str) -> None:
-        spire, before = client_upgrade.spires[name], client_upgrade.before[name]
-        wait_for(identities_kept(spire, before), checks.RECHECK_TIMEOUT)
+        identities_stay(client_upgrade, name)
         if name in client_upgrade.given:
             wait_for(client_upgrade.own[name].still_given(client_upgrade.given[name]), checks.RECHECK_TIMEOUT)
 
