@@ -22,6 +22,7 @@ from tests.unit.spire.layout_examples import (
     csi_driver,
     from_config_map,
     server,
+    service,
     workload,
 )
 
@@ -208,6 +209,18 @@ def test_a_datastore_that_goes_with_the_pod_is_named(where: dict[str, Any]) -> N
 def test_another_database_is_not_in_the_pod() -> None:
     postgres = {"database_type": "postgres", "connection_string": "dbname=spire host=db"}
     assert lost(postgres, f"{DATA}/keys.json", claims=["data"]) == []
+
+
+def test_an_agent_may_ask_at_any_port_of_its_service_that_leads_to_the_api() -> None:
+    manifests = [*server(config=FITTING), *agent(config=changed(AGENT, server_port="8081")), csi_driver()]
+    manifests.append(service("other", "identity", "trust", 8081, "api"))
+    (sentence,) = contradictions(read(manifests, NAMESPACE))
+    assert "asks its server at port 8081 of Service identity/trust, and that is 443: see " in sentence
+    (of_trust,) = (each for each in manifests if each["kind"] == "Service" and each["metadata"]["name"] == "trust")
+    of_trust["spec"]["ports"].append({"port": 8081, "targetPort": "api", "protocol": "UDP"})
+    assert len(contradictions(read(manifests, NAMESPACE))) == 1
+    of_trust["spec"]["ports"].append({"port": 8081, "targetPort": "api"})
+    assert contradictions(read(manifests, NAMESPACE)) == []
 
 
 def test_agents_and_csi_driver_have_one_folder() -> None:
