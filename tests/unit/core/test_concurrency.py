@@ -10,6 +10,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -112,6 +114,30 @@ def test_after_an_interruption_no_call_is_begun() -> None:
     with pytest.raises(KeyboardInterrupt):
         map_concurrently(work, range(8), at_once=2)
     assert sorted(begun) == [0, 1]
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_calls_that_are_submitted_only_after_an_interruption_are_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = []
+    submit = ThreadPoolExecutor.submit
+    interrupted = threading.Event()
+
+    def submit_the_second_late(pool: ThreadPoolExecutor, *call: Any) -> Any:
+        if call[-1] == 1:
+            interrupted.wait(10)
+        return submit(pool, *call)
+
+    def work(item: int) -> None:
+        begun.append(item)
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(WaitError):
+            wait_for(never(), 60)
+        interrupted.set()
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", submit_the_second_late)
+    with pytest.raises(KeyboardInterrupt):
+        map_concurrently(work, range(3), at_once=1)
+    assert begun == [0]
 
 
 def never() -> Condition[bool]:
