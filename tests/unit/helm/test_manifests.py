@@ -9,7 +9,15 @@ from typing import cast
 
 import pytest
 
-from fixtures.helm.manifests import MANIFESTS_TEMPLATE, ManifestError, ObjectKey, objects, render_upgrade
+from fixtures.helm.manifests import (
+    MANIFESTS_TEMPLATE,
+    ManifestError,
+    ObjectKey,
+    documents,
+    objects,
+    render_upgrade,
+    without_crds_folders,
+)
 from fixtures.spire.installation import Spire
 from fixtures.upgrade.diff import difference
 from tests.unit.release_examples import manifest, text
@@ -107,6 +115,35 @@ def test_a_chart_that_does_not_render_is_reported_in_helms_words_without_secrets
     with pytest.raises(ManifestError, match="does not render: Error: values do not meet the schema") as caught:
         render_upgrade(helm, tmp_path / "chart", {"fail": True}, "1.36.3", "spire-mgmt")
     assert "hush" not in str(caught.value)
+
+
+# As Helm 3.22 prints a chart that has such folders; the objects are shortened.
+WITH_CRDS_FOLDERS = """\
+---
+# Source: c/crds/x.yaml
+a: 1
+---
+a: 2
+
+---
+# Source: c/charts/d/crds/z.yaml
+a: 3
+---
+a: 4
+
+---
+# Source: c/templates/crds/y.yaml
+a: 5
+---
+# Source: c/charts/crds/templates/y.yaml
+a: 6
+"""
+
+
+def test_what_helm_takes_from_crds_folders_is_left_out() -> None:
+    assert documents(WITH_CRDS_FOLDERS) == [{"a": number} for number in range(1, 7)]
+    assert documents(without_crds_folders(WITH_CRDS_FOLDERS)) == [{"a": 5}, {"a": 6}]
+    assert without_crds_folders("---\na: 7\n") == "---\na: 7\n"
 
 
 class FakeSpire:

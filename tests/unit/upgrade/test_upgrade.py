@@ -392,7 +392,7 @@ def test_entries_must_all_be_there_again_and_none_twice(tmp_path: Path, recorded
         federates_with=federates_with(entries),
         powers=powers(entries),
     )
-    assert identities_kept(spire, before).look().value is True
+    assert identities_kept(spire, before).look().value == ""
 
     def seen(state: PreservedState) -> str:
         found = identities_kept(spire, state).look()
@@ -409,23 +409,28 @@ def test_entries_must_all_be_there_again_and_none_twice(tmp_path: Path, recorded
     uid = next(each for each, ids in before.pod_ids.items() if there in ids)
     of_its_own = {uid: frozenset({"spiffe://server.example/own"})}
     assert seen(replace(before, pod_ids=of_its_own)) == f"pods that have other SPIFFE IDs too: {{'{uid}': ['{there}']}}"
+    # Whoever gives other identities knows of it.
+    by_values = identities_kept(spire, hinted, values_differ=True).look()
+    assert by_values == Look(f"no hint any more: {{'{there}': ['default']}}", "")
+    assert identities_kept(spire, before, values_differ=True).look().value == ""
     listed = json.loads(printed)
     listed["entries"].append({**listed["entries"][0], "id": "another"})
     printed = json.dumps(listed)
+    assert identities_kept(spire, before, values_differ=True).look().value is None
     assert seen(before).startswith("entries that are there twice: [('spiffe://server.example/ns/demo/sa/default'")
     listed["entries"] = [{**each, "admin": True, "hint": "of its own"} for each in listed["entries"][:-1]]
     printed = json.dumps(listed)
     able = before.powers
     assert seen(before).startswith(f"may do more now: {{'{there}': ['admin']")
     # As it was before; and a hint may come.
-    assert identities_kept(spire, replace(before, powers=powers(spire.entries()))).look().value is True
+    assert identities_kept(spire, replace(before, powers=powers(spire.entries()))).look().value == ""
     listed["entries"] = [{**each, "admin": False, "downstream": True} for each in listed["entries"]]
     printed = json.dumps(listed)
     assert seen(replace(before, powers=able)).startswith(f"may do more now: {{'{there}': ['downstream']")
     listed["entries"] = [{**each, "downstream": False, "federates_with": []} for each in listed["entries"]]
     printed = json.dumps(listed)
     assert seen(before).startswith(f"no longer federates with: {{'{there}': ['client.example']")
-    assert identities_kept(spire, replace(before, federates_with={})).look().value is True
+    assert identities_kept(spire, replace(before, federates_with={})).look().value == ""
 
 
 def test_custom_resources_that_are_not_of_the_release_are_known_by_kind_and_name() -> None:

@@ -98,6 +98,14 @@ def test_what_is_lost_with_an_upgrade_is_said_before_it(old: Manifest, new: Mani
     assert losses(text(old), text(*([new] if new else []))) == said
 
 
+def test_what_moves_to_a_folder_that_helm_does_not_upgrade_is_deleted() -> None:
+    rendered = f"---\n# Source: spire-crds/charts/more/crds/entries.yaml\n{text(OLD)}"
+    assert losses(text(OLD), rendered) == [
+        f"CustomResourceDefinition {ENTRIES} would be deleted, with every object of its kind: the new release has it "
+        "in a folder crds/, which is no part of a release"
+    ]
+
+
 def with_root(**root: Any) -> Manifest:
     """The definition with more at the root of its schema."""
     found = copy.deepcopy(OLD)
