@@ -70,6 +70,11 @@ def test_a_release_has_the_values_of_its_cluster_under_the_keys_of_its_chart_wit
         }
         for name in ("server", "client")
     }
+    # An upgrade compares what was asked for, whatever each chart's words and images are.
+    assert made.releases["client"].given == {
+        "global": {"name": "client", "spire": {"caSubject": {"country": "NO"}}},
+        "spire-server": {"image": {"tag": "overlaid"}},
+    }
     assert {name: each.rendered for name, each in made.overrides.items()} == {
         "server": "of-server",
         "client": "of-client",

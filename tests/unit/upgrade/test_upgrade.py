@@ -320,8 +320,14 @@ def test_what_the_charts_rename_by_themselves_and_what_the_values_do_are_apart()
     values = {"global": {"spire": {"clusterName": "north"}}}
     listed = SimpleNamespace(items=[SimpleNamespace(metadata=SimpleNamespace(name="apps"))])
     cluster = SimpleNamespace(core=SimpleNamespace(list_namespace=lambda: listed))
-    spires = {name: SimpleNamespace(layout=LAYOUT, values=values, cluster=cluster) for name in ("server", "client")}
-    releases = {"server": SimpleNamespace(values=dict(values)), "client": SimpleNamespace(values={})}
+    # Whatever each chart's words and images make of them: these differ with the version alone.
+    asked_for = SimpleNamespace(layout=LAYOUT, values={"tag": "1"}, given_values=values, cluster=cluster)
+    spires = {"server": asked_for, "client": asked_for}
+    of_the_new = {"values": {"tag": "2"}}
+    releases = {
+        "server": SimpleNamespace(**of_the_new, given=dict(values)),
+        "client": SimpleNamespace(**of_the_new, given={}),
+    }
     layouts = {"server": RENAMED, "client": RENAMED}
     by_chart, by_values = upgrade.renamed(cast(Any, spires), layouts, cast(Any, releases))
     assert (list(by_chart), list(by_values)) == (["server"], ["client"])
