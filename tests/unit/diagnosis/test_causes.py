@@ -494,6 +494,8 @@ def test_a_container_that_crashes_for_want_of_the_workload_apis_socket_is_put_do
     crash = 'container x of a/b crashes (exit code 1, 1 restarts): Error starting spiffe-helper: desc = "transport: '
     crash += 'Error while dialing: dial unix /spiffe-workload-api/spire-agent.sock: connect: no such file or directory"'
     assert causes.why_unready(crash) == causes.CSI_CAUSE
+    killed = "container x of a/b crashes (exit code 0): killed for its liveness probe: Liveness probe failed"
+    assert "another port or path" in causes.why_unready(killed)
     assert "its last lines say which" in causes.why_unready("container x crashes (exit code 1): unknown flag")
 
 

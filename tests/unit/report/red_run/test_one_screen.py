@@ -61,6 +61,37 @@ def test_the_last_lines_of_the_evidence_are_shown_and_where_no_link_is_broken_th
     assert shown_diagnosis(holds, 100) == holds
 
 
+# As a server of SPIRE 1.15 ended whose liveness probe asked the wrong port; some fields are left out.
+ENDED = """\
+        time="2026-11-28T02:49:45Z" level=error msg="Error updating bundle" error="failed to store fetched federated \
+bundle: datastore-sql: sql: database is closed" subsystem_name=bundle_client trust_domain=client.example
+        time="2026-11-28T02:49:45Z" level=info msg="Server APIs have stopped" address="[::]:8081" network=tcp
+        time="2026-11-28T02:49:45Z" level=info msg="Serving health checks" address="0.0.0.0:8080"
+        time="2026-11-28T02:49:45Z" level=info msg="Plugin unloaded" external=false plugin_name=k8sbundle
+        time="2026-11-28T02:49:45Z" level=info msg="Plugin unloaded" external=false plugin_name=k8s_psat
+        time="2026-11-28T02:49:45Z" level=info msg="Plugin unloaded" external=false plugin_name=disk
+        time="2026-11-28T02:49:45Z" level=info msg="Catalog closed" subsystem_name=catalog
+        {"level":"warning","msg":"No longer polling for updates","error":"closed","time":"2026-11-28T02:49:45Z"}
+        time="2026-11-28T02:49:45Z" level=info msg="DataStore closed" subsystem_name=catalog
+        time="2026-11-28T02:49:45Z" level=info msg="Server stopped gracefully"
+"""
+
+
+def test_of_log_lines_level_message_and_error_are_shown_and_errors_wherever_they_stand() -> None:
+    broken = ["broken link: TLS (client): refused", "  usually: a wrong ID", *ENDED.splitlines()]
+    assert shown_diagnosis(broken, 100)[2:] == [
+        "    error: Error updating bundle: failed to store fetched federated bundle: datastore-sql: sql:",
+        "      database is closed",
+        "    info: Plugin unloaded",
+        "    info: Plugin unloaded",
+        "    info: Plugin unloaded",
+        "    info: Catalog closed",
+        "    warning: No longer polling for updates: closed",
+        "    info: DataStore closed",
+        "    info: Server stopped gracefully",
+    ]
+
+
 def test_a_sentence_that_two_checks_have_is_shown_once(diagnosis: list[str]) -> None:
     failures = [
         failure("tests/federation/test_1_deployment.py::test_ready", "setup", TOLD),
