@@ -17,7 +17,10 @@ from fixtures.diagnosis.links import component_links
 from fixtures.diagnosis.links.socket_links import check_socket_names
 from fixtures.diagnosis.links.spire_links import PUBLISHED_WITHIN, fields_looked_at, unasked_powers
 from fixtures.diagnosis.links.static_entry_links import static_entries_made
-from fixtures.diagnosis.links.webhook_links import webhook_validates
+from fixtures.diagnosis.links.webhook_links import unset_policy, webhook_validates
+from fixtures.helm.charts.folder import default_values
+from fixtures.helm.release import Release
+from fixtures.helm.values import merge
 from fixtures.k8s import conditions, pod_ports, pods
 from fixtures.k8s.cluster import Cluster
 from fixtures.k8s.failures.unrecoverable import unrecoverable
@@ -96,6 +99,15 @@ def fields_are_known(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) 
 def webhooks_validate(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:
     """The controller manager's webhook refuses objects that are not valid, and accepts those that are."""
     map_concurrently(lambda spire: wait_for(webhook_validates(spire), timeout), spires)
+
+
+def webhook_policies_are_those_of_values(spires: Iterable[Spire], releases: Mapping[str, Release]) -> None:
+    """The API server treats a webhook that does not answer as values say; releases are by the cluster's name."""
+    # Nothing to wait for: hooks set it, and have ended.
+    for spire in spires:
+        label = spire.cluster.label
+        unset = unset_policy(spire, merge(default_values(releases[label].spire), releases[label].values))
+        assert not unset, f"{label}: {unset}"
 
 
 def socket_is_found_by_every_name(spires: Iterable[Spire]) -> None:

@@ -116,10 +116,11 @@ def test_the_api_server_knows_every_field_of_what_is_installed(settings: Setting
 
 
 @pytest.mark.dependency(name="validating webhook", depends=["spire ready"], scope="session")
-def test_the_webhook_accepts_valid_objects_and_rejects_invalid_ones(spires: dict[str, Spire]) -> None:
+def test_the_webhook_accepts_valid_objects_and_rejects_invalid_ones(spires: dict[str, Spire], supply: Supply) -> None:
     installed = [each for each in spires.values() if each.was_installed_by_run]
     validating = [each for each in installed if each.layout.controller_manager.webhook]
     if not validating:
         pytest.skip("no release has one, or this run has not installed it, and puts nothing to its API server")
     # After an upgrade, whose hooks may have turned it off for a while, it is given longer.
     checks.webhooks_validate(validating, WEBHOOK_TIMEOUT)
+    checks.webhook_policies_are_those_of_values(validating, supply.releases)

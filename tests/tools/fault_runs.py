@@ -47,10 +47,11 @@ class Verdict:
         """Whether the diagnosis names the link that is expected, in the words that are expected."""
         if self.fault.link == REFUSED_AT_START:
             return bool(re.search(self.fault.sentence, self.result.verdict))
-        if self.fault.link == FAILED_CHECK:
-            return bool(re.search(self.fault.sentence, self.result.failures))
+        links = self.fault.link.split("|")
         link, words = self._broken_link
-        return link in self.fault.link.split("|") and bool(re.search(self.fault.sentence, words))
+        if FAILED_CHECK in links and not link:
+            return bool(re.search(self.fault.sentence, self.result.failures))
+        return link in links and bool(re.search(self.fault.sentence, words))
 
     @property
     def right(self) -> bool:

@@ -215,11 +215,14 @@ def test_a_pod_created_before_the_upgrade_still_fetches_svids(
 
 
 @pytest.mark.dependency(name="webhook", depends=["client upgraded"], scope="session")
-def test_the_webhook_accepts_valid_objects_and_rejects_invalid_ones(client_upgrade: FederationUpgrade) -> None:
+def test_the_webhook_accepts_valid_objects_and_rejects_invalid_ones(
+    client_upgrade: FederationUpgrade, supply: Supply
+) -> None:
     validating = [each for each in client_upgrade.spires.values() if each.layout.controller_manager.webhook]
     if not validating:
         pytest.skip("no release has one: see spire-server.controllerManager.validatingWebhookConfiguration.enabled")
     checks.webhooks_validate(validating)
+    checks.webhook_policies_are_those_of_values(validating, supply.upgraded)
 
 
 @pytest.mark.dependency(name="new release", depends=["client upgraded"], scope="session")

@@ -156,9 +156,8 @@ def lost(
     [
         {"claims": ["data"]},
         {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "spire"}}]},
-        {"volumes": [{"name": "data", "hostPath": {"path": "/var/lib/spire"}}]},
     ],
-    ids=["claim of the StatefulSet", "claim", "host"],
+    ids=["claim of the StatefulSet", "claim"],
 )
 def test_what_is_in_a_volume_that_outlives_the_pod_is_not_lost(where: dict[str, Any]) -> None:
     assert lost(SQLITE, f"{DATA}/keys.json", **where) == []
@@ -174,9 +173,43 @@ def test_with_an_upstream_authority_the_x509_authority_is_not_lost() -> None:
     assert "the next one signs JWT-SVIDs with new keys, which peers refuse" in of_keys
 
 
-def test_a_datastore_in_memory_is_lost_with_the_pod() -> None:
-    (found,) = lost({"database_type": "sqlite3", "connection_string": ":memory:"}, "/tmp/keys.json")  # noqa: S108
-    assert "loses its datastore :memory: with its pod" in found
+@pytest.mark.parametrize(
+    "connection",
+    [
+        ":memory:",
+        "file::memory:?cache=shared",
+        f"file:{DATA}/datastore.sqlite3?cache=shared&mode=memory",
+        f"{DATA}/datastore.sqlite3?vfs=memdb",
+    ],
+)
+def test_a_datastore_in_memory_is_lost_with_the_pod(connection: str) -> None:
+    kept = f"{DATA}/keys.json"
+    (found,) = lost({"database_type": "sqlite3", "connection_string": connection}, kept, claims=["data"])
+    assert "loses its datastore in memory with its pod" in found
+    assert lost({"database_type": "postgres", "connection_string": "dbname=:memory:"}, kept, claims=["data"]) == []
+
+
+def on_host(**pod: Any) -> list[str]:
+    """What is said of a server whose datastore is in a folder of its node."""
+    manifests = [*server(config=FITTING), *agent(), csi_driver()]
+    config = copy.deepcopy(FITTING)
+    config["plugins"]["DataStore"] = [{"sql": {"plugin_data": SQLITE}}]
+    manifests = [*server(config=config), *agent(), csi_driver()]
+    (stateful_set,) = (each for each in manifests if each["kind"] == "StatefulSet")
+    spec = stateful_set["spec"]["template"]["spec"]
+    spec["volumes"].append({"name": "data", "hostPath": {"path": "/var/lib/spire"}})
+    for each in spec["containers"]:
+        each.setdefault("volumeMounts", []).append({"name": "data", "mountPath": DATA})
+    spec.update(pod)
+    return contradictions(read(manifests, NAMESPACE))
+
+
+def test_a_datastore_in_its_nodes_folder_stays_there_only_with_its_pod() -> None:
+    (found,) = on_host()
+    assert "has its datastore in its node's folder /var/lib/spire, and its next pod may be on another node" in found
+    assert on_host(nodeSelector={"disk": "fast"}) == []
+    assert on_host(affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {}}}) == []
+    assert len(on_host(affinity={"podAntiAffinity": {}})) == 1
 
 
 def test_a_relative_path_is_in_no_volume_wherever_the_suite_itself_runs() -> None:
@@ -262,24 +295,161 @@ def test_a_bundle_that_nobody_publishes_is_named_unless_the_release_has_it() -> 
     assert contradictions(read([*manifests, given], NAMESPACE)) == []
 
 
+def oidc(domains: list[str], *, mounted: dict[str, Any] | None = None) -> list[Any]:
+    """An OIDC discovery provider that answers to these domains, and a helper beside it with this mount, if any."""
+    given = {"domains": domains, "workload_api": {}}
+    provider = container("provider", "-config", "/etc/oidc/oidc.conf", mounts={"config": "/etc/oidc"})
+    containers = [provider]
+    volumes = from_config_map("oidc")
+    if mounted is not None:
+        given["serving_cert_file"] = {"cert_file_path": "/certs/tls.crt"}
+        provider["volumeMounts"].append({"name": "certs", "mountPath": "/certs", **mounted.pop("provider", {})})
+        containers.append({"name": "helper", "volumeMounts": [{"name": "certs", "mountPath": "/out", **mounted}]})
+    made = workload("Deployment", "oidc", "identity", containers, config=volumes)
+    made["spec"]["template"]["spec"]["volumes"].append({"name": "certs", "emptyDir": {}})
+    return [made, config_map("oidc", "identity", "oidc.conf", given)]
+
+
 @pytest.mark.parametrize(
-    ("issuer", "domains", "fits"),
+    ("issuer", "domains", "said"),
     [
-        ("https://oidc.one.example", ["oidc.one.example"], True),
-        ("oidc.one.example", ["oidc.one.example"], True),
-        ("https://OIDC.one.example:8443/tenant", ["other", "OIDC.one.example"], True),
-        ("", ["other"], True),
-        ("https://oidc.one.example", ["other"], False),
+        ("https://oidc.one.example", ["oidc.one.example"], []),
+        ("https://OIDC.one.example:8443/", ["other", "OIDC.one.example"], []),
+        ("", ["other"], []),
+        ("https://oidc.one.example", ["other"], ["Deployment identity/oidc does not answer to oidc.one.example"]),
+        # As the chart 0.17 has it.
+        ("oidc.one.example", ["oidc.one.example"], ["the issuer of JWT-SVIDs is oidc.one.example, which is no URL"]),
+        (
+            "https://oidc.one.example/tenant",
+            ["oidc.one.example"],
+            ["verifiers look for Deployment identity/oidc's documents below /tenant, the issuer's path"],
+        ),
     ],
 )
-def test_the_oidc_provider_answers_to_its_servers_issuer(issuer: str, domains: list[str], *, fits: bool) -> None:
-    provider = container("provider", "-config", "/etc/oidc/oidc.conf", mounts={"config": "/etc/oidc"})
-    oidc = [
-        workload("Deployment", "oidc", "identity", [provider], config=from_config_map("oidc")),
-        config_map("oidc", "identity", "oidc.conf", {"domains": domains, "workload_api": {}}),
-    ]
-    manifests = [*server(config=changed(FITTING, jwt_issuer=issuer)), *agent(), csi_driver(), *oidc]
+def test_the_oidc_provider_answers_to_its_servers_issuer(issuer: str, domains: list[str], said: list[str]) -> None:
+    manifests = [*server(config=changed(FITTING, jwt_issuer=issuer)), *agent(), csi_driver(), *oidc(domains)]
     found = contradictions(read(manifests, NAMESPACE))
-    assert [each.partition(" to ")[0] for each in found] == (
-        [] if fits else ["Deployment identity/oidc does not answer"]
+    assert [each[: len(words)] for each, words in zip(found, said, strict=True)] == said
+
+
+@pytest.mark.parametrize(
+    ("mounted", "is_renewed"),
+    [
+        ({}, True),
+        ({"readOnly": True}, False),
+        ({"subPath": "helper"}, False),
+        ({"provider": {"subPath": "helper"}, "subPath": "helper"}, True),
+        ({"provider": {"subPath": "helper"}}, True),
+    ],
+)
+def test_what_renews_a_certificate_has_its_folder(mounted: dict[str, Any], *, is_renewed: bool) -> None:
+    manifests = [*server(config=FITTING), *agent(), csi_driver(), *oidc(["one.example"], mounted=mounted)]
+    provider = read(manifests, NAMESPACE).oidc_provider
+    assert provider is not None
+    assert (provider.unrenewed_certificate == "") is is_renewed
+
+
+def on_nodes(of_agent: dict[str, Any], of_driver: dict[str, Any]) -> list[str]:
+    """What is said of agents and a driver with these fields of their pods."""
+    manifests = [*server(config=FITTING), *agent(), csi_driver()]
+    for each in manifests:
+        if each["kind"] == "DaemonSet":
+            is_agent = each["metadata"]["name"] == "nodes-agent"
+            each["spec"]["template"]["spec"].update(of_agent if is_agent else of_driver)
+    return contradictions(read(manifests, NAMESPACE))
+
+
+LINUX, PLANE = {"kubernetes.io/os": "linux"}, {"node-role.kubernetes.io/control-plane": ""}
+GPU = {"key": "dedicated", "value": "gpu", "effect": "NoSchedule"}
+
+
+@pytest.mark.parametrize(
+    ("of_agent", "of_driver", "words"),
+    [
+        ({"nodeSelector": LINUX}, {}, ""),
+        ({"nodeSelector": {**LINUX, **PLANE}}, {"nodeSelector": PLANE}, ""),
+        ({"nodeSelector": LINUX}, {"nodeSelector": PLANE}, "nodes with node-role.kubernetes.io/control-plane= alone"),
+        ({"tolerations": [GPU]}, {}, "on nodes with taints of dedicated too, and DaemonSet nodes/nodes-csi is not"),
+        ({"tolerations": [{"operator": "Exists"}]}, {"tolerations": [GPU]}, "with taints of any key too"),
+        ({"tolerations": [GPU]}, {"tolerations": [{"operator": "Exists"}]}, ""),
+        ({"tolerations": [GPU]}, {"tolerations": [{"operator": "Exists", "effect": "NoExecute"}]}, "of dedicated too"),
+        ({"tolerations": [GPU]}, {"tolerations": [{"key": "dedicated", "operator": "Exists"}]}, ""),
+        ({"tolerations": [GPU]}, {"tolerations": [{**GPU, "value": "other"}]}, "of dedicated too"),
+        ({"tolerations": [GPU]}, {"tolerations": [{**GPU, "operator": "Equal"}]}, ""),
+        ({}, {"tolerations": [GPU]}, ""),
+    ],
+)
+def test_where_an_agent_is_a_driver_has_to_be(of_agent: dict[str, Any], of_driver: dict[str, Any], words: str) -> None:
+    found = on_nodes(of_agent, of_driver)
+    assert len(found) == bool(words)
+    assert all(words in each for each in found)
+
+
+def test_an_agent_that_trusts_whoever_answers_is_named() -> None:
+    (sentence,) = found(of_agent=changed(AGENT, insecure_bootstrap=True))
+    assert "DaemonSet nodes/nodes-agent starts without a trust bundle (insecure_bootstrap)" in sentence
+    assert found(of_agent=changed(AGENT, insecure_bootstrap=False)) == []
+
+
+def test_a_token_in_a_sub_path_is_not_renewed() -> None:
+    manifests = with_token("spire-server")
+    (mount,) = (
+        mount
+        for each in manifests
+        if each["kind"] == "DaemonSet"
+        for one in each["spec"]["template"]["spec"]["containers"]
+        for mount in one.get("volumeMounts", ())
+        if mount["name"] == "token"
     )
+    mount.update(mountPath="/var/run/secrets/tokens/spire-agent", subPath="spire-agent")
+    (sentence,) = contradictions(read(manifests, NAMESPACE))
+    assert "has its service account's token by a subPath, where the kubelet does not renew it" in sentence
+
+
+def budget(**spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": "budget", "namespace": spec.pop("namespace", "identity")},
+        "spec": {"selector": {}, **spec},
+    }
+
+
+@pytest.mark.parametrize(
+    ("spec", "is_named"),
+    [
+        ({"minAvailable": 1}, True),
+        ({"minAvailable": "50%"}, True),
+        ({"maxUnavailable": 0}, True),
+        ({"maxUnavailable": "0%"}, True),
+        ({"maxUnavailable": "10%"}, False),
+        ({"maxUnavailable": 1}, False),
+        ({"minAvailable": 0}, False),
+        ({}, False),
+        ({"minAvailable": 1, "namespace": "nodes"}, False),
+        ({"minAvailable": 1, "selector": {"matchLabels": {"run": "another"}}}, False),
+    ],
+)
+def test_a_budget_that_lets_no_pod_go_is_named(spec: dict[str, Any], *, is_named: bool) -> None:
+    manifests = [*server(config=FITTING), *agent(), csi_driver(), budget(**spec)]
+    (stateful_set,) = (each for each in manifests if each["kind"] == "StatefulSet")
+    stateful_set["spec"]["replicas"] = 1
+    words = "PodDisruptionBudget identity/budget lets no pod of StatefulSet identity/trust go, which has 1: "
+    assert [each.startswith(words) for each in contradictions(read(manifests, NAMESPACE))] == [True] * is_named
+    # An autoscaler may give it more.
+    del stateful_set["spec"]["replicas"]
+    assert contradictions(read(manifests, NAMESPACE)) == []
+
+
+def test_claims_that_go_with_scaled_down_pods_are_named() -> None:
+    manifests = [*server(config=FITTING), *agent(), csi_driver()]
+    (stateful_set,) = (each for each in manifests if each["kind"] == "StatefulSet")
+    stateful_set["spec"]["persistentVolumeClaimRetentionPolicy"] = {"whenScaled": "Delete"}
+    (sentence,) = contradictions(read(manifests, NAMESPACE))
+    assert "loses the claims of its pods where it is scaled down" in sentence
+
+
+def test_an_api_on_loopback_is_named() -> None:
+    (sentence,) = found(config=changed(FITTING, bind_address="127.0.0.1"))
+    assert sentence.startswith("StatefulSet identity/trust has its API at 127.0.0.1 alone, where no agent reaches it")
+    assert found(config=changed(FITTING, bind_address="10.0.0.5")) == []

@@ -995,7 +995,21 @@ def policy(name: str = "policy", namespace: str = "identity", **spec: Any) -> Ma
     return manifest("NetworkPolicy", name, namespace, "networking.k8s.io/v1", spec={"podSelector": {}, **spec})
 
 
+def ingress_to(name: str) -> Manifest:
+    """An Ingress that leads to a Service of the server's namespace."""
+    paths = [{"backend": {"service": {"name": name, "port": {"number": 8443}}}}]
+    return manifest("Ingress", "way", "identity", "networking.k8s.io/v1", spec={"rules": [{"http": {"paths": paths}}]})
+
+
+def route_to(name: str) -> Manifest:
+    """A route of the Gateway API to a Service of the server's namespace."""
+    rules = [{"backendRefs": [{"name": name, "namespace": "identity", "port": 8443}]}]
+    return manifest("TLSRoute", "way", "gateways", "gateway.networking.k8s.io/v1alpha2", spec={"rules": rules})
+
+
 API_CLOSED = "NetworkPolicy identity/policy lets nobody to port 8081 of StatefulSet identity/trust, its API: no agent"
+ENDPOINT_FOR_PODS = "NetworkPolicy identity/policy lets nobody from outside the cluster to port 9443 of StatefulSet "
+NO_PEER = "NetworkPolicy identity/policy lets StatefulSet identity/trust to nobody outside the cluster at port 444: "
 ENDPOINT_CLOSED = "NetworkPolicy identity/policy lets nobody to port 9443 of StatefulSet identity/trust, the bundle end"
 
 
@@ -1006,6 +1020,18 @@ ENDPOINT_CLOSED = "NetworkPolicy identity/policy lets nobody to port 9443 of Sta
         ([policy(ingress=[{}])], []),
         ([policy(ingress=[{"ports": [{"port": "api"}]}])], [ENDPOINT_CLOSED]),
         ([policy(ingress=[{"ports": [{"port": 8081}], "from": [{"podSelector": {}}]}])], [ENDPOINT_CLOSED]),
+        ([policy(ingress=[{"from": [{"namespaceSelector": {}}]}])], [ENDPOINT_FOR_PODS]),
+        ([policy(ingress=[{"from": [{"podSelector": {}}]}, {"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}])], []),
+        ([policy(ingress=[{"from": [{"podSelector": {}}]}]), ingress_to("trust")], []),
+        ([policy(ingress=[{"from": [{"podSelector": {}}]}]), route_to("trust")], []),
+        ([policy(ingress=[{"from": [{"podSelector": {}}]}]), ingress_to("other")], [ENDPOINT_FOR_PODS]),
+        ([policy(policyTypes=["Egress"], egress=[{"ports": [{"port": 53}, {"port": 443}]}])], [NO_PEER]),
+        ([policy(policyTypes=["Egress"], egress=[{"ports": [{"port": "https"}]}])], [NO_PEER]),
+        ([policy(policyTypes=["Egress"], egress=[{"to": [{"podSelector": {}}]}])], [NO_PEER]),
+        ([policy(policyTypes=["Egress"], egress=[{"ports": [{"port": 444}]}])], []),
+        ([policy(policyTypes=["Egress"], egress=[{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}])], []),
+        # Without types it is for egress where it has rules for that, and for ingress in any case.
+        ([policy(ingress=[{}], egress=[{"ports": [{"port": 53}]}])], [NO_PEER]),
         ([policy(ingress=[{"ports": [{"port": 8000, "endPort": 9443}]}])], []),
         ([policy(ingress=[{"ports": [{"protocol": "UDP", "port": 9443}, {"port": "api"}]}])], [ENDPOINT_CLOSED]),
         ([policy(ingress=[{"ports": [{"protocol": "TCP"}]}])], []),
@@ -1015,7 +1041,7 @@ ENDPOINT_CLOSED = "NetworkPolicy identity/policy lets nobody to port 9443 of Sta
         ([{**policy(types=["Egress"]), "apiVersion": "crd.projectcalico.org/v1"}], []),
         # What one of several allows is allowed.
         ([policy(), policy("other", ingress=[{"ports": [{"port": "bundle"}, {"port": "api"}]}])], []),
-        ([policy(policyTypes=["Egress"])], []),
+        ([policy(policyTypes=["Egress"])], [NO_PEER]),
         ([policy(podSelector={"matchLabels": {"run": "another"}})], []),
         ([policy(namespace="nodes")], []),
     ],
@@ -1029,6 +1055,17 @@ def test_ports_that_network_policies_keep_from_everybody_are_known(policies: lis
     ]
     assert known_to_others(layout(release()), found) == [*found.closed_ports]
     assert known_to_others(found, found) == []
+
+
+def test_how_long_an_entry_may_take_is_read() -> None:
+    assert layout(release()).entry_delay == 20.0
+    slow = {"experimental": {"cache_reload_interval": "20s"}}
+    manifests = [*server(config=changed(SERVER, **slow), manager=changed(MANAGER, gcInterval=30_000_000_000))]
+    manifests += [*agent(config=changed(AGENT, experimental={"sync_interval": "25s"})), csi_driver()]
+    assert layout(manifests).entry_delay == 75.0
+    manifests = [*server(manager=changed(MANAGER, gcInterval="1m")), csi_driver()]
+    manifests += agent(config=changed(AGENT, experimental={"sync_interval": "soon"}))
+    assert layout(manifests).entry_delay == 70.0
 
 
 def test_what_others_hold_of_a_release_is_read() -> None:

@@ -23,6 +23,8 @@ Change = dict[str, Any]
 Changed = Callable[..., list[dict[str, Any]]]
 DAY = 86400.0
 
+RELOADED: Change = {"file_sync_interval": "27m4s"}
+
 # Rule; settings at the border on which they fit; one beyond it; what the warning advises, which fits again.
 BORDERS: list[tuple[str, Change, Change, Change]] = [
     ("polls_before_use", {"refresh_hint": "8h"}, {"refresh_hint": "8h1s"}, {"refresh_hint": "2h40m"}),
@@ -88,6 +90,14 @@ BORDERS: list[tuple[str, Change, Change, Change]] = [
         {"sync_interval": "5s", "default_x509_svid_ttl": "5s"},
         {"sync_interval": "4s"},
     ),
+    # An X.509-SVID of an hour is valid for 10 s more, and renewed with at least 45 % of that left.
+    ("certificate_read_before_end", {"file_sync_interval": "1624s"}, {"file_sync_interval": "1625s"}, RELOADED),
+    (
+        "certificate_read_before_end",
+        {"file_sync_interval": "24h", "default_x509_svid_ttl": "54h"},
+        {"file_sync_interval": "24h"},
+        RELOADED,
+    ),
     ("renewal_before_end", {"agent_ttl": "5500ms"}, {"agent_ttl": "5s"}, {"agent_ttl": "6s"}),
     ("renewal_before_end", {"sync_interval": "5s", "ttl": "6s"}, {"sync_interval": "5s", "ttl": "5s"}, {"ttl": "6s"}),
     (
@@ -123,6 +133,7 @@ def changed(recorded: Callable[[str], str]) -> Changed:
             "availability_target": agent["agent"],
             "ttl": entry,
             "jwtTtl": entry,
+            "file_sync_interval": (served := {"cert_file_path": "/certs/tls.crt"}),
         }
         for key, value in settings.items():
             place = places.get(key, server["server"])
@@ -130,6 +141,8 @@ def changed(recorded: Callable[[str], str]) -> Changed:
             if value is None:
                 del place[key]
         server_data["server.conf"], agent_data["agent.conf"] = json.dumps(server), json.dumps(agent)
+        provider = {"oidc-discovery-provider.conf": json.dumps({"serving_cert_file": served})}
+        manifests.append({"kind": "ConfigMap", "metadata": {"name": "oidc"}, "data": provider})
         return manifests
 
     return change

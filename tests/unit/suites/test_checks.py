@@ -480,7 +480,7 @@ def test_an_entry_has_to_federate_and_to_make_its_pod_no_administrator(
         powers=frozenset(powers),
     )
     asked: Any = SimpleNamespace(cluster=objects, federates_with=("client.example",), entries=lambda: [entry])
-    asked.was_installed_by_run, asked.values = True, {}
+    asked.was_installed_by_run, asked.values, asked.layout = True, {}, LAYOUT
     demo = SimpleNamespace(namespace="demo", probes={"server.example": SimpleNamespace(spire=asked)})
     if not said:
         checks.entries_federate(cast(Demo, demo), timeout=0.05)

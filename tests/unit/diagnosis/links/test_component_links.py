@@ -355,6 +355,12 @@ PLACE = f"{ENDPOINT.namespace}/{ENDPOINT.name}"
             ],
         ),
         (
+            (replace(OF_ENDPOINT, ends_tls=True),),
+            True,
+            ["Ingress spire-server/federation ends TLS, and port 8443 is asked with certificates of SPIRE's own"],
+        ),
+        ((replace(OF_ENDPOINT, port=1, ends_tls=True), OF_ENDPOINT), True, []),
+        (
             (OF_ENDPOINT, NOWHERE),
             True,
             [

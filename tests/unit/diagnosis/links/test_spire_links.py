@@ -265,6 +265,28 @@ def test_a_workload_that_may_administer_its_server_unasked_is_named(
     assert [each.sentence for each in found] == ([words] if is_named else [])
 
 
+@pytest.mark.parametrize(("values", "is_named"), [({}, True), ({"spire-server": {"adminIDs": ["x"]}}, False)])
+def test_administrators_that_no_value_asks_for_are_named(
+    objects: Objects, values: dict[str, Any], *, is_named: bool
+) -> None:
+    objects.values = values
+    spire, demo = objects.spire, cast(Demo, SimpleNamespace(namespace="demo"))
+    admins = ("spiffe://server.example/ns/spire-server/sa/oidc",)
+    vars(spire)["layout"] = replace(spire.layout, server=replace(spire.layout.server, admin_ids=admins))
+    found = spire_links.unasked_powers(spire, demo.namespace, [])
+    words = f"{admins[0]} may call the server's own APIs, and no value asks for that (spire-server.adminIDs)"
+    assert found == ([words] if is_named else [])
+
+
+def test_of_spires_own_pods_administrators_are_named_and_nested_servers_are_not(objects: Objects) -> None:
+    made = pod(objects, container(running=running()), name="oidc-1-x", namespace="spire-server")
+    selector = f"{api_types.POD_UID}{made.metadata.uid}"
+    entry = api_types.RegistrationEntry("1", "spiffe://server.example/oidc", AGENT_ID, (selector,), ())
+    for power, count in (("admin", 1), ("downstream", 0)):
+        found = spire_links.unasked_powers(objects.spire, "demo", [replace(entry, powers=frozenset({power}))])
+        assert len(found) == count
+
+
 @pytest.mark.parametrize(("age", "on_its_way"), [(NEW_POD - 1, True), (NEW_POD + 1, False)])
 def test_a_new_pods_entry_may_be_on_its_way(
     objects: Objects, monkeypatch: pytest.MonkeyPatch, age: float, on_its_way: bool

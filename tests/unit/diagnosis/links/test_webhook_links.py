@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from fixtures.diagnosis.links.webhook_links import check_webhook
+from fixtures.diagnosis.links.webhook_links import check_webhook, unset_policy
 from fixtures.k8s.cluster import ClusterError
 from fixtures.spire.installation import Spire
 from tests.unit.own_chart import CLASS_NAME, LAYOUT
@@ -76,3 +76,29 @@ def test_a_release_without_a_webhook_and_somebody_elses_are_not_asked() -> None:
     assert list(check_webhook(spire(broken))) != []
     assert list(check_webhook(spire(broken, webhook=""))) == []
     assert list(check_webhook(spire(broken, is_ours=False))) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "name", "policies", "others"),
+    [
+        ("Fail", "webhook", ["Fail", "Fail"], ""),
+        ("Fail", "webhook", ["Fail", "Ignore"], "Ignore"),
+        ("Ignore", "webhook", ["Fail"], "Fail"),
+        # This project's chart has no such value, and a release need not have a webhook.
+        (None, "webhook", ["Ignore"], ""),
+        ("Fail", "", [], ""),
+    ],
+)
+def test_a_policy_that_no_hook_has_set_is_named(
+    wanted: str | None, name: str, policies: list[str], others: str
+) -> None:
+    found = spire({}, name)
+    webhooks = [SimpleNamespace(failure_policy=each) for each in policies]
+    admission = SimpleNamespace(
+        read_validating_webhook_configuration={"webhook": SimpleNamespace(webhooks=webhooks)}.__getitem__
+    )
+    vars(found.cluster)["admission"] = admission
+    key = "controllerManager.validatingWebhookConfiguration.failurePolicy"
+    values = {"spire-server": {"controllerManager": {"validatingWebhookConfiguration": {"failurePolicy": wanted}}}}
+    words = f"ValidatingWebhookConfiguration webhook has {others}, and spire-server.{key} is {wanted}"
+    assert unset_policy(found, values if wanted else {}) == (words if others else "")
