@@ -74,6 +74,19 @@ def parents(template: str) -> Any:
     return changed(MANAGER, parentIDTemplate=template)
 
 
+PSAT_PARENT = "spiffe://{{ .TrustDomain }}/spire/agent/k8s_psat/{{ .ClusterName }}/{{ .NodeMeta.UID }}"
+
+
+def with_plugins(**plugins: Any) -> Any:
+    """A server's configuration with these plugins too."""
+    return {**FITTING, "plugins": {**FITTING["plugins"], **plugins}}
+
+
+@pytest.mark.parametrize("template", ["", PSAT_PARENT, "spiffe://{{ .TrustDomain }}/nodes/all"])
+def test_a_parent_may_be_an_agent_or_an_alias_of_nodes(template: str) -> None:
+    assert found(manager=parents(template)) == []
+
+
 def test_parts_that_fit_each_other_do_not_contradict() -> None:
     assert found() == []
 
@@ -110,6 +123,34 @@ def test_an_address_may_be_one_that_the_release_does_not_show(address: str) -> N
         (
             {"manager": parents("spiffe://{{ .TrustDomain }}/spire/agent/x509pop/{{ .NodeMeta.UID }}")},
             "attests by k8s_psat, and entries are for agents that do by x509pop: see ",
+        ),
+        (
+            {"manager": parents(PSAT_PARENT.replace("{{ .TrustDomain }}", "other.example"))},
+            r"^entries are for agents of other\.example, and DaemonSet nodes/nodes-agent is of one\.example: see ",
+        ),
+        (
+            {"manager": parents(PSAT_PARENT.replace("{{ .ClusterName }}", "south"))},
+            "^entries are for agents of the cluster south, and DaemonSet nodes/nodes-agent is of north: see ",
+        ),
+        (
+            {"manager": changed(parents(PSAT_PARENT), clusterName="south")},
+            "^entries are for agents of the cluster south, and DaemonSet nodes/nodes-agent is of north: see ",
+        ),
+        (
+            {"manager": parents(PSAT_PARENT.replace("UID", "Name"))},
+            r"^entries are for agents whose SPIFFE IDs end in \{\{ \.NodeMeta\.Name \}\}, not in their node's UID: ",
+        ),
+        (
+            {"manager": parents("spiffe://one.example/spire/agent/k8s_psat/north")},
+            "^entries are for agents whose SPIFFE IDs end in nothing, not in their node's UID: see ",
+        ),
+        (
+            {"config": with_plugins(KeyManager=[{"disk": {}}, {"gcp_kms": {}}])},
+            r"^StatefulSet identity/trust has several plugins of a kind .* KeyManager \(disk and gcp_kms\): see ",
+        ),
+        (
+            {"of_agent": {**AGENT, "plugins": {**AGENT["plugins"], "KeyManager": {"disk": {}, "memory": {}}}}},
+            r"^DaemonSet nodes/nodes-agent has several plugins of a kind .* KeyManager \(disk and memory\): see ",
         ),
     ],
 )
