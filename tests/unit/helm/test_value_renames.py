@@ -8,7 +8,7 @@ import pytest
 from semver import Version
 
 from fixtures.core.project import PROJECT
-from fixtures.helm.value_renames import load_rules, rename_values
+from fixtures.helm.value_renames import in_words_of, load_rules, rename_values
 from fixtures.helm.values import Values, at, load, nested
 
 CHARTS_VALUES = PROJECT / "charts-values"
@@ -108,11 +108,29 @@ def test_kubelet_verification_was_a_switch() -> None:
     )
 
 
-def test_a_value_that_cannot_be_said_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"chart 0\.22\.0 cannot express spire-agent.*: perhaps"):
+@pytest.mark.parametrize("value", ["perhaps", ["skip"]])
+def test_a_value_that_cannot_be_said_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match=r"chart 0\.22\.0 cannot express spire-agent.*: .*(perhaps|skip)"):
         rename_values(
-            having("spire-agent.workloadAttestors.k8s.verification.type", "perhaps"), Version.parse("0.22.0"), RULES
+            having("spire-agent.workloadAttestors.k8s.verification.type", value), Version.parse("0.22.0"), RULES
         )
+
+
+def test_what_is_given_in_the_charts_own_words_stays() -> None:
+    given = {
+        "global": {"spire": {"caSubject": {"country": "US", "organization": "Federation tutorial"}}},
+        "spire-server": {"ca_subject": {"country": "DE"}},
+    }
+    translated = rename_values(given, Version.parse("0.17.0"), RENAMES)
+    assert translated == {"spire-server": {"ca_subject": {"country": "DE", "organization": "Federation tutorial"}}}
+
+
+@pytest.mark.parametrize(("version", "spelling"), [("0.17.0", "k8sPsat"), ("0.23.0", "k8sPsat"), ("0.24.0", "k8sPSAT")])
+def test_sentences_name_keys_as_the_chart_has_them(version: str, spelling: str) -> None:
+    values = {"spire-server": {"nodeAttestor": {"k8sPSAT": {"audience": ["x"]}}}}
+    assert at(rename_values(values, Version.parse(version), RENAMES), f"spire-server.nodeAttestor.{spelling}.audience")
+    said = "see spire-server.nodeAttestor.{0} and spire-server.nodeAttestor.{0}.audience, not k8sPSAT"
+    assert in_words_of(Version.parse(version), said.format("k8sPSAT"), RULES) == said.format(spelling)
 
 
 def test_a_key_without_counterpart_is_dropped(tmp_path: Path) -> None:
