@@ -248,9 +248,13 @@ def test_a_named_port_that_is_taken_is_refused(taken: int) -> None:
         command_line._ports("--demo-port", taken, DEMO_PORT, 1)
 
 
-def test_a_named_first_port_is_refused_when_one_that_follows_is_taken(taken: int) -> None:
-    with pytest.raises(ValueError, match=rf"--bundle-port {taken - 1}: port {taken} cannot be used"):
-        command_line._ports("--bundle-port", taken - 1, BUNDLE_PORT, 2)
+def test_a_named_first_port_is_refused_when_one_that_follows_is_taken(free: int) -> None:
+    # The first one is free: of a port that is merely taken, the one before it may be as well, and be named instead.
+    with socket.socket() as listener:
+        listener.bind(("", free + 1))
+        listener.listen()
+        with pytest.raises(ValueError, match=rf"--bundle-port {free}: port {free + 1} cannot be used"):
+            command_line._ports("--bundle-port", free, BUNDLE_PORT, 2)
 
 
 def test_a_named_port_that_is_free_stays_free(free: int) -> None:

@@ -34,7 +34,8 @@ from tests.unit.own_chart import AGENT, CSI_DRIVER, LAYOUT, SYSTEM_NAMESPACE, re
 Read = Callable[[str], str]
 ADDRESS, PORT = "10.89.0.1", 8441
 URL = f"https://{ADDRESS}:{PORT}"
-SOON = 5.0  # seconds; nothing here takes a tenth of it
+SOON = 60.0  # seconds; nothing here takes a hundredth of it but on a busy machine
+AT_ONCE = 20.0  # seconds, at the most, for what does not wait
 TOO_SOON = 0.05
 LATER = "4102444800"  # Unix seconds
 # As the API server and the container runtime say them while a pod is replaced.
@@ -161,7 +162,7 @@ def test_an_agent_that_is_banned_or_attested_otherwise_is_red_at_once(
     began = time.monotonic()
     with pytest.raises(AssertionError, match=said):
         checks.agents_have_attested([spire(agents(**changed))], SOON)
-    assert time.monotonic() - began < SOON / 2
+    assert time.monotonic() - began < AT_ONCE
 
 
 def federated(tmp_path: Path, *printed: str | Exception) -> Federation:
@@ -401,9 +402,7 @@ def test_a_refresh_is_looked_for_in_the_log_and_made_where_the_log_would_not_say
     made: list[str] = []
     pair: Any = (SimpleNamespace(refresh=made.append), SimpleNamespace(trust_domain="client.example"))
     refreshed = Condition("a refresh", lambda: Look(SimpleNamespace(refreshed=10.0, seeded=9.5), ""))
-    federation = SimpleNamespace(
-        pairs=[pair], logs_refreshes=lambda _: logs_refreshes, refreshed=lambda *_: refreshed
-    )
+    federation = SimpleNamespace(pairs=[pair], logs_refreshes=lambda _: logs_refreshes, refreshed=lambda *_: refreshed)
     checks.foreign_bundles_were_refreshed(cast(Federation, federation), TOO_SOON)
     assert made == ([] if logs_refreshes else ["client.example"])
     late: Condition[Any] = Condition("a refresh", lambda: Look(None, "no time"))
@@ -423,9 +422,7 @@ def test_a_service_of_the_server_leads_to_its_pods_alone(names: list[str]) -> No
     place = made.layout.bundle_endpoint.service
     labels = {"labels": {"kubernetes.io/service-name": place.name}}
     ports = [{"name": "federation", "port": 8443}]
-    objects.add(
-        "EndpointSlice", "x", place.namespace, metadata=labels, addressType="IPv4", endpoints=ends, ports=ports
-    )
+    objects.add("EndpointSlice", "x", place.namespace, metadata=labels, addressType="IPv4", endpoints=ends, ports=ports)
     if len(names) == 1:
         checks.server_services_lead_to_it_alone([made], TOO_SOON)
     else:
@@ -454,7 +451,7 @@ def test_a_check_waits_no_longer_than_it_may(tmp_path: Path, name: str, monkeypa
     began = time.monotonic()
     with pytest.raises(WaitError):
         checks.CHECKS[name](environment, TOO_SOON)
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < AT_ONCE
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from fixtures.core.progress import Observation, observing
+from fixtures.core.waiting import Condition, Look, wait_for
 from fixtures.spire import api_types
 from fixtures.workloads.jobs import JobOutcome
 from fixtures.workloads.probe import Endpoint
@@ -38,7 +39,7 @@ class Demo:
     ) -> JobOutcome:
         self.calls.append((name, wait_for_job, environment))
         if name == "client":
-            assert self.first_may_end.wait(5)
+            assert self.first_may_end.wait(60)
             if self.fails:
                 raise RuntimeError("the API server is away")
             pod_ended()
@@ -72,7 +73,8 @@ def test_each_call_is_made_once_with_what_it_changes_after_the_tutorials_own(
     calls = started()
     assert calls.after == 2
     assert calls.wrong_audience == WRONG
-    demo.first_may_end.wait(0.2)
+    wait_for(Condition("the first call", lambda: Look(bool(demo.calls) or None, "none")), 60, interval=0.01)
+    demo.first_may_end.wait(0.2)  # in which no other is made
     assert [name for name, *_ in demo.calls] == ["client"]
     demo.first_may_end.set()
     seen: list[Observation] = []
