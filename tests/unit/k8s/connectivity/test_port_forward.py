@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from fixtures.k8s.cluster import Cluster
 from fixtures.k8s.connectivity.port_forward import PortForward, free_port, port_is_free
 from fixtures.k8s.kind.network import KindNetwork
 
-SOON = 10.0
+SOON = 60.0  # seconds, for what comes at once on a machine that is not busy
 LISTENS = """#!/bin/sh
 echo "$@" >> {folder}/arguments
 echo $$ >> {folder}/started
@@ -93,6 +94,28 @@ def test_a_forward_that_is_closed_ends_its_program_and_may_be_opened_again(
         wait_for(forward.listening, 0.1)
     forward.open()
     assert len(started(tmp_path)) == 2
+
+
+def test_a_forward_that_is_closed_while_its_program_is_being_started_ends_it(
+    forward: PortForward, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = subprocess.Popen
+
+    def start_once_it_is_closed(*command: Any, **options: Any) -> Any:
+        assert forward._stopping.wait(60)
+        time.sleep(0.2)  # by then `close` has looked for a program
+        return start(*command, **options)
+
+    monkeypatch.setattr("fixtures.k8s.connectivity.port_forward.FORWARD_OPEN_TIMEOUT", 0.1)
+    monkeypatch.setattr("fixtures.k8s.connectivity.port_forward.subprocess.Popen", start_once_it_is_closed)
+    with pytest.raises(WaitError):
+        forward.open()
+    forward.close()
+    assert forward._process is not None
+    assert forward._process.poll() is not None
+    assert forward._thread is not None
+    assert not forward._thread.is_alive()
+    assert not [process for process in started(tmp_path) if Path(f"/proc/{process}/cwd").exists()]
 
 
 def test_a_forward_that_is_opened_while_it_is_open_has_one_program(forward: PortForward, tmp_path: Path) -> None:
