@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from fixtures.core.waiting import Condition, Look, wait_for
 from fixtures.k8s.cluster import ClusterError
 from fixtures.k8s.kind import reservation
 from fixtures.k8s.kind.reservation import reserved
-from supply.locking import locked
+from supply.locking import UNKNOWN_OWNER, locked
 
 # A run that has the names, and has started a program of its own that outlives it.
 RUN = """
@@ -80,6 +81,25 @@ def test_the_names_are_free_again_when_the_block_ends(locks: Path) -> None:
             assert (locks / "server").read_text() == f"process {os.getpid()}, {run}\n"
 
 
+def test_an_owner_whose_block_has_ended_is_not_named_for_the_next_one_that_has_not_yet_written(tmp_path: Path) -> None:
+    lock, owners = tmp_path / "lock", list[str]()
+
+    def busy(owner: str) -> None:
+        owners.append(owner)
+        raise BlockingIOError
+
+    with locked(lock, "the first", busy):
+        with pytest.raises(BlockingIOError), locked(lock, "another", busy):
+            pass
+        # Who was refused has not written, nor taken away what stands there.
+        assert lock.read_text() == "the first\n"
+    with lock.open() as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(BlockingIOError), locked(lock, "another", busy):
+            pass
+    assert owners == ["the first", UNKNOWN_OWNER]
+
+
 def test_every_user_of_the_machine_may_use_the_locks(locks: Path) -> None:
     before = os.umask(0o077)
     try:
@@ -101,5 +121,5 @@ def test_a_lock_that_is_held_is_waited_for_where_waiting_is_allowed(
 
     with locked(locks / "server", "me", busy):
         ended = Condition("its end", lambda: Look(None if other_run.poll() is None else True, "it lives"))
-        wait_for(ended, 5)
+        wait_for(ended, 60)
     assert owners == [f"process {other_run.pid}, /runs/first"]
