@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,6 +24,24 @@ def timings(report: Report) -> list[str]:
 @pytest.fixture
 def report(tmp_path: Path) -> Report:
     return Report(tmp_path)
+
+
+def test_a_pause_between_the_readings_of_two_clocks_does_not_shift_when_phases_began(
+    report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = 0.0
+    pauses = iter([5.0, 0.0, 3.0])  # seconds, each after a reading
+
+    def reading(at: float) -> float:
+        nonlocal passed
+        found = at + passed
+        passed += next(pauses, 0.001)
+        return found
+
+    clocks = SimpleNamespace(time=lambda: reading(1_000_000.0), monotonic=lambda: reading(100.0))
+    report.phases.append(Phase("SPIRE", "server", 90.0, seconds=1.0))
+    monkeypatch.setattr("fixtures.report.run.time", clocks)
+    assert report.times()["phases"][0]["began"] == pytest.approx(999_990.0, abs=0.01)
 
 
 def test_the_timings_have_a_row_for_each_phase_and_a_column_for_each_cluster(report: Report) -> None:
