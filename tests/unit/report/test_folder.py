@@ -54,6 +54,25 @@ def test_a_folder_that_is_discarded_leaves_latest_to_the_one_before(tmp_path: Pa
     assert not runs.exists()
 
 
+def test_a_folder_that_somebody_else_has_removed_is_discarded_and_latest_is_there_at_any_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = tmp_path / "runs"
+    first, second = new_folder(None, runs), new_folder(None, runs)
+    latest, is_there, symlink_to = runs / "latest", list[bool](), Path.symlink_to
+
+    def look_and_link(path: Path, target: str) -> None:
+        is_there.append(latest.is_symlink())
+        symlink_to(path, target)
+
+    monkeypatch.setattr(Path, "symlink_to", look_and_link)
+    second.rmdir()
+    discard_folder(second)
+    assert latest.resolve() == first
+    assert is_there == [True]
+    assert sorted(path.name for path in runs.iterdir()) == [first.name, "latest"]
+
+
 def test_a_folder_elsewhere_that_is_discarded_leaves_what_is_beside_it(tmp_path: Path) -> None:
     (tmp_path / "latest").symlink_to("gone")
     discard_folder(new_folder(tmp_path / "mine", tmp_path / "runs"))
@@ -83,6 +102,28 @@ def test_of_the_folders_of_runs_the_newest_are_kept_and_nothing_else_is_touched(
     assert {path.name for path in tmp_path.iterdir()} == {*names[2:], folder.name, *untouched}
     prune_folders(folder, 1)
     assert {path.name for path in tmp_path.iterdir()} == {folder.name, *untouched}
+
+
+def test_a_folder_that_another_run_removes_meanwhile_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long_ago = NOON.timestamp() - 10**8
+    gone, old = (tmp_path / f"2026-11-{day}T120000Z" for day in (19, 20))
+    for path in (gone, old):
+        path.mkdir()
+        os.utime(path, (long_ago, long_ago))
+    is_symlink = Path.is_symlink
+
+    def look_and_remove(path: Path) -> bool:
+        found = is_symlink(path)
+        if path == gone and path.exists():
+            path.rmdir()
+        return found
+
+    monkeypatch.setattr(Path, "is_symlink", look_and_remove)
+    folder = new_folder(None, tmp_path)
+    prune_folders(folder, 1)
+    assert {path.name for path in tmp_path.iterdir()} == {folder.name, "latest"}
 
 
 def test_neither_a_run_that_may_be_under_way_nor_what_latest_points_to_is_removed(tmp_path: Path) -> None:
