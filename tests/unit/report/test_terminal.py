@@ -69,9 +69,10 @@ def test_what_is_under_way_is_shown_with_what_is_awaited(
     with report.phase("SPIRE", "server") as phase, report.phase("SPIRE", "client"):
         phase.progress("bundle for the agents")
         terminal.watch(report.running)
-        wait_for(Condition("a line", lambda: Look(stream.getvalue() or None, "none")), 5.0, interval=0.01)
+        wait_for(Condition("a line", lambda: Look(stream.getvalue() or None, "none")), 60.0, interval=0.01)
         terminal.stop()
-    assert "… server: SPIRE 0 s (bundle for the agents) | client: SPIRE 0 s" in stream.getvalue().splitlines()[0]
+    first, *_ = comparable(stream.getvalue().splitlines())
+    assert first == "# s … server: SPIRE # s (bundle for the agents) | client: SPIRE # s"
 
 
 def test_a_line_does_not_run_on_from_one_of_pytests(stream: io.StringIO) -> None:
@@ -123,7 +124,7 @@ class Live:
                 found = comparable(self.screen.text)
             return Look(found[-len(wanted) :] == list(wanted) or None, "\n".join(found))
 
-        wait_for(Condition("these lines", look), 5.0, interval=0.01)
+        wait_for(Condition("these lines", look), 60.0, interval=0.01)
 
 
 @pytest.fixture

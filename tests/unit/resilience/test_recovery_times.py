@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -30,16 +30,17 @@ def test_a_table_of_nothing_says_so() -> None:
     assert RecoveryTimes().table() == ["nothing was measured"]
 
 
-def test_times_are_measured_from_the_moment() -> None:
+def test_times_are_measured_from_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fixtures.resilience.recovery_times.time", SimpleNamespace(time=lambda: 105.0))
     measured = RecoveryTimes()
-    moment = MeasuredFrom(measured, "recovery", time.time() - 5)
-    assert moment.record("a") == pytest.approx(5, abs=1)
+    moment = MeasuredFrom(measured, "recovery", 100.0)
+    assert moment.record("a") == 5.0
     assert moment.wait("b", at_once(7), 1, "15 s") == 7
     assert [(each.kind, each.what, each.bound, each.limit) for each in measured.rows] == [
         ("recovery", "a", "", None),
         ("recovery", "b", "15 s", 1),
     ]
-    assert [each.seconds for each in measured.rows] == pytest.approx([5, 5], abs=1)
+    assert [each.seconds for each in measured.rows] == [5.0, 5.0]
 
 
 def test_a_condition_that_measures_by_itself_gets_the_moment_and_its_value_is_kept() -> None:

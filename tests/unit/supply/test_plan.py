@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -59,6 +60,12 @@ class Workshop:
 @pytest.fixture
 def shop(tmp_path: Path) -> Workshop:
     return Workshop(tmp_path)
+
+
+@pytest.fixture
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No time passes for builds, whose steps take seconds on a busy machine."""
+    monkeypatch.setattr("supply.plan.time", SimpleNamespace(monotonic=lambda: 0.0))
 
 
 def test_steps_are_made_after_what_they_need_and_given_its_folders(shop: Workshop) -> None:
@@ -260,6 +267,7 @@ def test_what_an_interrupted_build_left_is_built_again_and_not_added_to(shop: Wo
     assert shop.unfinished() == []
 
 
+@pytest.mark.usefixtures("stopped_clock")
 def test_only_what_is_missing_is_made(shop: Workshop) -> None:
     steps = [shop.step("base"), shop.step("top", "base"), shop.step("other")]
     shutil.rmtree(shop.build(*steps)["top"])
@@ -331,6 +339,7 @@ def test_the_cache_is_where_the_environment_says(
     assert plan.cache_folder() == Path(expected)
 
 
+@pytest.mark.usefixtures("stopped_clock")
 def test_a_build_says_how_far_it_is_and_what_is_left_by_the_one_before_or_as_measured(
     shop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

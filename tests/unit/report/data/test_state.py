@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from datetime import datetime
 from types import SimpleNamespace
@@ -42,8 +41,9 @@ def a_testbed(document: str, log: str, *, stored: bool = True) -> Testbed:
 
 
 def test_a_bundle_has_its_fingerprints_and_the_age_since_it_was_taken_from_its_endpoint(
-    recorded: Callable[[str], str],
+    recorded: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("fixtures.report.data.state.time", SimpleNamespace(time=lambda: REFRESHED + 90))
     document = json.dumps({**json.loads(recorded("bundle-show.json")), "spiffe_refresh_hint": 300})
     found = read_state(Facts(testbed=a_testbed(document, recorded("spire-server.log"))))
     own, foreign = found["bundles"]
@@ -53,15 +53,18 @@ def test_a_bundle_has_its_fingerprints_and_the_age_since_it_was_taken_from_its_e
     assert (own["sequence"], own["refresh_hint"]) == (api_types.bundle(document).sequence, 300)
     assert (foreign["trust_domain"], foreign["is_own"]) == ("client.example", False)
     assert (foreign["seeded"], foreign["refreshed"]) == (SEEDED, REFRESHED)
-    assert foreign["age"] == pytest.approx(time.time() - REFRESHED, abs=5)
+    assert foreign["age"] == 90.0
     assert [line["message"] for line in found["log_lines"]] == ["Bundle refreshed client.example"] * 2
 
 
-def test_a_bundle_that_was_never_refreshed_is_as_old_as_its_seed(recorded: Callable[[str], str]) -> None:
+def test_a_bundle_that_was_never_refreshed_is_as_old_as_its_seed(
+    recorded: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fixtures.report.data.state.time", SimpleNamespace(time=lambda: SEEDED + 90))
     found = read_state(Facts(testbed=a_testbed(recorded("bundle-show.json"), "")))
     foreign = found["bundles"][1]
     assert (foreign["seeded"], foreign["refreshed"]) == (SEEDED, None)
-    assert foreign["age"] == pytest.approx(time.time() - SEEDED, abs=5)
+    assert foreign["age"] == 90.0
 
 
 def test_a_bundle_that_is_not_there_is_left_out(recorded: Callable[[str], str]) -> None:
