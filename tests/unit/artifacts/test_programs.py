@@ -32,7 +32,10 @@ DIGEST = hashlib.sha256(PROGRAM).hexdigest()
 
 
 class Publisher(ThreadingHTTPServer):
-    """A server of files on loopback. What it sends stops for `pause` seconds in the middle; `/cut` ends there."""
+    """A server of files on loopback.
+
+    What it sends stops in the middle for `pause` seconds and until it may `go_on`; `/cut` ends there.
+    """
 
     daemon_threads = True
 
@@ -40,6 +43,8 @@ class Publisher(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files = {"/kind": PROGRAM, "/cut": PROGRAM}
         self.pause = 0.0
+        self.go_on = threading.Event()
+        self.go_on.set()
         self.wants = ""  # as the header Authorization
         self.asked: list[str] = []
 
@@ -67,6 +72,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content[:half])
         self.wfile.flush()
         time.sleep(self.server.pause)
+        self.server.go_on.wait(60)
         if self.path != "/cut":
             self.wfile.write(content[half:])
 
@@ -101,10 +107,16 @@ def unsaid(line: str) -> None:
 
 
 def test_two_that_want_a_program_at_once_get_one_download_that_runs(publisher: Publisher, tools: Path) -> None:
-    publisher.pause = 0.2
+    publisher.go_on.clear()
     lines: list[str] = []
+
+    def say(line: str) -> None:
+        lines.append(line)
+        if "already" in line:  # not before: where it comes late, the program would be there
+            publisher.go_on.set()
+
     wanted = publisher.download()
-    first, second = run_concurrently(lambda: fetch(wanted, lines.append), lambda: fetch(wanted, lines.append))
+    first, second = run_concurrently(lambda: fetch(wanted, say), lambda: fetch(wanted, say))
     assert first == second
     assert subprocess.run([first], capture_output=True, text=True, check=True).stdout == "it runs\n"
     assert publisher.asked == ["/kind"]

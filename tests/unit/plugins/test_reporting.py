@@ -403,6 +403,7 @@ LIVE_CONFTEST = """
 import os
 import pathlib
 import sys
+import threading
 import time
 
 import pytest
@@ -414,7 +415,17 @@ from fixtures.report.terminal import Terminal
 def pytest_configure(config):
     pathlib.Path("run").mkdir()
     stream = os.fdopen(os.dup(sys.__stdout__.fileno()), "w")
-    start_report(config, pathlib.Path("run").resolve(), Terminal(stream, drawing_for(config, stream)))
+    view, write = drawing_for(config, stream), stream.write
+    config.drawn = threading.Event() if view else None
+
+    def write_and_notice(text):
+        written = write(text)
+        if view and "helm: spire" in text:
+            config.drawn.set()
+        return written
+
+    stream.write = write_and_notice
+    start_report(config, pathlib.Path("run").resolve(), Terminal(stream, view))
     config.stash[TERMINAL].watch(config.stash[REPORT].running)
 
 
@@ -423,7 +434,10 @@ def spires(pytestconfig):
     with pytestconfig.stash[REPORT].phase("SPIRE", "server") as phase:
         phase.progress("helm: spire")
         print("captured")
-        time.sleep(1.2)
+        if pytestconfig.drawn:
+            assert pytestconfig.drawn.wait(60)
+        else:
+            time.sleep(1.2)  # in which a view would be drawn twice
 """
 
 
@@ -434,8 +448,9 @@ def run_on_a_terminal(project: pytest.Pytester, environment: dict[str, str], *ar
         os.chdir(project.path)
         os.environ.pop("NO_COLOR", None)
         os.environ.update({"PYTHONPATH": str(PROJECT), "COLUMNS": "60", **environment})
+        # Here: what is started may look before its parent comes to it.
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 60, 0, 0))
         os.execv(sys.executable, [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments])  # noqa: S606
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 60, 0, 0))
     written = b""
     with suppress(OSError):  # the end of a terminal
         while part := os.read(terminal, 4096):

@@ -5,17 +5,20 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
 import tarfile
 import time
 from pathlib import Path
 from threading import Event, Timer
+from threading import enumerate as enumerate_threads
 
 import pytest
 
 from fixtures.core.project import PROJECT
-from fixtures.core.waiting import ended_by
+from fixtures.core.waiting import Condition, Look, ended_by, wait_for
 from fixtures.k8s.kind.images.pulled_images import PulledImages, full_name
 from fixtures.k8s.kind.images.registries import parse_mirror
 from supply.host import Engine
@@ -193,15 +196,16 @@ def test_archives_go_when_no_node_needs_them_any_more(engine: Engine, tmp_path: 
 
 # A pull of minutes, and a process that ends meanwhile.
 SLOW_PULL = """
-import sys
+import sys, time
 from pathlib import Path
 from fixtures.k8s.kind.images.pulled_images import PulledImages
 from supply.host import Engine
 
 made = PulledImages(Engine("docker"), ["ghcr.io/spiffe/spire-server:1.15.3"], [], Path(sys.argv[1]))
 made.start()
-while not Path(sys.argv[2]).exists():
-    pass
+begun = Path(sys.argv[2])
+while not (begun.exists() and begun.read_text().endswith("\\n")):
+    time.sleep(0.01)
 made.close()
 """
 
@@ -209,26 +213,37 @@ made.close()
 def test_an_end_of_the_run_waits_for_no_pull(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program, begun = tmp_path / "bin" / "docker", tmp_path / "begun"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\n[ "$1" = image ] && exit 1\necho $$ > {begun}\nexec sleep 200\n')
+    program.write_text(f'#!/bin/sh\n[ "$1" = image ] && exit 1\necho $$ > {begun}\nexec sleep 600\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent), prepend=":")
     (tmp_path / "images").mkdir()
     command = [sys.executable, "-c", SLOW_PULL, str(tmp_path / "images"), str(begun)]
-    subprocess.run(command, cwd=PROJECT, check=True, timeout=60, stdin=subprocess.DEVNULL)
+    subprocess.run(command, cwd=PROJECT, check=True, timeout=180, stdin=subprocess.DEVNULL)
     subprocess.run(["kill", begun.read_text().strip()], check=True)
 
 
 def test_waits_for_archives_end_as_others_do(engine: Engine, tmp_path: Path) -> None:
-    program = tmp_path / "bin" / engine.program
-    program.write_text('#!/bin/sh\n[ "$1" = image ] && exit 1\nexec sleep 5\n')
+    program, begun = tmp_path / "bin" / engine.program, tmp_path / "begun"
+    program.write_text(f'#!/bin/sh\n[ "$1" = image ] && exit 1\necho $$ > {begun}\nexec sleep 60\n')
+
+    def pulls() -> Look[int]:
+        said = begun.read_text() if begun.exists() else ""
+        return Look(int(said) if said.endswith("\n") else None, said)
+
     made = PulledImages(engine, ["ghcr.io/spiffe/spire-server:1.15.3"], [], tmp_path)
     made.start()
+    pull = wait_for(Condition("a pull", pulls), 60, interval=0.01)
     ending = Event()
     began = time.monotonic()
     Timer(0.5, ending.set).start()
     with ended_by(ending):
         assert list(made.archives()) == []
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30
+    # Before PATH is as it was: what a thread that goes on calls next would be the machine's own engine.
+    os.kill(pull, signal.SIGTERM)
+    for thread in enumerate_threads():
+        if thread.name == "pull":
+            thread.join(60)
 
 
 @pytest.mark.parametrize(
