@@ -126,7 +126,8 @@ def test_nothing_is_touched_while_a_build_uses_the_cache(cache: Path, tmp_path: 
 
 
 def test_a_folder_stays_while_a_program_in_it_is_running(cache: Path) -> None:
-    program = cache / f"program-kind-{OLD_KEY}" / "bin" / "kind"
+    # Under its own name, by which it knows what it is to do where the coreutils are one program.
+    program = cache / f"program-kind-{OLD_KEY}" / "bin" / "sleep"
     shutil.copy(shutil.which("sleep") or "", program)
     running = subprocess.Popen([program, "60"])
     try:

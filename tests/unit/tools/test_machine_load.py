@@ -45,8 +45,9 @@ def test_a_core_is_busy_for_as_long_as_it_is_asked_for() -> None:
                 True if pinned and spent > 5 else None, f"pinned: {pinned}, {spent} hundredths of a second spent"
             )
 
-        wait_for(Condition("a core that is busy", look), 10)
-    assert children() == before
+        wait_for(Condition("a core that is busy", look), 60)
+    # Of others some may have gone meanwhile: those that have ended are there until somebody asks for them.
+    assert spinning not in children()
 
 
 @pytest.mark.skipif(not MAY_LIMIT, reason="a quota needs root, and cgroups that it may write to")

@@ -6,6 +6,7 @@ import shlex
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,13 +19,19 @@ from fixtures.spire.installation import Spire
 from tests.unit.own_chart import LAYOUT
 
 
+def bind(listening: socket.socket, path: Path) -> None:
+    """Make a socket there, by its name alone: the kernel takes 107 bytes, and pytest's folder may have more."""
+    with chdir(path.parent):
+        listening.bind(path.name)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """With a socket, and links to it."""
     made = tmp_path / "the agent's sockets"
     made.mkdir()
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(made / "spire-agent.sock"))
+        bind(listening, made / "spire-agent.sock")
         (made / "api.sock").symlink_to("spire-agent.sock")
         (made / "socket").symlink_to("spire-agent.sock")
         (made / "notes").touch()
@@ -61,7 +68,7 @@ def test_a_socket_has_its_own_name_and_those_of_links_beside_it(folder: Path) ->
 
 def test_only_names_that_every_node_has_are_kept(folder: Path, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(tmp_path / "spire-agent.sock"))
+        bind(listening, tmp_path / "spire-agent.sock")
         assert socket_names(spire(folder, tmp_path)) == {"spire-agent.sock"}
 
 
