@@ -14,7 +14,7 @@ from fixtures.core.project import PROJECT
 def collected(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """What the command collects with these arguments, started in the folder."""
     command = pytest_command(["--collect-only", "-q", *arguments])
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=180, check=False)
 
 
 @pytest.mark.parametrize(("arguments", "suite"), [((), "federation"), (("-m", "resilience"), "resilience")])
@@ -49,14 +49,14 @@ def test_it_compares_runs_and_collects_evidence_too(
     main()
     (tmp_path / "fixtures").mkdir()
     (tmp_path / "fixtures" / "__init__.py").write_text("raise ImportError('not of the suite')\n")
-    done = subprocess.run(became[0], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(became[0], cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith(f"{command}: {said}")
 
 
 def test_what_cannot_work_is_refused_with_pytests_own_exit_code(tmp_path: Path) -> None:
     command = pytest_command(["--charts=no-such-folder"])
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "no-such-folder" in done.stderr
     assert not (PROJECT / "no-such-folder").exists()

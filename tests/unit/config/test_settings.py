@@ -908,7 +908,7 @@ class Run:
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "pytest", f"--run-folder={self.folder / 'run'}", *arguments]
         return subprocess.run(
-            command, cwd=PROJECT, env=self.environment, capture_output=True, text=True, timeout=60, check=False
+            command, cwd=PROJECT, env=self.environment, capture_output=True, text=True, timeout=180, check=False
         )
 
     @property

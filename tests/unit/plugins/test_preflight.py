@@ -25,7 +25,7 @@ def preflight(folder: Path, *arguments: str, **variables: str) -> subprocess.Com
     }
     command = [sys.executable, "-m", "pytest", *([] if variables else ["--preflight"]), str(PROJECT / "tests")]
     return subprocess.run(
-        [*command, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+        [*command, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=180, check=False
     )
 
 

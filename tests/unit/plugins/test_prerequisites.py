@@ -162,7 +162,7 @@ def test_every_prerequisite_of_this_project_stands_before_what_depends_on_it_und
 def test_the_last_chapter_of_this_project_brings_the_chapters_before_it() -> None:
     command = [sys.executable, "-m", "pytest", "-m", "federation", "-k", "wrong_jwt_audience"]
     command += ["--collect-only", "-q", "--ignore=tests/unit"]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=180, check=False)
     lines = [line for line in done.stdout.splitlines() if "::" in line]
     files = list(dict.fromkeys(line.split("::")[0] for line in lines))
     assert "wrong_jwt_audience" in lines[-1]

@@ -64,7 +64,7 @@ class Job:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
 
@@ -156,7 +156,7 @@ def gitlab_lines(lines: Sequence[str], folder: Path, **variables: str) -> subpro
         env=given,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 
