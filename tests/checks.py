@@ -163,6 +163,10 @@ def server_services_lead_to_it_alone(spires: Iterable[Spire], timeout: float = R
 
 def services_lead_to_pods(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:
     """Every port at which SPIRE is asked leads to a ready pod; those of webhooks that are off and the like may not."""
+    spires = list(spires)
+    for spire in spires:
+        misled = component_links.misled_ingresses(spire)
+        assert not misled, f"{spire.cluster.label}: {'; '.join(misled)}"
     map_concurrently(lambda spire: wait_for(component_links.services_lead_to_pods(spire), timeout), spires)
 
 
