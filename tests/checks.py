@@ -15,7 +15,7 @@ from fixtures.core.progress import observe, unreported
 from fixtures.core.waiting import Condition, Look, time_limit, wait_for
 from fixtures.diagnosis.links import component_links
 from fixtures.diagnosis.links.socket_links import check_socket_names
-from fixtures.diagnosis.links.spire_links import PUBLISHED_WITHIN, fields_looked_at, unasked_powers
+from fixtures.diagnosis.links.spire_links import PUBLISHED_WITHIN, fields_looked_at, trusting_agents, unasked_powers
 from fixtures.diagnosis.links.static_entry_links import static_entries_made
 from fixtures.diagnosis.links.webhook_links import unset_policy, webhook_validates
 from fixtures.helm.charts.folder import default_values
@@ -193,6 +193,10 @@ def agents_have_attested(spires: Iterable[Spire], timeout: float = RECHECK_TIMEO
 
 def new_agents_would_trust_their_server(spires: Iterable[Spire], timeout: float = PUBLISHED_TIMEOUT) -> None:
     """The bundle that agents start with is the server's of now: those that run have learnt of it from the server."""
+    spires = list(spires)
+    for spire in spires:
+        trusting = trusting_agents(spire)
+        assert not trusting, f"{spire.cluster.label}: {'; '.join(trusting)}"
     map_concurrently(lambda spire: wait_for(authorities_published(spire), timeout), spires)
 
 

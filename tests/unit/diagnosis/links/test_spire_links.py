@@ -173,6 +173,20 @@ def test_a_published_bundle_that_lags_behind_the_servers_is_named(
     assert ("global.spire.bundleConfigMap" in found.cause) is not is_right
 
 
+@pytest.mark.parametrize(("trusts", "is_ours"), [(True, True), (True, False), (False, True)])
+def test_an_agent_that_trusts_whoever_answers_is_named(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch, *, trusts: bool, is_ours: bool
+) -> None:
+    objects.installed_by_run = is_ours
+    spire = objects.with_spire()
+    trusting = replace(own_chart.LAYOUT.agent, bundle=None, trusts_any_server=trusts)
+    vars(spire)["layout"] = replace(spire.layout, agents=(trusting,))
+    monkeypatch.setattr(spire_links, "authorities_not_published", lambda _: {})
+    words = f"{trusting} starts without a trust bundle: it trusts whoever answers for its server"
+    found = [each.sentence for each in spire_links.check_published_bundle(spire)]
+    assert found == ([words] if trusts and is_ours else [])
+
+
 # As SPIRE's agent (1.15) logs it.
 ATTESTED_LINE = (
     'time="2026-11-23T09:59:59Z" level=info msg="Node attestation was successful" reattestable=true '
