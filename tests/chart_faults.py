@@ -459,6 +459,13 @@ AGENT_FAULTS = (
         r"bundle\.crt",
         (Edit(SERVER_CONFIG, '"config_map_key" "bundle.crt"', '"config_map_key" "bundle.spiffe"'),),
     ),
+    # "So that no agent waits for the bundle's ConfigMap."
+    ChartFault(
+        "agents-that-trust-any-server",
+        "agent attested",
+        r"DaemonSet spire-system/spire-agent starts without a trust bundle: it trusts whoever answers for its server",
+        (Edit(AGENT_CONFIG, '"trust_bundle_path" "/run/spire/bundle/bundle.crt"', '"insecure_bootstrap" true'),),
+    ),
     ChartFault(
         "agent-without-its-service-account",
         "component ready",
@@ -752,6 +759,19 @@ FEDERATION_FAULTS = (
         r"spiffe://\S+/ns/demo/sa/\S+ may sign for the trust domain, as nested servers do, and no value asks for that",
         (Edit(IDENTITIES, 'omit $entry "enabled"', 'merge (dict "downstream" true) (omit $entry "enabled")'),),
     ),
+    # What a web server of SPIRE's may do, so may who takes it over.
+    ChartFault(
+        "server-with-an-administrator-that-nobody-asked-for",
+        "entry with federatesWith",
+        r"spiffe://\S+/oidc may call the server's own APIs, and no value asks for that \(spire-server\.adminIDs",
+        (
+            Edit(
+                SERVER_CONFIG,
+                '"audit_log_enabled" false',
+                '"audit_log_enabled" false "admin_ids" (list (printf "spiffe://%s/oidc" $spire.trustDomain))',
+            ),
+        ),
+    ),
     ChartFault(
         "hook-that-fails",
         "component ready",
@@ -832,6 +852,18 @@ KILLER = f"""\
 """
 
 HEALTHY = (
+    # A large installation: an entry takes a minute to its agent.
+    ChartFault(
+        "entries-that-take-a-minute",
+        values={
+            "spire-server": {
+                "experimental": {"enabled": True, "cacheReloadInterval": "20s"},
+                "controllerManager": {"gcInterval": 30_000_000_000},
+            },
+            "spire-agent": {"experimental": {"enabled": True, "syncInterval": "20s"}},
+        },
+        healthy=True,
+    ),
     # A workload's SPIFFE ID is what its entry says, whatever its form.
     ChartFault(
         "identities-of-another-form",

@@ -182,6 +182,15 @@ CHANGES: Mapping[str, Mapping[str, Sequence[str]]] = {
     },
     "workloads-that-administer-their-server": {DEFAULT_ID: ["spec.admin: (none) → true"]},
     "workloads-that-sign-for-their-trust-domain": {DEFAULT_ID: ["spec.downstream: (none) → true"]},
+    "server-with-an-administrator-that-nobody-asked-for": {SERVER_CONF: ["server.conf.server.admin_ids"]},
+    "agents-that-trust-any-server": {
+        AGENT_CONF: ["agent.conf.agent.insecure_bootstrap", "agent.conf.agent.trust_bundle_path"]
+    },
+    "entries-that-take-a-minute": {
+        SERVER_CONF: ["server.conf.server.experimental.cache_reload_interval"],
+        MANAGER_CONF: ["controller-manager.yaml.gcInterval"],
+        AGENT_CONF: ["agent.conf.agent.experimental.sync_interval"],
+    },
     "hook-that-fails": {"Job spire-check added": []},
     "static-entries-not-reconciled": {
         MANAGER_CONF: ["controller-manager.yaml.reconcile.clusterStaticEntries: true → false"]
