@@ -490,6 +490,19 @@ def test_claims_that_go_with_scaled_down_pods_are_named() -> None:
     assert "loses the claims of its pods where it is scaled down" in sentence
 
 
+def test_a_configuration_that_no_pod_is_given_is_named() -> None:
+    manifests = [*server(config=FITTING), *agent(), csi_driver()]
+    # As charts up to 0.30 have it of `spire-agent.agents`.
+    other = config_map("nodes-agent-gpu", "nodes", "agent.conf", AGENT)
+    (sentence,) = contradictions(read([*manifests, other], NAMESPACE))
+    assert sentence == ("no pod is given agent.conf in ConfigMap nodes/nodes-agent-gpu: what it says has no effect")
+    notes = config_map("notes", "nodes", "notes.txt", "")
+    sources = [{"configMap": {"name": "nodes-agent-gpu"}}]
+    for volume in ({"projected": {"sources": sources}}, {"configMap": {"name": "nodes-agent-gpu"}}):
+        idle = workload("DaemonSet", "gpu", "nodes", [container("idle")], other=volume)
+        assert contradictions(read([*manifests, other, notes, idle], NAMESPACE)) == []
+
+
 def test_an_api_on_loopback_is_named() -> None:
     (sentence,) = found(config=changed(FITTING, bind_address="127.0.0.1"))
     assert sentence.startswith("StatefulSet identity/trust has its API at 127.0.0.1 alone, where no agent reaches it")
