@@ -246,7 +246,7 @@ def test_what_a_controller_manager_does_not_say_is_its_default() -> None:
 
 
 def test_a_pattern_of_namespaces_may_be_one_that_only_go_reads() -> None:
-    own = changed(MANAGER, ignoreNamespaces=[r"^kube-.*\z", "(?<name>x)", "kube-(?i)x", "ibm-.*"])
+    own = changed(MANAGER, ignoreNamespaces=[r"^kube-.*\z", "(?<name>x)", "kube-(?i)x", "[[:lower:]]+", "ibm-.*"])
     manager = layout([*server(manager=own), *agent(), csi_driver()]).controller_manager
     assert manager.ignore_namespaces == ("ibm-.*",)
 
