@@ -468,6 +468,7 @@ def budget(**spec: Any) -> dict[str, Any]:
         ({"minAvailable": 0}, False),
         ({}, False),
         ({"minAvailable": 1, "namespace": "nodes"}, False),
+        ({"minAvailable": 1, "selector": None}, False),
         ({"minAvailable": 1, "selector": {"matchLabels": {"run": "another"}}}, False),
     ],
 )
