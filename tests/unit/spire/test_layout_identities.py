@@ -7,7 +7,19 @@ from typing import Any
 import pytest
 
 from fixtures.spire.layout import Layout, LayoutError, Requirement, Selector, read
-from tests.unit.spire.layout_examples import MANAGER, NAMESPACE, agent, changed, csi_driver, identity, release, server
+from fixtures.spire.layout.custom_resources import API_VERSION
+from fixtures.spire.layout.identities import VALUES_KEY, dropped_identity_values
+from tests.unit.spire.layout_examples import (
+    MANAGER,
+    NAMESPACE,
+    agent,
+    changed,
+    csi_driver,
+    identity,
+    manifest,
+    release,
+    server,
+)
 
 PEERS = ["two.example"]
 DEFAULT_ID = "spiffe://one.example/ns/demo/sa/app"
@@ -232,3 +244,34 @@ def test_several_ids_are_none_and_the_same_from_two_is_one() -> None:
         layout(identity("own", fallback=True), other).spiffe_id("demo", "app", {}, {}) == "spiffe://one.example/other"
     )
     assert layout().spiffe_id("demo", "app", {}, {}) is None
+
+
+def given(**identities: Any) -> dict[str, Any]:
+    return {"spire-server": {"controllerManager": {"identities": {"clusterSPIFFEIDs": identities}}}}
+
+
+DEFAULT = "ClusterSPIFFEID trust-default"
+
+
+@pytest.mark.parametrize(
+    ("values", "dropped"),
+    [
+        (given(default={"ttl": "10m", "hint": "", "admin": False, "federatesWith": []}), []),
+        (given(default={"jwtTTL": "2m"}), [f"default.jwtTTL is 2m, and {DEFAULT} has no jwtTtl"]),
+        (given(default={"admin": True}), [f"default.admin is True, and {DEFAULT} has no admin"]),
+        # Of another, of one that is switched off, of one with a name of its own, and what is no identity.
+        (given(other={"ttl": "10m"}), []),
+        (given(**{"not-default": {"jwtTTL": "2m"}}), []),
+        (given(off={"enabled": False, "ttl": "10m"}), []),
+        (given(default={"name": "mine", "jwtTTL": "2m"}), []),
+        (given(default=None), []),
+        ({}, []),
+    ],
+)
+def test_what_an_identitys_values_say_and_its_object_does_not_is_named(
+    values: dict[str, Any], dropped: list[str]
+) -> None:
+    specs = {"not-default": {"ttl": "1h", "jwtTtl": "1h"}, "default": {"ttl": "10m"}, "other": {"ttl": ""}}
+    objects = [manifest("ClusterSPIFFEID", f"trust-{name}", api=API_VERSION, spec=spec) for name, spec in specs.items()]
+    found = dropped_identity_values(values, [manifest("Service", "default"), *objects])
+    assert list(found) == [f"{VALUES_KEY}.{each}" for each in dropped]
