@@ -8,7 +8,7 @@ import pytest
 from semver import Version
 
 from fixtures.core.project import PROJECT
-from fixtures.helm.value_renames import in_words_of, load_rules, rename_values
+from fixtures.helm.value_renames import in_words_of, left_out, load_rules, rename_values
 from fixtures.helm.values import Values, at, load, nested
 
 CHARTS_VALUES = PROJECT / "charts-values"
@@ -137,6 +137,16 @@ def test_a_key_without_counterpart_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text("- {since: 1.0.0, until: 2.0.0, from: a.b, drop: true, why: it came with 2}\n")
     assert rename_values({"a": {"b": 1}, "c": 2}, Version.parse("1.5.0"), load_rules(path)) == {"c": 2}
+
+
+def test_what_a_user_gives_and_a_chart_has_no_word_for_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text("- {since: 1.0.0, until: 2.0.0, from: a.b, drop: true, why: it came with 2}\n")
+    rules, version = load_rules(path), Version.parse("1.5.0")
+    own = {"a": {"b": {"c": 1}}}
+    assert left_out({"a": {"b": {"c": 2}}}, own, version, rules) == ["a.b (it came with 2)"]
+    assert left_out(own, own, version, rules) == left_out({"a": {}}, own, version, rules) == []
+    assert left_out({"a": {"b": 0}}, {}, Version.parse("2.0.0"), rules) == []
 
 
 def test_what_is_no_rule_is_named(tmp_path: Path) -> None:
