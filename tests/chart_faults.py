@@ -763,7 +763,7 @@ FEDERATION_FAULTS = (
     ChartFault(
         "server-with-an-administrator-that-nobody-asked-for",
         "entry with federatesWith",
-        r"spiffe://\S+/oidc may call the server's own APIs, and no value asks for that \(spire-server\.adminIDs",
+        r"spiffe://\S+/oidc may call the server's own APIs, and no value asks for that \(adminIDs",
         (
             Edit(
                 SERVER_CONFIG,

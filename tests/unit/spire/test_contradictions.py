@@ -82,9 +82,24 @@ def with_plugins(**plugins: Any) -> Any:
     return {**FITTING, "plugins": {**FITTING["plugins"], **plugins}}
 
 
-@pytest.mark.parametrize("template", ["", PSAT_PARENT, "spiffe://{{ .TrustDomain }}/nodes/all"])
+@pytest.mark.parametrize(
+    "template",
+    [
+        "",
+        PSAT_PARENT,
+        PSAT_PARENT.replace(" .", " $."),
+        PSAT_PARENT.replace(".NodeMeta.UID", "print .NodeMeta.UID"),
+        PSAT_PARENT.replace(".ClusterName", "printf .ClusterName"),
+        "spiffe://{{ .TrustDomain }}/nodes/all",
+    ],
+)
 def test_a_parent_may_be_an_agent_or_an_alias_of_nodes(template: str) -> None:
     assert found(manager=parents(template)) == []
+
+
+def test_a_plugin_that_is_switched_off_is_none() -> None:
+    kept = with_plugins(KeyManager=[{"disk": {}}, {"memory": {"enabled": False}}])
+    assert found(config=kept) == []
 
 
 def test_parts_that_fit_each_other_do_not_contradict() -> None:
@@ -461,6 +476,7 @@ def budget(**spec: Any) -> dict[str, Any]:
     [
         ({"minAvailable": 1}, True),
         ({"minAvailable": "50%"}, True),
+        ({"minAvailable": "33.3%"}, False),
         ({"maxUnavailable": 0}, True),
         ({"maxUnavailable": "0%"}, True),
         ({"maxUnavailable": "10%"}, False),
@@ -499,9 +515,14 @@ def test_a_configuration_that_no_pod_is_given_is_named() -> None:
     assert sentence == ("no pod is given agent.conf in ConfigMap nodes/nodes-agent-gpu: what it says has no effect")
     notes = config_map("notes", "nodes", "notes.txt", "")
     sources = [{"configMap": {"name": "nodes-agent-gpu"}}]
-    for volume in ({"projected": {"sources": sources}}, {"configMap": {"name": "nodes-agent-gpu"}}):
-        idle = workload("DaemonSet", "gpu", "nodes", [container("idle")], other=volume)
-        assert contradictions(read([*manifests, other, notes, idle], NAMESPACE)) == []
+    for kind in ("DaemonSet", "Job"):
+        for volume in ({"projected": {"sources": sources}}, {"configMap": {"name": "nodes-agent-gpu"}}):
+            idle = workload(kind, "gpu", "nodes", [container("idle")], other=volume)
+            assert contradictions(read([*manifests, other, notes, idle], NAMESPACE)) == []
+    variables = container("idle", env=[{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "nodes-agent-gpu"}}}])
+    for each in (variables, container("idle", envFrom=[{"configMapRef": {"name": "nodes-agent-gpu"}}])):
+        idle = workload("DaemonSet", "gpu", "nodes", [each])
+        assert contradictions(read([*manifests, other, idle], NAMESPACE)) == []
 
 
 def test_an_api_on_loopback_is_named() -> None:

@@ -920,6 +920,41 @@ def test_where_the_paths_of_ingresses_lead_is_known() -> None:
     assert found[0].backend == "port 444 of Service identity/trust"
 
 
+NGINX, OPENSHIFT = "nginx.ingress.kubernetes.io/", "route.openshift.io/termination"
+
+
+@pytest.mark.parametrize(
+    ("annotations", "tls", "ends"),
+    [
+        ({}, [], False),
+        ({f"{NGINX}backend-protocol": "HTTPS"}, [{"hosts": ["a.example"]}], True),
+        ({f"{NGINX}backend-protocol": "HTTPS", f"{NGINX}ssl-passthrough": "false"}, [], True),
+        ({f"{NGINX}backend-protocol": "HTTPS", f"{NGINX}ssl-passthrough": "true"}, [], False),
+        ({f"{NGINX}backend-protocol": "HTTPS", f"{NGINX}ssl-passthrough": True}, [], False),
+        ({f"{NGINX}backend-protocol": "HTTPS", "haproxy.org/ssl-passthrough": "true"}, [], False),
+        ({"haproxy.org/check": "true"}, [], False),
+        # It ends there on purpose, with a certificate of the web.
+        ({f"{NGINX}backend-protocol": "HTTPS"}, [None, {"secretName": "web"}], False),
+        ({OPENSHIFT: "passthrough"}, [], False),
+        ({OPENSHIFT: "reencrypt"}, [], False),
+        ({OPENSHIFT: "edge"}, [], True),
+    ],
+)
+def test_an_ingress_that_ends_tls_without_a_certificate_of_its_own_is_known(
+    annotations: dict[str, Any], tls: list[Any], *, ends: bool
+) -> None:
+    spec = {"defaultBackend": {"service": {"name": "trust", "port": {"number": 444}}}, "tls": tls}
+    web = manifest("Ingress", "web", "identity", spec=spec, metadata={"annotations": annotations})
+    assert [each.ends_tls for each in layout(release(web)).ingress_paths] == [ends]
+
+
+def test_one_administrator_may_be_given_as_a_text() -> None:
+    config = changed(SERVER, admin_ids="spiffe://one.example/console")
+    assert layout([*server(config=config), *agent(), csi_driver()]).server.admin_ids == (
+        "spiffe://one.example/console",
+    )
+
+
 def test_the_names_by_which_a_release_is_asked_from_outside_are_read() -> None:
     ingress = manifest("Ingress", "web", "identity", spec={"rules": [{"host": "one.example"}, {"http": {"paths": []}}]})
     route = manifest("TLSRoute", "tls", "identity", spec={"hostnames": ["two.example", "three.example"]})
@@ -1001,6 +1036,12 @@ def ingress_to(name: str) -> Manifest:
     return manifest("Ingress", "way", "identity", "networking.k8s.io/v1", spec={"rules": [{"http": {"paths": paths}}]})
 
 
+def peer(url: str) -> Manifest:
+    """A ClusterFederatedTrustDomain whose bundle endpoint is there."""
+    spec = {"trustDomain": "a.example", "bundleEndpointURL": url, "bundleEndpointProfile": {"type": "https_web"}}
+    return manifest("ClusterFederatedTrustDomain", "a", api="spire.spiffe.io/v1alpha1", spec=spec)
+
+
 def route_to(name: str) -> Manifest:
     """A route of the Gateway API to a Service of the server's namespace."""
     rules = [{"backendRefs": [{"name": name, "namespace": "identity", "port": 8443}]}]
@@ -1020,14 +1061,18 @@ ENDPOINT_CLOSED = "NetworkPolicy identity/policy lets nobody to port 9443 of Sta
         ([policy(ingress=[{}])], []),
         ([policy(ingress=[{"ports": [{"port": "api"}]}])], [ENDPOINT_CLOSED]),
         ([policy(ingress=[{"ports": [{"port": 8081}], "from": [{"podSelector": {}}]}])], [ENDPOINT_CLOSED]),
-        ([policy(ingress=[{"from": [{"namespaceSelector": {}}]}])], [ENDPOINT_FOR_PODS]),
-        ([policy(ingress=[{"from": [{"podSelector": {}}]}, {"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}])], []),
-        ([policy(ingress=[{"from": [{"podSelector": {}}]}]), ingress_to("trust")], []),
-        ([policy(ingress=[{"from": [{"podSelector": {}}]}]), route_to("trust")], []),
-        ([policy(ingress=[{"from": [{"podSelector": {}}]}]), ingress_to("other")], [ENDPOINT_FOR_PODS]),
+        ([policy(ingress=[{"from": [{"podSelector": {}}]}])], []),
+        ([policy(ingress=[{"ports": [None]}])], []),
         ([policy(policyTypes=["Egress"], egress=[{"ports": [{"port": 53}, {"port": 443}]}])], [NO_PEER]),
         ([policy(policyTypes=["Egress"], egress=[{"ports": [{"port": "https"}]}])], [NO_PEER]),
-        ([policy(policyTypes=["Egress"], egress=[{"to": [{"podSelector": {}}]}])], [NO_PEER]),
+        ([policy(policyTypes=["Egress"], egress=[{"to": [None, {"podSelector": {}}]}])], [NO_PEER]),
+        ([policy(policyTypes=["Egress"], egress=[{"ports": [{"port": 443}]}]), peer("https://a.example/")], []),
+        ([policy(policyTypes=["Egress"], egress=[{"ports": [{"port": 444}]}]), peer("https://a.example:444")], []),
+        (
+            [policy(policyTypes=["Egress"], egress=[{"ports": [{"port": 443}]}]), peer("https://a.example:444")],
+            [NO_PEER],
+        ),
+        ([policy(policyTypes=["Egress"], egress=[{"ports": [{"port": 53}]}]), peer("https://a.example:x")], [NO_PEER]),
         ([policy(policyTypes=["Egress"], egress=[{"ports": [{"port": 444}]}])], []),
         ([policy(policyTypes=["Egress"], egress=[{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}])], []),
         # Without types it is for egress where it has rules for that, and for ingress in any case.
@@ -1062,10 +1107,36 @@ def test_how_long_an_entry_may_take_is_read() -> None:
     slow = {"experimental": {"cache_reload_interval": "20s"}}
     manifests = [*server(config=changed(SERVER, **slow), manager=changed(MANAGER, gcInterval=30_000_000_000))]
     manifests += [*agent(config=changed(AGENT, experimental={"sync_interval": "25s"})), csi_driver()]
-    assert layout(manifests).entry_delay == 75.0
-    manifests = [*server(manager=changed(MANAGER, gcInterval="1m")), csi_driver()]
-    manifests += agent(config=changed(AGENT, experimental={"sync_interval": "soon"}))
-    assert layout(manifests).entry_delay == 70.0
+    assert layout(manifests).entry_delay == 75.0  # 30 s, 20 s and 25 s
+    # As Helm prints large numbers; and where it is long, something else makes the controller manager try.
+    for given, seconds in (("2e+10", 30.0), ("20s", 30.0), ("1h", 40.0), (["1m"], 20.0)):
+        manifests = [*server(manager=changed(MANAGER, gcInterval=given)), csi_driver()]
+        manifests += agent(config=changed(AGENT, experimental={"sync_interval": "soon"}))
+        assert layout(manifests).entry_delay == seconds
+
+
+FOR_PODS = policy(ingress=[{"from": [{"podSelector": {}}]}])
+FOR_ALL = policy("all", ingress=[{"from": [None, {"ipBlock": {"cidr": "0.0.0.0/0"}}]}])
+
+
+@pytest.mark.parametrize(
+    ("kind", "objects", "is_closed"),
+    [
+        ("LoadBalancer", [FOR_PODS], True),
+        ("LoadBalancer", [FOR_PODS, FOR_ALL], False),
+        ("LoadBalancer", [FOR_PODS, ingress_to("trust")], False),
+        ("LoadBalancer", [FOR_PODS, route_to("trust")], False),
+        ("LoadBalancer", [FOR_PODS, ingress_to("other")], True),
+        # Whatever leads there is in the cluster.
+        ("ClusterIP", [FOR_PODS], False),
+    ],
+)
+def test_peers_that_come_from_outside_are_no_pods(kind: str, objects: list[Manifest], *, is_closed: bool) -> None:
+    manifests = release(*objects)
+    (service,) = (each for each in manifests if each["kind"] == "Service" and each["metadata"]["name"] == "trust")
+    service["spec"]["type"] = kind
+    closed = layout(manifests).closed_ports
+    assert [each.startswith(ENDPOINT_FOR_PODS) for each in closed] == [True] * is_closed
 
 
 def test_what_others_hold_of_a_release_is_read() -> None:

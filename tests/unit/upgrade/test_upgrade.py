@@ -419,6 +419,9 @@ def test_entries_must_all_be_there_again_and_none_twice(tmp_path: Path, recorded
     by_values = identities_kept(spire, hinted, values_differ=True).look()
     assert by_values == Look(f"no hint any more: {{'{there}': ['default']}}", "")
     assert identities_kept(spire, before, values_differ=True).look().value == ""
+    # Users' own entries are none of theirs.
+    own = {**before.dns_names, "spiffe://server.example/own-identity/by-hand": frozenset[str]()}
+    assert identities_kept(spire, replace(before, dns_names=own), values_differ=True).look().value is None
     listed = json.loads(printed)
     listed["entries"].append({**listed["entries"][0], "id": "another"})
     printed = json.dumps(listed)
@@ -428,6 +431,10 @@ def test_entries_must_all_be_there_again_and_none_twice(tmp_path: Path, recorded
     printed = json.dumps(listed)
     able = before.powers
     assert seen(before).startswith(f"may do more now: {{'{there}': ['admin']")
+    unasked = identities_kept(spire, before, values_differ=True).look()
+    assert unasked.seen.startswith(f"may do more now: {{'{there}': ['admin']")
+    vars(spire)["values"] = {"identities": {"default": {"admin": True}}}
+    assert identities_kept(spire, before, values_differ=True).look().value == ""
     # As it was before; and a hint may come.
     assert identities_kept(spire, replace(before, powers=powers(spire.entries()))).look().value == ""
     listed["entries"] = [{**each, "admin": False, "downstream": True} for each in listed["entries"]]

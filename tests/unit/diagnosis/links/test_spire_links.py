@@ -18,7 +18,7 @@ from fixtures.diagnosis.causes import (
     is_of_configuration,
 )
 from fixtures.diagnosis.links import component_links, spire_links
-from fixtures.diagnosis.links.spire_links import NEW_POD
+from fixtures.diagnosis.links.spire_links import NEW_POD, asks_for
 from fixtures.k8s.server_side_apply import LABELS
 from fixtures.spire import api_types
 from fixtures.spire.federation import Federation
@@ -185,6 +185,8 @@ def test_an_agent_that_trusts_whoever_answers_is_named(
     words = f"{trusting} starts without a trust bundle: it trusts whoever answers for its server"
     found = [each.sentence for each in spire_links.check_published_bundle(spire)]
     assert found == ([words] if trusts and is_ours else [])
+    vars(spire)["values"] = {"spire-agent": {"insecureBootstrap": True}}
+    assert list(spire_links.check_published_bundle(spire)) == []
 
 
 # As SPIRE's agent (1.15) logs it.
@@ -279,7 +281,7 @@ def test_a_workload_that_may_administer_its_server_unasked_is_named(
     assert [each.sentence for each in found] == ([words] if is_named else [])
 
 
-@pytest.mark.parametrize(("values", "is_named"), [({}, True), ({"spire-server": {"adminIDs": ["x"]}}, False)])
+@pytest.mark.parametrize(("values", "is_named"), [({}, True), ({"root-spire-server": {"adminIDs": ["x"]}}, False)])
 def test_administrators_that_no_value_asks_for_are_named(
     objects: Objects, values: dict[str, Any], *, is_named: bool
 ) -> None:
@@ -288,17 +290,37 @@ def test_administrators_that_no_value_asks_for_are_named(
     admins = ("spiffe://server.example/ns/spire-server/sa/oidc",)
     vars(spire)["layout"] = replace(spire.layout, server=replace(spire.layout.server, admin_ids=admins))
     found = spire_links.unasked_powers(spire, demo.namespace, [])
-    words = f"{admins[0]} may call the server's own APIs, and no value asks for that (spire-server.adminIDs)"
+    words = f"{admins[0]} may call the server's own APIs, and no value asks for that (adminIDs)"
     assert found == ([words] if is_named else [])
 
 
 def test_of_spires_own_pods_administrators_are_named_and_nested_servers_are_not(objects: Objects) -> None:
-    made = pod(objects, container(running=running()), name="oidc-1-x", namespace="spire-server")
-    selector = f"{api_types.POD_UID}{made.metadata.uid}"
-    entry = api_types.RegistrationEntry("1", "spiffe://server.example/oidc", AGENT_ID, (selector,), ())
-    for power, count in (("admin", 1), ("downstream", 0)):
-        found = spire_links.unasked_powers(objects.spire, "demo", [replace(entry, powers=frozenset({power}))])
+    provider = own_chart.LAYOUT.oidc_provider
+    assert provider is not None
+    made = pod(
+        objects,
+        container(running=running()),
+        name="o-1-x",
+        namespace=provider.namespace,
+        labels=dict(provider.selector),
+    )
+    # Somebody else's may be in the namespace too.
+    other = pod(objects, container(running=running()), name="p-1-x", namespace=provider.namespace)
+    for of, power, count in ((made, "admin", 1), (made, "downstream", 0), (other, "admin", 0)):
+        selector = f"{api_types.POD_UID}{of.metadata.uid}"
+        entry = api_types.RegistrationEntry("1", "spiffe://server.example/oidc", AGENT_ID, (selector,), ())
+        spire = objects.spire
+        vars(spire)["layout"] = own_chart.LAYOUT
+        found = spire_links.unasked_powers(spire, "demo", [replace(entry, powers=frozenset({power}))])
         assert len(found) == count
+
+
+def test_a_key_of_values_asks_for_something_unless_it_is_empty_false_or_a_section() -> None:
+    assert asks_for("admin", {"a": [{"admin": "true"}]})
+    assert asks_for("adminIDs", {"root-spire-server": {"adminIDs": ["x"]}})
+    empty: list[Any] = [{"admin": {"port": 1}}, {"admin": "false"}, {"admin": []}, {"a": [{"admin": False}]}, {}]
+    for values in empty:
+        assert not asks_for("admin", values)
 
 
 @pytest.mark.parametrize(("age", "on_its_way"), [(NEW_POD - 1, True), (NEW_POD + 1, False)])

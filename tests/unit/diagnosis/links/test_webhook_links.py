@@ -93,7 +93,9 @@ def test_a_policy_that_no_hook_has_set_is_named(
     wanted: str | None, name: str, policies: list[str], others: str
 ) -> None:
     found = spire({}, name)
-    webhooks = [SimpleNamespace(failure_policy=each) for each in policies]
+    rules = [SimpleNamespace(api_groups=["spire.spiffe.io"])]
+    webhooks = [SimpleNamespace(failure_policy=each, rules=rules) for each in policies]
+    webhooks.append(SimpleNamespace(failure_policy="Ignore", rules=[SimpleNamespace(api_groups=["other.example"])]))
     admission = SimpleNamespace(
         read_validating_webhook_configuration={"webhook": SimpleNamespace(webhooks=webhooks)}.__getitem__
     )
@@ -102,3 +104,5 @@ def test_a_policy_that_no_hook_has_set_is_named(
     values = {"spire-server": {"controllerManager": {"validatingWebhookConfiguration": {"failurePolicy": wanted}}}}
     words = f"ValidatingWebhookConfiguration webhook has {others}, and spire-server.{key} is {wanted}"
     assert unset_policy(found, values if wanted else {}) == (words if others else "")
+    # Up to 0.30 nothing sets it then.
+    assert unset_policy(found, {**values, "global": {"installAndUpgradeHooks": {"enabled": False}}}) == ""
