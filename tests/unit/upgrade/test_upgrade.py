@@ -17,6 +17,7 @@ from kubernetes.client.exceptions import NotFoundException
 from fixtures.core import waiting
 from fixtures.core.waiting import Condition, Look
 from fixtures.helm.manifests import ObjectKey
+from fixtures.helm.release import CRDS_RELEASE, RELEASE, Release
 from fixtures.spire.api_types import POD_UID, RegistrationEntry, bundle
 from fixtures.spire.installation import Spire
 from fixtures.spire.layout import known_to_others
@@ -43,7 +44,7 @@ from fixtures.upgrade.upgrade import (
 from fixtures.workloads.probe import Identity, parse_identity
 from tests import checks
 from tests.unit.own_chart import LAYOUT, read_layout
-from tests.unit.release_examples import config_map, text, workload
+from tests.unit.release_examples import config_map, manifest, text, workload
 
 BEGAN = 1000.0
 RATE = 5
@@ -248,6 +249,31 @@ def test_what_an_upgrade_changed_is_read_from_helms_records(tmp_path: Path, monk
         found._manifests["server"] = before
         found.spires = {"server": cast(Spire, SimpleNamespace(installed_manifests=lambda text=installed: text))}
         assert found.changed("server") == changed
+
+
+def test_what_moves_from_one_release_to_the_other_is_deleted_before_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = text(
+        manifest("CustomResourceDefinition", "clusterstaticentries.spire.spiffe.io", "apiextensions.k8s.io/v1")
+    )
+    installed = {RELEASE: text(workload("StatefulSet")), CRDS_RELEASE: entries}
+    charts = {Path("spire"): f"{installed[RELEASE]}---\n{entries}", Path("spire-crds"): ""}
+    monkeypatch.setattr(upgrade, "render_upgrade", lambda _helm, chart, *_, **__: charts[chart])
+    found, _ = made(tmp_path, monkeypatch)
+    spire = SimpleNamespace(
+        cluster=SimpleNamespace(kubernetes_version=lambda: "1.36.3"),
+        helm_path=Path("helm"),
+        installed_manifests=lambda release=RELEASE: installed[release],
+    )
+    found.spires = {"server": cast(Spire, spire)}
+    found.releases = {"server": Release(Path("spire"), Path("spire-crds"), {})}
+    found._renames = {"server": []}
+    found._preview("server")
+    (sentence,) = found.losses["server"]
+    assert sentence.startswith(
+        "CustomResourceDefinition clusterstaticentries.spire.spiffe.io would be deleted, with every object of its kind"
+    )
 
 
 def test_pods_that_stay_with_a_configuration_of_before_are_named_for_now_and_for_later(
