@@ -100,6 +100,11 @@ def test_a_parent_may_be_an_agent_or_an_alias_of_nodes(template: str) -> None:
 def test_a_plugin_that_is_switched_off_is_none() -> None:
     kept = with_plugins(KeyManager=[{"disk": {}}, {"memory": {"enabled": False}}])
     assert found(config=kept) == []
+    off = {"enabled": False, "plugin_data": {"keys_path": "/lost/keys.json", "server_address": "root"}}
+    assert found(config=with_plugins(KeyManager=[{"aws_kms": {}}, {"disk": off}])) == []
+    assert found(config=with_plugins(UpstreamAuthority=[{"spire": off}])) == []
+    (sentence,) = found(config=with_plugins(Notifier=[{"k8sbundle": {"enabled": False}}]))
+    assert "nothing of the release publishes it there" in sentence
 
 
 def test_parts_that_fit_each_other_do_not_contradict() -> None:
@@ -523,6 +528,11 @@ def test_a_configuration_that_no_pod_is_given_is_named() -> None:
     for each in (variables, container("idle", envFrom=[{"configMapRef": {"name": "nodes-agent-gpu"}}])):
         idle = workload("DaemonSet", "gpu", "nodes", [each])
         assert contradictions(read([*manifests, other, idle], NAMESPACE)) == []
+
+
+def test_an_api_and_a_bundle_endpoint_have_a_port_each() -> None:
+    (sentence,) = found(config=changed(FITTING, bind_port=9443))
+    assert sentence.startswith("StatefulSet identity/trust has its API and the bundle endpoint at one port, 9443: see ")
 
 
 def test_an_api_on_loopback_is_named() -> None:

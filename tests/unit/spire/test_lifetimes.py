@@ -210,6 +210,8 @@ def test_the_lifetimes_of_entries_are_read_from_their_objects(changed: Changed) 
 def test_what_is_not_rotated_needs_no_time(changed: Changed) -> None:
     # With an upstream authority the bundle has that one's certificates.
     upstream: Change = {"UpstreamAuthority": {"disk": {"plugin_data": {}}}}
+    off = {"UpstreamAuthority": {"disk": {"enabled": False}}}
+    assert Lifetimes.of(changed(plugins=off)).rotated == "CA and JWT key"
     unfit = changed(plugins=upstream, refresh_hint="20h", sync_interval="9h")
     assert "between publication and use of a new JWT key (ca_ttl 24h)" in broken("polls_before_use", unfit)[0]
     assert "of a new JWT key " in broken("synchronisation_before_use", unfit)[0]

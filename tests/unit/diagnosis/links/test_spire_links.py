@@ -315,10 +315,17 @@ def test_of_spires_own_pods_administrators_are_named_and_nested_servers_are_not(
         assert len(found) == count
 
 
-def test_a_key_of_values_asks_for_something_unless_it_is_empty_false_or_a_section() -> None:
+def test_a_key_of_values_asks_for_something_with_true_or_a_list() -> None:
     assert asks_for("admin", {"a": [{"admin": "true"}]})
     assert asks_for("adminIDs", {"root-spire-server": {"adminIDs": ["x"]}})
-    empty: list[Any] = [{"admin": {"port": 1}}, {"admin": "false"}, {"admin": []}, {"a": [{"admin": False}]}, {}]
+    empty: list[Any] = [
+        {"admin": "postgres"},
+        {"admin": {"port": 1}},
+        {"admin": "false"},
+        {"admin": []},
+        {"a": [{"admin": False}]},
+        {},
+    ]
     for values in empty:
         assert not asks_for("admin", values)
 
