@@ -96,6 +96,30 @@ def test_what_cannot_work_is_named_once_with_its_clusters(
     )
 
 
+def test_keys_are_named_as_the_chart_has_them(helm: Path, release: Release, recorded: Callable[[str], str]) -> None:
+    rendered = recorded("own-chart.yaml").replace("spire-system:spire-agent", "spire-system:other")
+    server = ClusterSettings("server", "server.example", ("client.example",), {})
+    made = replace(supplied(helm, {release.mark: rendered}), releases={"server": release}, clusters=(server,))
+    for version, spelling in (("0.30.0", "k8sPSAT"), ("0.17.0", "k8sPsat")):
+        (release.spire / "Chart.yaml").write_text(f"name: spire\nversion: {version}\n")
+        (sentence,) = made.contradictions()
+        assert sentence.endswith(
+            f"see spire-agent.serviceAccount and spire-server.nodeAttestor.{spelling}.serviceAccountAllowList"
+        )
+
+
+def test_what_an_identitys_values_say_and_its_object_does_not_is_named(
+    helm: Path, release: Release, recorded: Callable[[str], str]
+) -> None:
+    server = ClusterSettings("server", "server.example", ("client.example",), {})
+    identity = {"controllerManager": {"identities": {"clusterSPIFFEIDs": {"default": {"jwtTTL": "2m"}}}}}
+    short = replace(release, values={"spire-server": identity})
+    known = {short.mark: recorded("own-chart.yaml")}
+    made = replace(supplied(helm, known), releases={"server": short}, clusters=(server,))
+    (sentence,) = made.contradictions()
+    assert sentence.endswith("default.jwtTTL is 2m, and ClusterSPIFFEID spire-mgmt-spire-default has no jwtTtl")
+
+
 def test_identities_of_which_none_is_for_the_demo_are_named(
     helm: Path, release: Release, recorded: Callable[[str], str]
 ) -> None:

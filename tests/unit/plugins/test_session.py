@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from fixtures.k8s.kind.network import KindNetwork
 from fixtures.plugins import session
 from fixtures.plugins.options import SETTINGS
 from fixtures.report.data.facts import Facts
+from tests.unit.own_chart import LAYOUT
 
 ELSEWHERE = Connectivity("node-port", "192.0.2.1, the gateway of Kind's network, is no address of this machine")
 HERE = Connectivity("port-forward", "it is here", KindNetwork("10.89.0.1"))
@@ -104,6 +106,22 @@ def test_a_runs_time_limits_are_its_own_and_end_with_it() -> None:
             signal.signal(each, handler)
         for undo in cleanups:
             undo()
+    assert time_limit(30.0) == 30.0
+
+
+@pytest.mark.parametrize(("delay", "factor"), [(20.0, 1.0), (45.0, 2.0), (86400.0, 10.0)])
+def test_limits_are_longer_where_a_release_is_slower_and_that_is_said(delay: float, factor: float) -> None:
+    cleanups: list[Callable[[], None]] = []
+    report, config = Report(), SimpleNamespace(add_cleanup=cleanups.append)
+    try:
+        layouts = [LAYOUT, replace(LAYOUT, entry_delay=delay)]
+        session._allow_for_delays(cast(pytest.Config, config), cast(Any, report), layouts)
+        assert time_limit(30.0) == 30.0 * factor
+    finally:
+        for undo in cleanups:
+            undo()
+    said = f"with these values a new pod's entry may take {delay + 5:.0f} s: limits are {factor:.1f} times as long"
+    assert report.said == ([said] if factor > 1 else [])
     assert time_limit(30.0) == 30.0
 
 

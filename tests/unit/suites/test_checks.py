@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,13 +15,14 @@ from kubernetes import client as k8s
 
 from fixtures.core.waiting import Condition, Look, WaitError, wait_for
 from fixtures.diagnosis.links import spire_links
+from fixtures.helm.release import Release
 from fixtures.k8s.cluster import Cluster, ClusterError
 from fixtures.k8s.connectivity.connectivity import Connectivity
 from fixtures.k8s.pods import containers_ready
 from fixtures.spire.api_types import RegistrationEntry
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
-from fixtures.spire.layout import Workload
+from fixtures.spire.layout import IngressPath, Workload
 from fixtures.workloads import observed_call
 from fixtures.workloads.demo import CLIENT_LINES, Demo
 from fixtures.workloads.identity_conditions import endpoint_of
@@ -484,3 +486,42 @@ def test_an_entry_has_to_federate_and_to_make_its_pod_no_administrator(
         return
     with pytest.raises((WaitError, AssertionError), match=said):
         checks.entries_federate(cast(Demo, demo), timeout=0.05)
+
+
+def test_an_ingress_that_leads_astray_is_red_at_once() -> None:
+    made = spire()
+    astray = IngressPath("spire-server/web", ("spire-server", "gone"), 0, "port 1 of Service spire-server/gone")
+    made.layout = replace(LAYOUT, ingress_paths=(astray,))
+    with pytest.raises(AssertionError, match=r"server: Ingress spire-server/web leads to port 1 of Service .*gone"):
+        checks.services_lead_to_pods([made], 60)
+
+
+def test_agents_that_trust_whoever_answers_are_red_at_once() -> None:
+    made = spire()
+    made.layout = replace(LAYOUT, agents=(replace(LAYOUT.agent, trusts_any_server=True),))
+    with pytest.raises(AssertionError, match=r"server: DaemonSet .* starts without a trust bundle"):
+        checks.new_agents_would_trust_their_server([made], 60)
+
+
+@pytest.mark.parametrize(("policy", "is_red"), [("Fail", False), ("Ignore", True)])
+def test_a_webhook_whose_policy_is_not_that_of_the_values_is_red(tmp_path: Path, policy: str, *, is_red: bool) -> None:
+    made = spire()
+    webhook = SimpleNamespace(failure_policy=policy, rules=[SimpleNamespace(api_groups=["spire.spiffe.io"])])
+    admission = SimpleNamespace(read_validating_webhook_configuration=lambda _: SimpleNamespace(webhooks=[webhook]))
+    vars(made.cluster)["admission"] = admission
+    chart = tmp_path / "spire"
+    (chart / "charts" / "spire-server").mkdir(parents=True)
+    for folder, text in (
+        (chart, "name: spire\nversion: 1.0.0\n"),
+        (chart / "charts" / "spire-server", "name: spire-server\nversion: 1.0.0\n"),
+    ):
+        (folder / "Chart.yaml").write_text(text)
+    # It is the chart's default.
+    values = "controllerManager: {validatingWebhookConfiguration: {failurePolicy: Fail}}\n"
+    (chart / "charts" / "spire-server" / "values.yaml").write_text(values)
+    releases = {"server": Release(chart, chart, {})}
+    if not is_red:
+        checks.webhook_policies_are_those_of_values([made], releases)
+        return
+    with pytest.raises(AssertionError, match=r"server: ValidatingWebhookConfiguration .* has Ignore, and .* is Fail"):
+        checks.webhook_policies_are_those_of_values([made], releases)

@@ -98,6 +98,11 @@ def test_what_breaks_no_link_is_named_by_the_check_that_fails(tmp_path: Path) ->
         "E   WaitError: server: the entries of before; last seen: no entry any\nmore: a/static\n"
     )
     assert met.named
+    either = f"component ready|{FAILED_CHECK}"
+    met = verdict(tmp_path / "check", either, "no entry any more: .*/static", diagnosis=no_link)
+    (tmp_path / "check" / "failures.txt").write_text("E   no entry any more: a/static\n")
+    assert met.named
+    assert verdict(tmp_path / "link", either).named
 
 
 def test_a_healthy_variant_must_be_green(tmp_path: Path) -> None:

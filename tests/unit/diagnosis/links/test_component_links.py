@@ -378,6 +378,11 @@ def test_an_ingress_that_leads_elsewhere_is_named(
     spire.layout = replace(spire.layout, ingress_paths=paths)
     assert sentences(component_links.check_components(spire)) == words
     assert component_links.misled_ingresses(spire) == words
+    # What the web trusts may end before an endpoint of that profile.
+    web = replace(spire.layout.bundle_endpoint, profile="https_web")
+    ending = replace(OF_ENDPOINT, ends_tls=True)
+    spire.layout = replace(spire.layout, bundle_endpoint=web, ingress_paths=(ending,))
+    assert component_links.misled_ingresses(spire) == []
     vars(spire)["was_installed_by_run"] = False
     assert sentences(component_links.check_components(spire)) == []
 

@@ -18,7 +18,7 @@ from fixtures.diagnosis.causes import (
     is_of_configuration,
 )
 from fixtures.diagnosis.links import component_links, spire_links
-from fixtures.diagnosis.links.spire_links import NEW_POD, asks_for
+from fixtures.diagnosis.links.spire_links import NEW_POD, asks_for, may_lack_entry
 from fixtures.k8s.server_side_apply import LABELS
 from fixtures.spire import api_types
 from fixtures.spire.federation import Federation
@@ -328,6 +328,12 @@ def test_a_key_of_values_asks_for_something_with_true_or_a_list() -> None:
     ]
     for values in empty:
         assert not asks_for("admin", values)
+
+
+def test_a_new_pod_may_lack_its_entry_for_as_long_as_its_release_takes() -> None:
+    layout = own_chart.LAYOUT
+    assert may_lack_entry(replace(layout, entry_delay=1.5)) == NEW_POD == 25.0
+    assert may_lack_entry(replace(layout, entry_delay=50.0)) == 55.0
 
 
 @pytest.mark.parametrize(("age", "on_its_way"), [(NEW_POD - 1, True), (NEW_POD + 1, False)])
