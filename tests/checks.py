@@ -148,6 +148,13 @@ def liveness_probes_pass(spires: Iterable[Spire], timeout: float = RECHECK_TIMEO
     map_concurrently(check, _installed_workloads(spires))
 
 
+def _nothing_is_wrong(spires: Iterable[Spire], wrong: Callable[[Spire], Collection[str]]) -> None:
+    """What no time changes: nothing to wait for. `wrong` says what is wrong with one, a sentence each."""
+    for spire in spires:
+        found = wrong(spire)
+        assert not found, f"{spire.cluster.label}: {'; '.join(found)}"
+
+
 def _installed_workloads(spires: Iterable[Spire]) -> list[tuple[Spire, Workload]]:
     """The workloads of what this run has installed, each with its SPIRE."""
     return [(spire, workload) for spire in spires if spire.was_installed_by_run for workload in spire.layout.workloads]
@@ -164,9 +171,7 @@ def server_services_lead_to_it_alone(spires: Iterable[Spire], timeout: float = R
 def services_lead_to_pods(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:
     """Every port at which SPIRE is asked leads to a ready pod; those of webhooks that are off and the like may not."""
     spires = list(spires)
-    for spire in spires:
-        misled = component_links.misled_ingresses(spire)
-        assert not misled, f"{spire.cluster.label}: {'; '.join(misled)}"
+    _nothing_is_wrong(spires, component_links.misled_ingresses)
     map_concurrently(lambda spire: wait_for(component_links.services_lead_to_pods(spire), timeout), spires)
 
 
@@ -194,9 +199,7 @@ def agents_have_attested(spires: Iterable[Spire], timeout: float = RECHECK_TIMEO
 def new_agents_would_trust_their_server(spires: Iterable[Spire], timeout: float = PUBLISHED_TIMEOUT) -> None:
     """The bundle that agents start with is the server's of now: those that run have learnt of it from the server."""
     spires = list(spires)
-    for spire in spires:
-        trusting = trusting_agents(spire)
-        assert not trusting, f"{spire.cluster.label}: {'; '.join(trusting)}"
+    _nothing_is_wrong(spires, trusting_agents)
     map_concurrently(lambda spire: wait_for(authorities_published(spire), timeout), spires)
 
 
