@@ -107,6 +107,13 @@ def test_another_key_that_the_chart_does_not_read_is_named_with_all_its_clusters
     assert made.switched_off_values == []
 
 
+def test_what_a_user_gives_and_the_chart_has_no_word_for_is_named(source: Source, helm: Path, tmp_path: Path) -> None:
+    given = clusters(**{"spire-agent": {"experimental": {"syncInterval": "10s"}}})
+    made = make_releases(settings_of(source), source, given, helm, tmp_path, [], chosen)
+    (sentence,) = made.unread_values
+    assert sentence.startswith("server, client: chart 0.17.0 ignores spire-agent.experimental (Up to 0.24.2 ")
+
+
 def test_a_key_beside_a_switch_that_is_off_is_named(source: Source, helm: Path, tmp_path: Path) -> None:
     assert source.charts is not None
     values = source.charts / "spire" / "values.yaml"
