@@ -159,7 +159,16 @@ class Kept(KubernetesObjects):
     def core(self) -> Any:
         listed = super().core
         listed.delete_namespace = lambda name: self.done.append(f"delete {name}")
+        listed.delete_collection_namespaced_pod = self._delete_pods
+        listed.delete_collection_namespaced_persistent_volume_claim = self._delete_claims
         return listed
+
+    def _delete_pods(self, namespace: str, *, grace_period_seconds: int) -> None:
+        assert grace_period_seconds == 0
+        self.done.append(f"delete pods of {namespace}")
+
+    def _delete_claims(self, namespace: str) -> None:
+        self.done.append(f"delete claims of {namespace}")
 
     def kubectl(self, *arguments: str) -> str:
         self.done.append(f"kubectl {' '.join(arguments)}")
@@ -180,14 +189,17 @@ class Kept(KubernetesObjects):
         raise AssertionError(arguments)
 
 
+NAMESPACES = ("identity", "spire-mgmt", "spire-system")
+# Before a namespace is deleted, its pods and claims: it would wait for them.
+EMPTIED = [f"delete {what} of {name}" for name in NAMESPACES for what in ("pods", "claims")]
 ALL_OF_IT = [
     "uninstall spire",
+    *EMPTIED,
     "uninstall spire-crds",
+    *EMPTIED,
+    *(f"delete {name}" for name in NAMESPACES),
     "kubectl delete crd clusterspiffeids.spire.spiffe.io clusterstaticentries.spire.spiffe.io "
     "clusterfederatedtrustdomains.spire.spiffe.io --ignore-not-found",
-    "delete identity",
-    "delete spire-mgmt",
-    "delete spire-system",
     "remove /run/spire/agent-sockets",
 ]
 MANIFESTS = """
@@ -244,7 +256,9 @@ def test_a_kept_release_of_other_charts_or_values_is_removed_with_all_that_it_st
     revisions = {"spire": Revision(1, status, revision_label(mark, 1))} if status else {}
     monkeypatch.setattr(spire._leftovers, "revisions", lambda: revisions)
     release: Any = SimpleNamespace(mark="wanted")
-    spire.remove_other_release(release, lambda _: None)
+    assert spire.has_other_release(release) == bool(done)
+    if done:
+        spire.uninstall()
     assert cluster.done == done
     assert spire.was_changed == bool(done)
     assert spire._layout is None
@@ -266,18 +280,17 @@ def test_a_removal_that_was_interrupted_is_finished(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(cluster, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        spire.remove_other_release(release)
+        spire.uninstall()
     assert spire.was_changed
     # Helm knows nothing of it any more.
     revisions.clear()
     cluster.manifests = ""
     monkeypatch.setattr(cluster, "run", run)
     cluster.done.clear()
-    spire.remove_other_release(release)
+    assert spire.has_other_release(release)
+    spire.uninstall()
     assert cluster.done == ALL_OF_IT
-    cluster.done.clear()
-    spire.remove_other_release(release)
-    assert cluster.done == []
+    assert not spire.has_other_release(release)
 
 
 def test_nothing_is_removed_from_a_cluster_that_is_not_the_suites_own(tmp_path: Path) -> None:
