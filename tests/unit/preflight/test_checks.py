@@ -158,10 +158,16 @@ def test_clusters_of_this_runs_names_and_others_are_told_apart(tmp_path: Path, m
     program.chmod(0o755)
     record_of("server").parent.mkdir(parents=True)
     record_of("server").touch()
-    found = leftovers.cluster_checks(Engine(str(program)), ["server", "client"])
+    engine = Engine(str(program))
+    found = leftovers.cluster_checks(engine, ["server", "client"])
     assert levels(found) == ["ok", "warning", "ok"]
     assert "client is there (exited), and was not kept from this working folder" in found[1].words
     assert "`kind delete cluster --name client`" in found[1].remedy
+    # The one that was kept has been deleted since, and another one has its name.
+    record_of("server").write_text("whose it is\n0123abcd\n")
+    assert "and was not kept" in leftovers.cluster_checks(engine, ["server"])[0].words
+    program.write_text("#!/bin/sh\ncase $* in *-q*) echo 0123abcd ;; *) echo server running ;; esac\n")
+    assert "kept by an earlier run" in leftovers.cluster_checks(engine, ["server"])[0].words
     assert "their-own" in found[2].words
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,22 @@ from fixtures.k8s.kind.cluster import (
     KindCluster,
     record_of,
     recorded_clusters,
+    recorded_containers,
 )
 from fixtures.k8s.kind.configuration import NodeSettings
 from fixtures.k8s.kind.images.registries import parse_mirror
 from fixtures.k8s.workload_settings import WorkloadSettings
 from supply.host import Engine
-from tests.unit.api_server import READY, WITHOUT_CSI_NODE, WITHOUT_NETWORK, ApiServer, kubeconfig, nodes
+from tests.unit.api_server import (
+    ANSWERS,
+    MADE_OF,
+    READY,
+    WITHOUT_CSI_NODE,
+    WITHOUT_NETWORK,
+    ApiServer,
+    kubeconfig,
+    nodes,
+)
 
 KIND = """#!/bin/sh
 echo "$@" >> {folder}/said
@@ -283,6 +295,52 @@ def test_a_cluster_of_somebody_else_is_neither_used_nor_deleted(
         theirs.create()
     theirs.delete_if_owned()
     assert "delete cluster" not in (tmp_path / "said").read_text()
+
+
+def test_a_cluster_that_has_the_name_of_one_that_was_deleted_by_hand_is_somebody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    (tmp_path / "created").write_text(api_server.kubeconfig())
+    podman = tmp_path / "podman"
+    podman.write_text(f"#!/bin/sh\ntest $1 != ps || cat {tmp_path}/containers\n")
+    podman.chmod(0o755)
+    (tmp_path / "containers").write_text("0123abcd\n")
+    engine = Engine(str(podman))
+    made = cluster(tmp_path, monkeypatch, 0, "", engine=engine)
+    made.create()
+    assert recorded_containers(made.kind_name) == {"0123abcd"}
+    (tmp_path / "existing").write_text("t-server\n")
+    (tmp_path / "exported").write_text(api_server.kubeconfig())
+    # It is stopped, and known by its containers alone; so it is made again.
+    made.kubeconfig_path.write_text(kubeconfig(1))
+    (tmp_path / "exported").write_text(kubeconfig(1))
+    again = cluster(tmp_path, monkeypatch, 0, "", engine=engine)
+    again.create()
+    assert again.created_here
+    (tmp_path / "said").unlink()
+    (tmp_path / "containers").write_text("4567cdef\n")
+    again.kubeconfig_path.write_text(kubeconfig(1))
+    theirs = cluster(tmp_path, monkeypatch, 0, "", engine=engine)
+    with pytest.raises(ClusterError, match="exists that this suite did not make"):
+        theirs.create()
+    theirs.delete_if_owned()
+    assert not theirs.may_be_kept
+    assert "delete cluster" not in (tmp_path / "said").read_text()
+
+
+@pytest.mark.parametrize(("later", "ours"), [(-30, False), (20, True), (7200, False)])
+def test_a_creation_that_was_interrupted_is_known_by_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer, later: float, ours: bool
+) -> None:
+    (tmp_path / "created").write_text(api_server.kubeconfig())
+    kept = kept_cluster(tmp_path, monkeypatch, api_server.kubeconfig())
+    made = datetime.fromtimestamp(kept._owner.stat().st_mtime + later, UTC)
+    system = {"metadata": {"name": "kube-system", "creationTimestamp": made.isoformat(timespec="seconds")}}
+    monkeypatch.setitem(ANSWERS, "/api/v1/namespaces/kube-system", system)
+    monkeypatch.delitem(ANSWERS, MADE_OF)
+    with nullcontext() if ours else pytest.raises(ClusterError, match="exists that this suite did not make"):
+        kept.create()
+    assert ("delete cluster" in (tmp_path / "said").read_text()) is ours
 
 
 @pytest.fixture
