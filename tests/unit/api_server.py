@@ -17,6 +17,7 @@ from urllib.parse import parse_qs
 
 import yaml
 
+from fixtures.helm.values import merge
 from fixtures.k8s.kind.cluster import OWNER_MARK
 
 
@@ -131,11 +132,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PATCH(self) -> None:
         assert self.headers["Content-Type"] == "application/apply-patch+yaml"
-        manifest, _ = self._asked()
+        manifest, query = self._asked()
         refusals = {"refused": UNDECLARED, "forbidden": FORBIDDEN, "elsewhere": ELSEWHERE}
         answer = refusals.get(manifest["metadata"]["name"], APPLIED)
-        if answer is APPLIED:
-            self.server.applied[self.path.partition("?")[0]] = manifest
+        asked = self.path.partition("?")[0]
+        if answer is APPLIED and "dryRun" in query:
+            there: Any = self.server.applied.get(asked) or ANSWERS.get(asked) or {}
+            answer = (200, json.dumps(merge(there, manifest)))
+        elif answer is APPLIED:
+            self.server.applied[asked] = manifest
         self._answer(*answer)
 
     def do_POST(self) -> None:

@@ -7,12 +7,14 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from kubernetes.client.exceptions import ApiException
 
-from fixtures.k8s.cluster import ClusterError
-from fixtures.k8s.existing_cluster import ExistingCluster, MissingImagesError
+from fixtures.k8s.cluster import Cluster, ClusterError
+from fixtures.k8s.existing_cluster import ExistingCluster, MissingImagesError, same_cluster
 from fixtures.k8s.kind.cluster import node_containers
 from fixtures.k8s.kind.nodes import NodeImages
 from supply.host import Engine
@@ -173,3 +175,36 @@ def test_a_cluster_that_is_not_kinds_has_no_containers_and_is_refused_where_it_l
         made.check_images(["localhost/demo:v0", "registry.example/demo:v0"])
     made.load_archives(tmp_path / "kind", [tmp_path / "demo.tar"])
     assert not any(line.startswith("load") for line in (tmp_path / "asked").read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("uids", "same"),
+    [(("1", "1"), True), (("1", "2"), False), (("1", ""), True), (("", ""), True)],
+    ids=["the same", "behind one address", "one may not be read", "none may be read"],
+)
+def test_contexts_that_lead_to_one_cluster_are_known_by_what_is_in_it(uids: tuple[str, str], same: bool) -> None:
+    clusters = [described(uid, "https://one.example:6443") for uid in uids]
+    assert same_cluster(cast(list[Cluster], clusters)) == (clusters if same else [])
+
+
+def test_clusters_of_other_addresses_are_others_unless_they_are_known_to_be_one() -> None:
+    def found(*uids: str) -> bool:
+        clusters = [described(uid, f"https://{number}.example/") for number, uid in enumerate(uids)]
+        return bool(same_cluster(cast(list[Cluster], clusters)))
+
+    assert not found("", "")
+    assert not found("1", "")
+    assert found("1", "2", "1")
+
+
+def described(uid: str, url: str) -> Any:
+    """A cluster of this address whose kube-system has this UID; empty where that may not be read."""
+
+    def read(name: str, **_: object) -> Any:
+        assert name == "kube-system"
+        if not uid:
+            raise ApiException(status=403)
+        return SimpleNamespace(metadata=SimpleNamespace(uid=uid))
+
+    client = SimpleNamespace(configuration=SimpleNamespace(host=url))
+    return SimpleNamespace(core=SimpleNamespace(read_namespace=read), client=client)

@@ -104,3 +104,25 @@ def test_an_api_server_that_does_not_answer_is_reported(tmp_path: Path) -> None:
             gone.apply(config_map("a"))
         with pytest.raises(ApplyError, match="refused"):
             gone.unknown_fields(config_map("a"), "demo")
+
+
+@pytest.mark.parametrize(
+    ("data", "changed"),
+    [({"whose": "somebody's"}, []), ({"whose": "ours"}, ["data"]), ({"whose": "somebody's", "more": "x"}, ["data"])],
+)
+def test_what_somebody_has_changed_of_an_object_is_said_by_its_fields(
+    applier: Applier, data: dict[str, str], changed: list[str]
+) -> None:
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "there"}, "data": data}
+    assert applier.changed_fields(manifest, "theirs", "helm") == changed
+
+
+def test_an_object_that_somebody_has_deleted_is_gone(applier: Applier, api_server: ApiServer) -> None:
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "gone"}, "data": {}}
+    assert applier.changed_fields(manifest, "theirs", "helm") is None
+    assert api_server.asked == []
+    manifest["metadata"] = {"name": "there", "namespace": "theirs"}
+    applier.changed_fields(manifest, "elsewhere", "helm")
+    ((method, path, query),) = api_server.asked
+    assert (method, path) == ("PATCH", "/api/v1/namespaces/theirs/configmaps/there")
+    assert (query["dryRun"], query["fieldManager"]) == (["All"], ["helm"])

@@ -239,15 +239,20 @@ SETTINGS = SimpleNamespace(
 SUPPLIED = SimpleNamespace(node_image="node:1", kind=Path("kind"), kubectl=Path("kubectl"), archives=[])
 
 
+def bring_up(settings: Any, engine: Engine | None, report: Any, folder: Path, config: Any, request: Any) -> None:
+    described = fixture_function(session.described_clusters)(
+        settings, SUPPLIED, [], engine, report, folder, config, request
+    )
+    fixture_function(session.clusters)(described, settings, SUPPLIED, engine, report, folder, PULLED, "demo")
+
+
 def test_clusters_that_fail_are_taken_down_only_after_the_failure_is_reported(
     run: Run, taken: list[str], tmp_path: Path
 ) -> None:
     later: list[Callable[[], None]] = []
     request = SimpleNamespace(session=SimpleNamespace(addfinalizer=later.append))
     with pytest.raises(RuntimeError, match="kind failed"):
-        fixture_function(session.clusters)(
-            SETTINGS, SUPPLIED, [], None, run.report, tmp_path, PULLED, "demo", run.config, request
-        )
+        bring_up(SETTINGS, None, run.report, tmp_path, run.config, request)
     assert taken == []
     assert [cluster.label for cluster in run.testbed.clusters] == ["server"]
     for each in later:
@@ -263,19 +268,7 @@ def test_a_run_says_of_which_kubernetes_its_clusters_are(
     lines: list[str] = []
     report = Report(tmp_path, lines.append)
     request = SimpleNamespace(session=SimpleNamespace(addfinalizer=lambda _: None))
-    arguments: tuple[Any, ...] = (
-        SETTINGS,
-        SUPPLIED,
-        [],
-        Engine("docker"),
-        report,
-        tmp_path,
-        PULLED,
-        "demo",
-        run.config,
-        request,
-    )
-    fixture_function(session.clusters)(*arguments)
+    bring_up(SETTINGS, Engine("docker"), report, tmp_path, run.config, request)
     assert lines == ["Kubernetes: server 1.36.3"]
     assert taken == []
 
@@ -317,9 +310,7 @@ def test_clusters_are_kept_always_or_where_something_failed_and_the_summary_says
     request = SimpleNamespace(session=SimpleNamespace(testsfailed=failed, addfinalizer=later.append))
     settings = SimpleNamespace(**{**vars(SETTINGS), "keep_clusters": chosen})
     report = Report(tmp_path)
-    shown_by: tuple[Any, ...] = (run.config, request)
-    arguments: tuple[Any, ...] = (settings, SUPPLIED, [], Engine("docker"), report, tmp_path, PULLED, "demo", *shown_by)
-    fixture_function(session.clusters)(*arguments)
+    bring_up(settings, Engine("docker"), report, tmp_path, run.config, request)
     later[0]()
     assert taken == ([] if is_kept else ["cluster"])
     shown = {"clusters that are kept": [f"export KUBECONFIG='{kubeconfig}'", "kubectl config get-contexts"]}

@@ -41,11 +41,15 @@ class Cluster:
         self.history = history
         self.mark = mark
         self.forced: list[str] = []
+        self.there: dict[str, Any] = {}
         self.core = SimpleNamespace(
             list_namespace=lambda: SimpleNamespace(items=namespaces),
             list_namespaced_secret=self._secrets,
             delete_collection_namespaced_pod=self._force,
         )
+
+    def read(self, manifest: dict[str, Any]) -> dict[str, Any] | None:
+        return self.there.get(manifest["metadata"]["name"])
 
     def _force(self, namespace: str, *, grace_period_seconds: int) -> None:
         assert grace_period_seconds == 0
@@ -103,13 +107,56 @@ def namespace(name: str, *conditions: tuple[str, str], phase: str = "Terminating
 def test_a_release_of_somebody_elses_is_not_changed(tmp_path: Path, adopted: bool, mark: str, refused: bool) -> None:
     release = {"name": "spire", "status": "deployed"}
     cluster = Cluster(release, adopted=adopted, history=("superseded", "deployed"), mark=mark)
-    found = on(cluster, tmp_path).somebody_elses
+    wanted = chart(tmp_path, "0.30.0")
+    found = on(cluster, tmp_path).somebody_elses(wanted, ())
     said = (
         "server has a release spire in spire-mgmt (revision 2, deployed) that this suite did not install, and would "
         "change: --no-install tests it as it is"
     )
     assert found == (said if refused else "")
-    assert not on(Cluster(adopted=True), tmp_path).somebody_elses
+    assert not on(Cluster(adopted=True), tmp_path).somebody_elses(wanted, ())
+
+
+DRIVER = {"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": "csi.spiffe.io"}}
+HOOK = {
+    "apiVersion": "rbac.authorization.k8s.io/v1",
+    "kind": "ClusterRole",
+    "metadata": {"name": "spire-hook", "annotations": {"helm.sh/hook": "post-install"}},
+}
+
+
+def owned(name: str, release: str, namespace: str) -> dict[str, Any]:
+    annotations = {"meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": namespace}
+    return {"metadata": {"name": name, "annotations": annotations}}
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        ({}, ""),
+        ({"csi.spiffe.io": owned("csi.spiffe.io", "spire", "spire-mgmt")}, ""),
+        (
+            {"csi.spiffe.io": owned("csi.spiffe.io", "spire-other", "spire-mgmt")},
+            "the CSIDriver csi.spiffe.io of the release spire-other in spire-mgmt,",
+        ),
+        (
+            {"clusterspiffeids.spire.spiffe.io": owned("clusterspiffeids", "spire-crds", "spire-server")},
+            "the CustomResourceDefinition clusterspiffeids.spire.spiffe.io of the release spire-crds in spire-server,",
+        ),
+        (
+            {"clusterspiffeids.spire.spiffe.io": {"metadata": {"name": "clusterspiffeids.spire.spiffe.io"}}},
+            "the CustomResourceDefinition clusterspiffeids.spire.spiffe.io that no release of Helm's has,",
+        ),
+        ({"spire-hook": {"metadata": {"name": "spire-hook"}}}, ""),
+    ],
+    ids=["none", "its own", "another name", "another namespace", "no release", "a hook's"],
+)
+def test_spire_of_another_release_is_not_changed(tmp_path: Path, there: dict[str, Any], said: str) -> None:
+    cluster = Cluster(adopted=True)
+    cluster.there = there
+    found = on(cluster, tmp_path).somebody_elses(chart(tmp_path, "0.30.0"), (DRIVER, HOOK))
+    end = " that this suite did not install, and would change: --no-install tests it as it is"
+    assert found == (f"server has {said}{end}" if said else "")
 
 
 @pytest.mark.parametrize("status", cleanup.BROKEN_STATUSES)

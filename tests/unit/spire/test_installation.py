@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -154,6 +155,11 @@ class Kept(KubernetesObjects):
         self.is_external, self.path = external, folder
         self.done: list[str] = []
         self.manifests = MANIFESTS
+        self.changed: dict[str, list[str] | None] = {}
+
+    def changed_fields(self, manifest: Mapping[str, Any], namespace: str, manager: str) -> list[str] | None:
+        assert (namespace, manager) == ("spire-mgmt", "helm")
+        return self.changed.get(manifest["metadata"]["name"], [])
 
     @property
     def core(self) -> Any:
@@ -181,8 +187,8 @@ class Kept(KubernetesObjects):
         assert timeout > 0
         command, name = arguments[0], arguments[3]
         match arguments:
-            case ("get", "all", *_):
-                return self.manifests
+            case ("get", "all" | "manifest", *_):
+                return self.manifests if "spire-crds" not in arguments else ""
             case ("uninstall", "-n", "spire-mgmt", _, "--ignore-not-found", "--no-hooks", *options):
                 self.done.append(" ".join([command, name, *options]))
                 return ""
@@ -256,7 +262,7 @@ def test_a_kept_release_of_other_charts_or_values_is_removed_with_all_that_it_st
     revisions = {"spire": Revision(1, status, revision_label(mark, 1))} if status else {}
     monkeypatch.setattr(spire._leftovers, "revisions", lambda: revisions)
     release: Any = SimpleNamespace(mark="wanted")
-    assert spire.has_other_release(release) == bool(done)
+    assert spire.why_not_kept(release) == ("it is of other charts or values" if done else "")
     if done:
         spire.uninstall()
     assert cluster.done == done
@@ -287,10 +293,32 @@ def test_a_removal_that_was_interrupted_is_finished(tmp_path: Path, monkeypatch:
     cluster.manifests = ""
     monkeypatch.setattr(cluster, "run", run)
     cluster.done.clear()
-    assert spire.has_other_release(release)
+    assert spire.why_not_kept(release) == "a removal was interrupted"
     spire.uninstall()
     assert cluster.done == ALL_OF_IT
-    assert not spire.has_other_release(release)
+    assert not spire.why_not_kept(release)
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({}, ""),
+        ({"spire-agent": ["spec"]}, "DaemonSet spire-system/spire-agent was changed (spec)"),
+        ({"reader": None}, "Role monitoring/reader is gone"),
+        ({"identity": ["metadata"]}, ""),
+    ],
+    ids=["as it was", "changed", "deleted", "the suite's own label"],
+)
+def test_a_kept_release_that_somebody_has_mended_by_hand_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, list[str] | None], why: str
+) -> None:
+    cluster = Kept(tmp_path)
+    cluster.changed = changed
+    spire = Spire(cast(Cluster, cluster), tmp_path / "helm", "server.example", (), tmp_path, read_layout)
+    revisions = {"spire": Revision(1, "deployed", revision_label("wanted", 1))}
+    monkeypatch.setattr(spire._leftovers, "revisions", lambda: revisions)
+    release: Any = SimpleNamespace(mark="wanted")
+    assert spire.why_not_kept(release) == why
 
 
 def test_nothing_is_removed_from_a_cluster_that_is_not_the_suites_own(tmp_path: Path) -> None:

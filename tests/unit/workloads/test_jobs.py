@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any, cast
 import pytest
 from kubernetes.client import ApiException
 
-from fixtures.k8s.cluster import Cluster
+from fixtures.k8s.cluster import Cluster, ClusterError
+from fixtures.k8s.server_side_apply import LABELS
 from fixtures.workloads.jobs import JobOutcome, newest_pod_log, run_job
 
 BEGAN = datetime(2026, 11, 24, tzinfo=UTC)
@@ -35,16 +37,18 @@ class Jobs:
     """A cluster with Jobs; `steps` are what was asked of it, in order."""
 
     label = "client"
+    is_external = False
 
     def __init__(self, existing: tuple[str, ...] = (), code: int = 0, status: str = "Complete") -> None:
         self.steps: list[str] = []
+        self.labels: dict[str, str] | None = None
         self.code = code
         self.logs = {"client-new": "first\nlast\n", "client-old": "of another\n"}
         self.refusal: HTTPStatus | None = None
         conditions = [SimpleNamespace(type=status, status="True")]
         self.batch = SimpleNamespace(
             list_namespaced_job=lambda _: SimpleNamespace(
-                items=[SimpleNamespace(metadata=SimpleNamespace(name=name)) for name in existing]
+                items=[SimpleNamespace(metadata=SimpleNamespace(name=name, labels=self.labels)) for name in existing]
             ),
             create_namespaced_job=self._create,
             read_namespaced_job=lambda *_: SimpleNamespace(status=SimpleNamespace(conditions=conditions)),
@@ -96,6 +100,18 @@ def test_an_earlier_job_of_the_name_is_deleted_first(tmp_path: Path) -> None:
     jobs = Jobs(("client",))
     run(jobs, tmp_path)
     assert jobs.steps == ["delete job", "created", "pod ended"]
+
+
+@pytest.mark.parametrize(("labels", "deleted"), [(None, False), ({"app": "client"}, False), (LABELS, True)])
+def test_somebody_elses_job_of_the_name_is_not_deleted(
+    tmp_path: Path, labels: dict[str, str] | None, deleted: bool
+) -> None:
+    jobs = Jobs(("client",))
+    jobs.is_external, jobs.labels = True, labels
+    said = r"^client: the Job demo/client is there, and was not made by this suite$"
+    with nullcontext() if deleted else pytest.raises(ClusterError, match=said):
+        run(jobs, tmp_path)
+    assert ("delete job" in jobs.steps) is deleted
 
 
 def test_a_job_that_is_waited_for_ends_as_it_says_itself(tmp_path: Path) -> None:
