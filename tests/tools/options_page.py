@@ -24,6 +24,7 @@ MORE = {
     "your-own-clusters.md": (
         *("--context", "--allow-disruption", "--no-install", "--federate"),
         *("--connectivity", "--endpoint", "--demo-url", "--bundle-port", "--demo-port"),
+        "--demo-namespace",
         *("--demo-images", "--demo-image-server", "--demo-image-client"),
         *("--namespace-label", "--node-selector", "--toleration"),
     ),

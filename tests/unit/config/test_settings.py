@@ -482,6 +482,9 @@ EXISTING = ("--kubeconfig={0}/kubeconfig", *BOTH)
             ["--connectivity=given", "--endpoint=server=https://a.test", "--endpoint=server=https://b.test"],
             "--endpoint server=https://b.test: cluster server has another one already",
         ),
+        (["--demo-namespace=My_Demo"], "--demo-namespace My_Demo: wanted the name of a namespace, as Kubernetes"),
+        (["--demo-namespace=kube-system"], "--demo-namespace kube-system: that namespace is the cluster's own"),
+        (["--demo-namespace=default"], "--demo-namespace default: that namespace is the cluster's own"),
     ],
 )
 def test_a_bad_value_is_refused_in_a_sentence_that_names_its_option(

@@ -105,16 +105,36 @@ def namespace(name: str, *conditions: tuple[str, str], phase: str = "Terminating
 
 @pytest.mark.parametrize(("adopted", "mark", "refused"), [(True, "", True), (True, "a1.1", False), (False, "", False)])
 def test_a_release_of_somebody_elses_is_not_changed(tmp_path: Path, adopted: bool, mark: str, refused: bool) -> None:
-    release = {"name": "spire", "status": "deployed"}
+    release = {"name": "spire", "status": "deployed", "chart": "spire-0.29.0"}
     cluster = Cluster(release, adopted=adopted, history=("superseded", "deployed"), mark=mark)
     wanted = chart(tmp_path, "0.30.0")
-    found = on(cluster, tmp_path).somebody_elses(wanted, ())
+    found = on(cluster, tmp_path).why_in_the_way(wanted, ())
     said = (
         "server has a release spire in spire-mgmt (revision 2, deployed) that this suite did not install, and would "
         "change: --no-install tests it as it is"
     )
     assert found == (said if refused else "")
-    assert not on(Cluster(adopted=True), tmp_path).somebody_elses(wanted, ())
+    assert not on(Cluster(adopted=True), tmp_path).why_in_the_way(wanted, ())
+
+
+@pytest.mark.parametrize(
+    ("chart_name", "status", "said"),
+    [
+        ("spire-0.29.0", "deployed", ""),
+        ("spire-0.29.0", "failed", ""),
+        ("spire-0.31.0", "deployed", "server has spire-0.31.0 installed: from 0.31.0 to 0.30.0 is a downgrade"),
+        ("spire-0.29.0", "pending-upgrade", "server: the release spire in spire-mgmt is pending-upgrade, from an "),
+    ],
+)
+def test_a_release_that_this_one_cannot_follow_is_said_before_anything_is_changed(
+    tmp_path: Path, chart_name: str, status: str, said: str
+) -> None:
+    release = {"name": "spire", "status": status, "chart": chart_name}
+    cluster = Cluster(release, adopted=True, history=("deployed", status), mark="a1.2")
+    found = on(cluster, tmp_path).why_in_the_way(chart(tmp_path, "0.30.0"), ())
+    assert found.startswith(said)
+    assert bool(found) is bool(said)
+    assert (cluster.uninstalled, cluster.rolled_back_to) == ([], [])
 
 
 DRIVER = {"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": "csi.spiffe.io"}}
@@ -154,7 +174,7 @@ def owned(name: str, release: str, namespace: str) -> dict[str, Any]:
 def test_spire_of_another_release_is_not_changed(tmp_path: Path, there: dict[str, Any], said: str) -> None:
     cluster = Cluster(adopted=True)
     cluster.there = there
-    found = on(cluster, tmp_path).somebody_elses(chart(tmp_path, "0.30.0"), (DRIVER, HOOK))
+    found = on(cluster, tmp_path).why_in_the_way(chart(tmp_path, "0.30.0"), (DRIVER, HOOK))
     end = " that this suite did not install, and would change: --no-install tests it as it is"
     assert found == (f"server has {said}{end}" if said else "")
 
