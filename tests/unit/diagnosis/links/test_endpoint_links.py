@@ -14,6 +14,8 @@ from fixtures.diagnosis.causes import WHY_ONLY_PODS_REACH_IT, is_of_configuratio
 from fixtures.diagnosis.finding import Finding
 from fixtures.diagnosis.links import endpoint_links
 from fixtures.k8s.cluster import Cluster
+from fixtures.k8s.connectivity.load_balancer import NO_ADDRESS
+from fixtures.k8s.connectivity.node_port import NodePort
 from fixtures.k8s.connectivity.port_forward import PortForward
 from fixtures.k8s.kind.network import KindNetwork
 from fixtures.spire.api_types import Bundle, Relationship
@@ -21,6 +23,7 @@ from fixtures.spire.federation import Federation
 from fixtures.workloads.demo import Demo
 from fixtures.workloads.probe import Endpoint, ProbeError
 from tests.unit.diagnosis.links.spire_objects import Objects
+from tests.unit.k8s.connectivity.test_node_port import NOT_ADMITTED, Served
 from tests.unit.own_chart import SERVER_NAMESPACE
 
 
@@ -73,6 +76,56 @@ def test_a_forward_to_a_port_that_its_service_does_not_have_is_broken_at_once(ob
     words = "error: Service spire-server does not have a service port 8443"
     (found,) = found_of(objects, forward(is_opening=True, opening_for=0.1, words=words))
     assert not found.on_its_way
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        (NOT_ADMITTED[0], "an admission policy or webhook of the cluster refuses the suite's Service: have that "),
+        (NOT_ADMITTED[1], "an admission policy or webhook of the cluster refuses the suite's Service: have that "),
+        (NOT_ADMITTED[2], "a quota of the namespace leaves no room for the suite's Service: have that Service allowed"),
+        (
+            'services "a" is forbidden: User "b" cannot patch resource "services" in API group "" in the namespace "c"',
+            "the credentials of --context lack that right",
+        ),
+        (
+            'Service "a" is invalid: spec.ports[0].nodePort: Invalid value: 31999: provided port is already allocated',
+            "the API server does not take the suite's Service, for the reason in its words",
+        ),
+    ],
+)
+def test_a_service_of_the_suites_own_that_is_refused_is_broken_at_once_for_that(
+    objects: Objects, words: str, cause: str
+) -> None:
+    (found,) = found_of(objects, forward(is_opening=True, opening_for=0.1, words=words))
+    assert (found.link, found.on_its_way) == ("endpoint reachable", False)
+    assert words in found.sentence
+    assert found.cause.startswith(cause)
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        (f"server: Service a/b: {NO_ADDRESS}", "nothing in the cluster makes load balancers"),
+        ("server: no node has an InternalIP", "the cluster gives Services of type NodePort no address"),
+        ("no pod that is ready is behind a/b", "the Service has no such port (is federation enabled?), or no pod that"),
+    ],
+)
+def test_what_a_service_of_the_suites_own_lacks_may_be_on_its_way(objects: Objects, words: str, cause: str) -> None:
+    (found,) = found_of(objects, forward(is_opening=True, opening_for=0.1, words=words))
+    assert found.on_its_way
+    assert found.cause.startswith(cause)
+
+
+def test_what_is_between_is_named_where_a_ready_pod_is_behind_a_node_port_and_other_pods_do_not_reach_it() -> None:
+    made = NodePort(cast(Cluster, Served(answers=[""])), "spire-server", "svc/spire-server", 8443)
+    url = "https://10.89.0.90:31999"
+    assert endpoint_links.firewall_cause(made, url) == ""
+    made.open()
+    found = endpoint_links.firewall_cause(made, url)
+    assert found.startswith("a ready pod is behind NodePort spire-server/spire-server-node-port, so a firewall, a ")
+    assert "keeps pods of this cluster from 10.89.0.90:31999" in found
+    assert endpoint_links.firewall_cause(made, "https://10.89.0.1:8440") == "", "the object has another URL"
 
 
 def test_a_forward_to_another_clusters_server_is_that_clusters(objects: Objects) -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from fixtures.k8s.cluster import Cluster, ClusterError
+from fixtures.k8s.connectivity import exposing_service
 from fixtures.k8s.connectivity.connectivity import (
     BUNDLE_ENDPOINT,
     DEMO_SERVER,
@@ -23,6 +24,7 @@ from fixtures.k8s.connectivity.node_port import NodePort
 from fixtures.k8s.connectivity.port_forward import PortForward
 from fixtures.k8s.kind.network import KindNetwork
 from supply.host import Engine
+from tests.unit.k8s.connectivity.test_node_port import NOT_ADMITTED, Served
 
 NOWHERE = "192.0.2.1"  # of a network for documentation (RFC 5737): on no machine
 
@@ -134,3 +136,28 @@ def test_addresses_that_are_given_are_taken_as_they_are(tmp_path: Path) -> None:
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_address(url)
+
+
+@pytest.mark.parametrize(
+    ("way", "service"), [("node-port", "spire-server-node-port"), ("load-balancer", "spire-server-load-balancer")]
+)
+def test_a_service_that_would_be_refused_is_named_with_the_remedy(
+    way: str, service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exposing_service, "REFUSED_FOR", 0.0)
+    served = Served(answers=[])
+    served.refusals = [NOT_ADMITTED[0]]
+    said = Connectivity(way).refusal(cast(Cluster, served), "spire-server", "spire-server", 8443)
+    assert said == (
+        f"--connectivity={way} cannot be used: server: `apply Service {service} (dry run)` was not carried out: "
+        f"{NOT_ADMITTED[0]}: {exposing_service.REFUSED_REMEDY}"
+    )
+    served.refusals = []
+    assert Connectivity(way).refusal(cast(Cluster, served), "spire-server", "spire-server", 8443) == ""
+
+
+@pytest.mark.parametrize("way", [Connectivity("given"), Connectivity("port-forward", network=KindNetwork("127.0.0.1"))])
+def test_where_no_service_is_made_none_is_asked_about(way: Connectivity) -> None:
+    served = Served(answers=[])
+    assert way.refusal(cast(Cluster, served), "spire-server", "spire-server", 8443) == ""
+    assert served.done == []

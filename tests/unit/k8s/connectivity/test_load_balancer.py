@@ -8,8 +8,9 @@ from typing import Any, cast
 import pytest
 
 from fixtures.k8s.cluster import Cluster
+from fixtures.k8s.connectivity import exposing_service
 from fixtures.k8s.connectivity.load_balancer import LoadBalancer
-from tests.unit.k8s.connectivity.test_node_port import REFUSED, Served
+from tests.unit.k8s.connectivity.test_node_port import REFUSED, Served, endpoint_slice
 
 
 class Balanced(Served):
@@ -59,6 +60,22 @@ def test_without_an_address_it_is_being_opened_and_says_why(status: dict[str, An
 
 
 def test_with_an_address_and_nothing_behind_it_it_is_being_opened() -> None:
-    made = forward(Balanced({"ingress": [{"ip": "203.0.113.7"}]}, answers=[REFUSED]))
+    cluster = Balanced({"ingress": [{"ip": "203.0.113.7"}]}, answers=[REFUSED])
+    made = forward(cluster)
     assert made.listening.look().value is None
     assert made.words.startswith("dial tcp")
+    cluster.slices = [endpoint_slice(None)]
+    assert made.listening.look().value is None
+    assert made.words == "no pod that is ready is behind spire-server/spire-server-load-balancer"
+
+
+def test_one_without_a_node_port_is_opened_and_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with `allocateLoadBalancerNodePorts: false`, which a cloud's webhook may set."""
+    monkeypatch.setattr(exposing_service, "PROGRAMMED_WITHIN", 0.0)
+    cluster = Balanced({"ingress": [{"ip": "203.0.113.7"}]}, answers=[REFUSED])
+    cluster.node_port = 0
+    made = forward(cluster)
+    made.open()
+    assert (made.url, made.state, cluster.asked) == ("https://203.0.113.7:8443", "listening", [])
+    made.close()
+    assert cluster.done[-1] == ("delete", "spire-server-load-balancer")
