@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -89,6 +90,21 @@ def test_what_breaks_forwards_is_refused_where_there_are_none(
 def test_a_way_that_cannot_work_is_refused(decide: Callable[..., tuple[Connectivity, list[str]]]) -> None:
     with pytest.raises(RefusedError, match="no address of this machine"):
         decide(ClusterError("10.89.0.1 is no address of this machine"), "federation")
+
+
+@pytest.mark.parametrize("refused_on", ["", "server", "client"])
+def test_a_cluster_that_would_refuse_the_suites_service_ends_the_run(refused_on: str) -> None:
+    asked: list[tuple[str, str, str, int]] = []
+
+    def refusal(*asked_of: Any) -> str:
+        asked.append(asked_of)
+        return f"on {asked_of[0]} it is refused" if asked_of[0] == refused_on else ""
+
+    reached = {"server": [("demo", "server-service", 8443), ("spire", "a", 443)], "client": [("spire", "a", 443)]}
+    connectivity = cast(Any, SimpleNamespace(refusal=refusal))
+    with pytest.raises(RefusedError, match=f"^on {refused_on} it is refused$") if refused_on else nullcontext():
+        session._refuse_unadmitted(cast(Any, Report()), connectivity, cast(Any, reached))
+    assert sorted(asked) == sorted((name, *each) for name, of in reached.items() for each in of)
 
 
 def test_a_runs_time_limits_are_its_own_and_end_with_it() -> None:

@@ -25,12 +25,16 @@ from fixtures.preflight.permissions import (
     of_release,
     of_suite,
     permission_checks,
+    reached_services,
     resource_of,
 )
 from fixtures.report.run import Report
 from tests.unit.api_server import ApiServer, kubeconfig
 from tests.unit.own_chart import LAYOUT, SERVER_NAMESPACE, SYSTEM_NAMESPACE
 
+assert LAYOUT.oidc_provider is not None
+assert LAYOUT.oidc_provider.service is not None
+OIDC = LAYOUT.oidc_provider.service
 LIST_NODES = Permission("", "nodes", "list")
 EXEC = Permission("demo", "pods/exec", "create")
 RUN_JOB = Permission("demo", "jobs.batch", "create")
@@ -224,6 +228,26 @@ def test_what_makes_endpoints_reachable_is_needed_where_it_is_done(
         way, SERVER_NAMESPACE
     )
     assert {(each.namespace, each.resource) for each in found if each.verb == "create"} == needed
+
+
+@pytest.mark.parametrize(
+    ("cluster", "federate", "with_provider", "names"),
+    [
+        ("server", "", False, ["server-service", LAYOUT.bundle_endpoint.service.name]),
+        ("client", "", False, [LAYOUT.bundle_endpoint.service.name]),
+        ("server", "existing", False, ["server-service"]),
+        ("client", "existing", True, [OIDC.name]),
+    ],
+)
+def test_the_services_that_are_made_reachable_are_those_that_the_run_exposes(
+    cluster: str, federate: str, with_provider: bool, names: list[str]
+) -> None:
+    layout = LAYOUT if with_provider else replace(LAYOUT, oidc_provider=None)
+    found = reached_services(settings(federate=federate), cluster, "demo", layout)
+    assert [name for _, name, _ in found] == names
+    endpoint = LAYOUT.bundle_endpoint.service
+    known = [("demo", "server-service", 8443), *((each.namespace, each.name, each.port) for each in (endpoint, OIDC))]
+    assert set(found) <= set(known)
 
 
 def test_a_preflight_looks_at_the_permissions_of_each_context(tmp_path: Path, api_server: ApiServer) -> None:
