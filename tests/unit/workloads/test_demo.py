@@ -11,10 +11,12 @@ from typing import Any, cast
 import pytest
 import yaml
 
+from fixtures.k8s.server_side_apply import WORKLOAD_LABEL
 from fixtures.workloads import demo, manifests
 from fixtures.workloads.demo import CLIENT_LINES, NO_BEARER_MESSAGE
 from fixtures.workloads.go_spiffe import rejected_audience, unexpected_id
 from fixtures.workloads.probe import SUCCESS_LINE
+from tests.unit.kubernetes_objects import KubernetesObjects
 
 Read = Callable[[str], str]
 SERVER_ID = "spiffe://server.example/ns/demo/sa/default"
@@ -193,6 +195,60 @@ def test_a_server_whose_image_has_no_path_for_a_probe_is_connected_to_until_it_l
     assert [port["name"] for port in after["ports"]] == ["https"]
     kept = {key: value for key, value in before.items() if key not in ("readinessProbe", "ports")}
     assert {key: value for key, value in after.items() if key != "ports"} == kept
+
+
+class Kept(KubernetesObjects):
+    """A cluster with Deployments of an earlier run: what is done to its Deployments is recorded."""
+
+    path = Path()
+
+    def __init__(self, external: bool, **selectors: dict[str, str]) -> None:
+        super().__init__()
+        self.is_external = external
+        self.done: list[str] = []
+        for name, labels in selectors.items():
+            spec = {"selector": {"matchLabels": labels}, "template": {}}
+            self.add("Deployment", name, "demo", spec=spec)
+
+    @property
+    def batch(self) -> Any:
+        return SimpleNamespace(delete_collection_namespaced_job=lambda *_, **__: None)
+
+    def kubectl(self, *arguments: str) -> None:
+        self.done.append(" ".join(arguments))
+
+    def record_before(self, *_: Any) -> None:
+        pass
+
+    def apply(self, *made: dict[str, Any]) -> None:
+        self.done += [f"apply {each['metadata']['name']}" for each in made if each["kind"] == "Deployment"]
+
+
+OLD = {"server": {"app": "server"}, "probe": {"app": "probe"}, "theirs": {"app": "theirs"}}
+OWN = {name: {WORKLOAD_LABEL: name} for name in ("server", "probe")}
+REPLACED = [f"delete deployment {name} -n demo --cascade=foreground" for name in OWN]
+APPLIED = [f"apply {name}" for name in OWN]
+
+
+@pytest.mark.parametrize(
+    ("external", "there", "deleted"),
+    [(False, OLD, REPLACED), (False, OWN, []), (False, {}, []), (True, OLD, [])],
+    ids=["of an older suite", "of this one", "none", "another's cluster"],
+)
+def test_deployments_whose_selector_an_older_suite_has_made_give_way_on_the_suites_own_clusters(
+    external: bool, there: dict[str, dict[str, str]], deleted: list[str]
+) -> None:
+    cluster = Kept(external, **there)
+    spire: Any = SimpleNamespace(cluster=cluster, trust_domain="server.example", was_changed=False)
+    of_namespace = SimpleNamespace(manifest=lambda: {"kind": "Namespace", "metadata": {"name": "demo"}})
+    _, deployment = manifests.load_manifests("probe.yaml")
+    probe: Any = SimpleNamespace(cluster=cluster, spire=spire, in_namespace=of_namespace, objects=lambda: [deployment])
+    made = demo.Demo.__new__(demo.Demo)
+    made.namespace, made.server = "demo", spire
+    made.images = demo.DemoImages("server:v0", "client:v0", "client:v0")
+    made.of_server = cast(Any, SimpleNamespace(place=lambda manifest: manifest))
+    made._apply(probe)
+    assert cluster.done == [*deleted, *APPLIED]
 
 
 @pytest.mark.parametrize("takes_many", [True, False])
