@@ -1,4 +1,4 @@
-"""An API server that says that nodes are ready, and that this suite made the cluster of the image `node:1`.
+"""An API server that says that nodes are ready and alive, and that this suite made the cluster of the image `node:1`.
 
 It serves namespaces (there is `theirs`) and ConfigMaps (there is `theirs/there`). How it takes one goes by its name:
 `refused` (as for a field that is not in the schema), `elsewhere` (it answers for something else), `forbidden`,
@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
@@ -27,6 +29,13 @@ def nodes(*conditions: dict[str, str]) -> dict[str, Any]:
         {"metadata": {"name": "node"}, "status": {"conditions": [{"type": "Ready"} | each]}} for each in conditions
     ]
     return {"items": items}
+
+
+def lease(renewed: float) -> dict[str, Any]:
+    """The list of the nodes' Leases, renewed then (Unix seconds)."""
+    at = datetime.fromtimestamp(renewed, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    spec = {"holderIdentity": "node", "leaseDurationSeconds": 40, "renewTime": at}
+    return {"items": [{"metadata": {"name": "node", "namespace": "kube-node-lease"}, "spec": spec}]}
 
 
 READY = {"status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status"}
@@ -55,7 +64,10 @@ THERE = {
 LOG_LINE = {"level": "info", "msg": "Starting Server APIs", "network": "tcp"}
 ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 MADE_OF = f"/api/v1/namespaces/kube-system/configmaps/{OWNER_MARK}"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 ANSWERS = {
+    **{f"/apis/apps/v1/{plural}": {"items": []} for plural in ("daemonsets", "deployments", "statefulsets")},
+    "/api/v1/pods": {"items": []},
     "/version": {"gitVersion": "v1.36.3"},
     "/apis": {"kind": "APIGroupList", "groups": []},
     "/api/v1": KINDS,
@@ -98,7 +110,8 @@ APPLIED = (200, '{"kind":"ConfigMap","apiVersion":"v1"}')
 class ApiServer(ThreadingHTTPServer):
     """The server; `asked` are the requests that change something or would, as method, path and query.
 
-    `nodes` are its answers about the nodes, one after the other, the last one from then on.
+    `nodes` are its answers about the nodes, one after the other, the last one from then on; so are those of
+    `successive`, by their paths.
     `applied` are the objects that were, by their paths, in that order. `allowed` says of the attributes that a
     SelfSubjectAccessReview asks about whether they are; `reviewed` are those that were asked about.
     """
@@ -109,6 +122,7 @@ class ApiServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[tuple[str, str, dict[str, list[str]]]] = []
         self.nodes = [nodes(READY)]
+        self.successive: dict[str, list[dict[str, Any]]] = {}
         self.applied: dict[str, dict[str, Any]] = {}
         self.allowed: Callable[[dict[str, str]], bool] = lambda _: True
         self.reviewed: list[dict[str, str]] = []
@@ -123,9 +137,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         asked = self.path.partition("?")[0]
-        if asked == "/api/v1/nodes":
-            more = len(self.server.nodes) > 1
-            self._answer(200, json.dumps(self.server.nodes.pop(0) if more else self.server.nodes[0]))
+        answers = {"/api/v1/nodes": self.server.nodes, LEASES: [lease(time.time())], **self.server.successive}.get(
+            asked
+        )
+        if answers:
+            self._answer(200, json.dumps(answers.pop(0) if len(answers) > 1 else answers[0]))
             return
         found = self.server.applied.get(asked) or ANSWERS.get(asked)
         self._answer(404 if found is None else 200, json.dumps(found or {}))

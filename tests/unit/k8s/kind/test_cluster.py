@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -29,14 +30,17 @@ from fixtures.k8s.workload_settings import WorkloadSettings
 from supply.host import Engine
 from tests.unit.api_server import (
     ANSWERS,
+    LEASES,
     MADE_OF,
     READY,
     WITHOUT_CSI_NODE,
     WITHOUT_NETWORK,
     ApiServer,
     kubeconfig,
+    lease,
     nodes,
 )
+from tests.unit.kubernetes_objects import stamp
 
 KIND = """#!/bin/sh
 echo "$@" >> {folder}/said
@@ -242,14 +246,112 @@ def test_a_kept_cluster_that_is_stopped_is_created_again(
     assert (tmp_path / "said").read_text().count("delete cluster") == created(tmp_path) == 1
 
 
-def kept_cluster(folder: Path, monkeypatch: pytest.MonkeyPatch, exported: str) -> KindCluster:
+def kept_cluster(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, exported: str, engine: Engine | None = None
+) -> KindCluster:
     """A cluster that an earlier run kept, whose kubeconfig leads where this one does."""
     (folder / "existing").write_text("t-server\n")
     (folder / "exported").write_text(exported)
-    kept = cluster(folder, monkeypatch, 0, "")
+    kept = cluster(folder, monkeypatch, 0, "", engine=engine)
     (kept.path / OWNER_MARK).touch()
     kept.kubeconfig_path.write_text(exported)
     return kept
+
+
+def of_server(kind: str, ready: bool, since: float) -> dict[str, Any]:
+    """The list of the one pod of SPIRE's server, which runs since then, or of its StatefulSet, as they are listed."""
+    metadata: dict[str, Any] = {"name": "spire-server", "namespace": "spire-server", "generation": 1}
+    status: dict[str, Any]
+    if kind == "statefulsets":
+        status = {"observedGeneration": 1, "replicas": 1, **({"readyReplicas": 1} if ready else {})}
+        replicas = {"replicas": 1, "selector": {}, "serviceName": "spire-server", "template": {}}
+        return {"items": [{"metadata": metadata, "spec": replicas, "status": status}]}
+    owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "spire-server", "uid": "1", "controller": True}
+    state = {"running": {"startedAt": stamp(since)}} if ready else {"waiting": {"reason": "CrashLoopBackOff"}}
+    container = {
+        "name": "spire-server",
+        "image": "i",
+        "imageID": "i",
+        "ready": ready,
+        "restartCount": 1,
+        "state": state,
+    }
+    status = {
+        "phase": "Running",
+        "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
+        "containerStatuses": [container],
+    }
+    spec = {"nodeName": "node", "containers": [{"name": "spire-server", "image": "i"}]}
+    metadata |= {"name": "spire-server-0", "ownerReferences": [owner]}
+    return {"items": [{"metadata": metadata, "spec": spec, "status": status}]}
+
+
+STARTED = 20.0  # seconds since the node's container was started
+RESTARTED = {  # what the API server answers after that: first as before it, and then as it is
+    "lease of before the start": {LEASES: [lambda: lease(time.time() - STARTED - 2), lambda: lease(time.time())]},
+    "lease of before a suspension": {LEASES: [lambda: lease(time.time() - 16), lambda: lease(time.time())]},
+    "pod of before the start": {
+        "/api/v1/pods": [
+            lambda: of_server("pods", True, time.time() - 900),
+            lambda: of_server("pods", True, time.time() - 5),
+        ]
+    },
+    "count of before the start": {
+        "/apis/apps/v1/statefulsets": [
+            lambda: of_server("statefulsets", True, 0.0),
+            lambda: of_server("statefulsets", False, 0.0),
+        ],
+        "/api/v1/pods": [lambda: of_server("pods", False, 0.0)],
+    },
+}
+NOT_READY = {"/api/v1/nodes": [lambda: nodes(WITHOUT_NETWORK), lambda: nodes(READY)]}
+
+
+@pytest.mark.parametrize(
+    ("answers", "reports"),
+    [
+        *(pytest.param(each, True, id=name) for name, each in RESTARTED.items()),
+        pytest.param(NOT_READY, True, id="node that is not ready"),
+        *(pytest.param(each, False, id=f"{name} for good") for name, each in RESTARTED.items()),
+    ],
+)
+def test_a_kept_cluster_whose_nodes_were_started_again_is_taken_once_they_report_and_made_again_where_they_do_not(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    api_server: ApiServer,
+    answers: dict[str, list[Callable[[], dict[str, Any]]]],
+    reports: bool,
+) -> None:
+    monkeypatch.setattr("fixtures.k8s.kind.cluster.STATUS_CURRENT_TIMEOUT", 1.0 if reports else 0.1)
+    (tmp_path / "created").write_text(api_server.kubeconfig())
+    # Three looks: one before Kind is asked, the second and third are waited for.
+    for path, (before, *after) in answers.items():
+        api_server.successive[path] = [before(), before(), *(each() for each in (after if reports else ()))]
+    kept = kept_cluster(tmp_path, monkeypatch, api_server.kubeconfig(), engine_of_node(tmp_path, STARTED))
+    kept.create()
+    assert kept.created_here is not reports
+    assert all(len(left) == 1 for left in api_server.successive.values()) or not reports
+
+
+def test_a_healthy_kept_cluster_is_taken_at_the_first_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    api_server.successive = {
+        LEASES: [lease(time.time() - 10.4), {}],
+        "/api/v1/pods": [of_server("pods", True, time.time() - STARTED), {}],
+        "/apis/apps/v1/statefulsets": [of_server("statefulsets", True, 0.0), {}],
+    }
+    kept_cluster(tmp_path, monkeypatch, api_server.kubeconfig(), engine_of_node(tmp_path, STARTED)).create()
+    assert not (tmp_path / "said").exists()
+
+
+def engine_of_node(folder: Path, started: float) -> Engine:
+    """An engine that has started the node's container so many seconds ago, in Podman's and Docker's words."""
+    at = datetime.fromtimestamp(time.time() - started, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f123Z")
+    asked = "inspect --type container --format {{json .State.StartedAt}} node"
+    (folder / "podman").write_text(f"#!/bin/sh\ntest \"$*\" != '{asked}' || echo '\"{at}\"'\n")
+    (folder / "podman").chmod(0o755)
+    return Engine(str(folder / "podman"))
 
 
 def test_a_kept_cluster_that_a_proxy_hides_is_left_as_it_is(
