@@ -111,7 +111,7 @@ class ApiServer(ThreadingHTTPServer):
     """The server; `asked` are the requests that change something or would, as method, path and query.
 
     `nodes` are its answers about the nodes, one after the other, the last one from then on; so are those of
-    `successive`, by their paths.
+    `successive`, by their paths (`{"status": 404}`: there is none).
     `applied` are the objects that were, by their paths, in that order. `allowed` says of the attributes that a
     SelfSubjectAccessReview asks about whether they are; `reviewed` are those that were asked about.
     """
@@ -137,11 +137,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         asked = self.path.partition("?")[0]
-        answers = {"/api/v1/nodes": self.server.nodes, LEASES: [lease(time.time())], **self.server.successive}.get(
-            asked
-        )
+        listed = {"/api/v1/nodes": self.server.nodes, LEASES: [lease(time.time())], **self.server.successive}
+        answers = listed.get(asked)
         if answers:
-            self._answer(200, json.dumps(answers.pop(0) if len(answers) > 1 else answers[0]))
+            answer = answers.pop(0) if len(answers) > 1 else answers[0]
+            self._answer(404 if answer == {"status": 404} else 200, json.dumps(answer))
             return
         found = self.server.applied.get(asked) or ANSWERS.get(asked)
         self._answer(404 if found is None else 200, json.dumps(found or {}))

@@ -114,12 +114,15 @@ def test_what_a_run_made_in_a_cluster_that_is_not_ours_is_removed_and_what_it_ch
     theirs.record_before(*ours)
     theirs.apply(*ours)
     theirs.record_before(*ours)  # what is there by now is the suite's own, and not what was there before
+    # It is deleted, and goes a moment later.
+    going = {**ours[0], "metadata": {"name": "demo", "deletionTimestamp": "2026-11-23T10:00:00Z"}, "status": {}}
+    api_server.successive["/api/v1/namespaces/demo"] = [going, {"status": 404}]
     before = len(api_server.asked)
     assert theirs.leave(restore=True) == []
     deleted = [line for line in (tmp_path / "asked").read_text().splitlines() if line.startswith("delete")]
     assert deleted == [
         "delete ConfigMap a -n theirs --ignore-not-found",
-        "delete Namespace demo --ignore-not-found",
+        "delete Namespace demo --ignore-not-found --wait=false",
     ]
     restored = [path.removeprefix("/api/v1/namespaces/") for _, path, _ in api_server.asked[before:]]
     assert restored == ["theirs/configmaps/there", "theirs"]
@@ -134,8 +137,78 @@ def test_what_cannot_be_put_back_is_said_and_the_credentials_go_all_the_same(
     theirs.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
     (tmp_path / "refusing").touch()
     (left,) = theirs.leave(restore=True)
-    assert left.startswith("server: `kubectl delete Namespace demo --ignore-not-found` ended with 1")
+    assert left.startswith("server: `kubectl delete Namespace demo --ignore-not-found --wait=false` ended with 1")
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+# As Kubernetes 1.36 has a namespace where an aggregated API is not served any more.
+STALE = (
+    "Discovery failed for some groups, 1 failing: unable to retrieve the complete list of server APIs: "
+    "custom.metrics.k8s.io/v1beta1: stale GroupVersion discovery: custom.metrics.k8s.io/v1beta1"
+)
+HELD = {
+    "apiVersion": "v1",
+    "kind": "Namespace",
+    "metadata": {"name": "demo", "deletionTimestamp": "2026-11-23T10:00:00Z"},
+    "spec": {"finalizers": ["kubernetes"]},
+    "status": {
+        "phase": "Terminating",
+        "conditions": [
+            {
+                "type": "NamespaceDeletionDiscoveryFailure",
+                "status": "True",
+                "reason": "DiscoveryFailed",
+                "message": STALE,
+            },
+            {
+                "type": "NamespaceDeletionContentFailure",
+                "status": "False",
+                "reason": "ContentDeleted",
+                "message": "All content successfully deleted, may be waiting on finalization",
+            },
+            {
+                "type": "NamespaceContentRemaining",
+                "status": "False",
+                "reason": "ContentRemoved",
+                "message": "All content successfully removed",
+            },
+        ],
+    },
+}
+
+
+def test_a_namespace_that_cannot_go_is_named_with_the_api_that_is_away_after_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    monkeypatch.setattr("fixtures.k8s.conditions.DISCOVERY_MAY_FAIL", 0.5)
+    theirs = adopted_cluster(tmp_path, monkeypatch, api_server)
+    theirs.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
+    api_server.successive["/api/v1/namespaces/demo"] = [HELD]
+    began = time.monotonic()
+    (left,) = theirs.leave(restore=True)
+    assert 0.5 <= time.monotonic() - began < 60
+    assert left.startswith("server: the end of namespace demo cannot come after ")
+    assert left.endswith(f": no namespace of this cluster can be deleted: {STALE}")
+
+
+def test_a_namespace_may_wait_for_an_api_that_comes_back_and_for_what_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    theirs = adopted_cluster(tmp_path, monkeypatch, api_server)
+    theirs.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
+    api_server.successive["/api/v1/namespaces/demo"] = [HELD, {"status": 404}]
+    assert theirs.leave(restore=True) == []
+    monkeypatch.setattr("fixtures.k8s.existing_cluster.REMOVAL", 0.1)
+    message = "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"
+    remaining = {"type": "NamespaceFinalizersRemaining", "status": "True", "reason": "SomeFinalizersRemain"}
+    held = {**HELD, "status": {"phase": "Terminating", "conditions": [{**remaining, "message": message}]}}
+    theirs = adopted_cluster(tmp_path, monkeypatch, api_server)
+    api_server.applied.clear()
+    api_server.successive.clear()
+    theirs.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
+    api_server.successive["/api/v1/namespaces/demo"] = [held]
+    (left,) = theirs.leave(restore=True)
+    assert left.endswith(f"being deleted since 2026-11-23 10:00:00+00:00: {message}")
 
 
 class Images:

@@ -223,6 +223,19 @@ def test_a_namespace_that_does_not_go_is_named_with_what_holds_it(
     assert cluster.forced == ["spire-server"]
 
 
+def test_a_namespace_that_cannot_go_since_discovery_fails_is_named_with_that_before_all_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleanup, "NAMESPACE_DELETION_TIMEOUT", 0.05)
+    for kind in ("NamespaceDeletionDiscoveryFailure", "NamespaceDeletionGroupVersionParsingFailure"):
+        remaining = ("NamespaceContentRemaining", "Some resources are remaining: pods. has 1 resource instances")
+        held = namespace(
+            "spire-server", remaining, (kind, "custom.metrics.k8s.io/v1beta1: stale GroupVersion discovery")
+        )
+        with pytest.raises(WaitError, match=r"spire-server \(custom\.metrics\.k8s\.io/v1beta1: stale"):
+            on(Cluster(namespaces=(held,)), tmp_path)._leftovers.repair_broken_releases(lambda _: None)
+
+
 def test_pods_in_an_existing_cluster_are_waited_for_and_never_deleted_by_force(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

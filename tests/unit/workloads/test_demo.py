@@ -11,12 +11,14 @@ from typing import Any, cast
 import pytest
 import yaml
 
+from fixtures.core.waiting import UnrecoverableError
+from fixtures.k8s import conditions
 from fixtures.k8s.server_side_apply import WORKLOAD_LABEL
 from fixtures.workloads import demo, manifests
 from fixtures.workloads.demo import CLIENT_LINES, NO_BEARER_MESSAGE
 from fixtures.workloads.go_spiffe import rejected_audience, unexpected_id
 from fixtures.workloads.probe import SUCCESS_LINE
-from tests.unit.kubernetes_objects import KubernetesObjects
+from tests.unit.kubernetes_objects import NOW, KubernetesObjects, stamp
 
 Read = Callable[[str], str]
 SERVER_ID = "spiffe://server.example/ns/demo/sa/default"
@@ -236,7 +238,7 @@ APPLIED = [f"apply {name}" for name in OWN]
     ids=["of an older suite", "of this one", "none", "another's cluster"],
 )
 def test_deployments_whose_selector_an_older_suite_has_made_give_way_on_the_suites_own_clusters(
-    external: bool, there: dict[str, dict[str, str]], deleted: list[str]
+    monkeypatch: pytest.MonkeyPatch, external: bool, there: dict[str, dict[str, str]], deleted: list[str]
 ) -> None:
     cluster = Kept(external, **there)
     spire: Any = SimpleNamespace(cluster=cluster, trust_domain="server.example", was_changed=False)
@@ -248,6 +250,20 @@ def test_deployments_whose_selector_an_older_suite_has_made_give_way_on_the_suit
     made.images = demo.DemoImages("server:v0", "client:v0", "client:v0")
     made.of_server = cast(Any, SimpleNamespace(place=lambda manifest: manifest))
     made._apply(probe)
+    assert cluster.done == [*deleted, *APPLIED]
+    # One that an earlier run has deleted, and that does not go: nothing can be made in it.
+    going = cluster.add("Namespace", "demo", "", metadata={"deletionTimestamp": stamp(NOW)})
+    why = "Discovery failed for some groups, 1 failing: unable to retrieve the complete list of server APIs"
+    failure = {
+        "type": "NamespaceDeletionDiscoveryFailure",
+        "status": "True",
+        "reason": "DiscoveryFailed",
+        "message": why,
+    }
+    going["status"] = {"phase": "Terminating", "conditions": [failure]}
+    monkeypatch.setattr(conditions, "DISCOVERY_MAY_FAIL", 0.0)
+    with pytest.raises(UnrecoverableError, match=f"end of namespace demo cannot come .* no namespace .*: {why}"):
+        made._apply(probe)
     assert cluster.done == [*deleted, *APPLIED]
 
 
