@@ -25,7 +25,7 @@ from fixtures.spire.installation import Spire
 from fixtures.spire.layout import IngressPath, Workload
 from fixtures.workloads import observed_call
 from fixtures.workloads.demo import CLIENT_LINES, Demo
-from fixtures.workloads.identity_conditions import endpoint_of
+from fixtures.workloads.identity_conditions import endpoint_of, endpoint_reached
 from fixtures.workloads.jobs import JobOutcome
 from fixtures.workloads.observed_call import let_in
 from fixtures.workloads.probe import SUCCESS_LINE, Answer, Endpoint, Probe, ProbeError
@@ -306,6 +306,64 @@ def test_an_endpoint_of_another_id_is_red_at_once(recorded: Read, shown: Callabl
     found = wait_for(seen_from_the_client(recorded, shown(other)), TOO_SOON)
     with pytest.raises(AssertionError, match="impostor"):
         checks.endpoint_is_its_owners(found, spire())
+
+
+# As SPIRE 1.14 says it.
+UNFETCHED = ClusterError(
+    "client: `exec …` was not carried out: Failed to refresh bundle: rpc error: code = Internal desc = failed to "
+    'refresh bundle: failed to fetch federated bundle from endpoint: Get "https://10.89.0.1:8441": i/o timeout'
+)
+
+
+@pytest.mark.parametrize(
+    ("is_ours", "fetched", "error"),
+    [
+        (False, "Bundle refreshed", ""),
+        (False, UNFETCHED, r"did not come .*connection refused.*; nor does the server take it: .*i/o timeout"),
+        # What this run has installed, the demo reaches too.
+        (True, "Bundle refreshed", r"did not come .*connection refused"),
+    ],
+)
+def test_an_endpoint_that_the_server_alone_reaches_is_a_warning_for_spire_that_was_there_before(
+    recorded: Read, is_ours: bool, fetched: str | Exception, error: str
+) -> None:
+    asking: Any = spire(fetched, trust_domain="client.example")
+    asking.was_installed_by_run = is_ours
+    owner = spire(recorded("bundle-show.json"))
+    probe = SimpleNamespace(cluster=asking.cluster, endpoint=OneAfterTheOther(REFUSED))
+    demo: Any = SimpleNamespace(probes={"client.example": probe})
+    federation: Any = SimpleNamespace(pairs=[(asking, owner)], endpoint_url=lambda _: URL)
+
+    def ask(*_: Any) -> Endpoint:
+        return endpoint_reached(cast(Probe, probe), owner, URL, TOO_SOON)
+
+    warned: list[str] = []
+    if error:
+        with pytest.raises(AssertionError, match=error):
+            checks.endpoints_are_their_owners(federation, ask, warned.append)
+        with pytest.raises(AssertionError, match=error):
+            checks.endpoints_answer_the_other_side(federation, demo, TOO_SOON)
+        assert warned == []
+    else:
+        checks.endpoints_are_their_owners(federation, ask, warned.append)
+        checks.endpoints_answer_the_other_side(federation, demo, TOO_SOON)
+        (words,) = warned
+        assert words.startswith(
+            "client: pods of the demo's namespace do not get server.example's bundle from its endpoint, and the "
+            "server does: client: server.example's bundle from its endpoint https://10.89.0.1:8441 did not come in "
+        )
+
+
+def test_a_probe_that_does_not_run_is_red_whatever_the_server_reaches() -> None:
+    asking: Any = spire("Bundle refreshed", trust_domain="client.example")
+    asking.was_installed_by_run = False
+    federation: Any = SimpleNamespace(pairs=[(asking, spire())])
+
+    def ask(*_: Any) -> Endpoint:
+        raise WaitError("client: Deployment demo/probe did not come in 60 s")
+
+    with pytest.raises(WaitError, match="Deployment demo/probe"):
+        checks.endpoints_are_their_owners(federation, ask)
 
 
 @pytest.mark.parametrize("is_ours", [True, False])

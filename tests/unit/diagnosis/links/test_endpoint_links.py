@@ -237,3 +237,53 @@ def test_an_endpoint_that_pods_reach_and_the_server_does_not_is_named(
         assert (each.link, each.cause, each.peer) == ("endpoint reachable", WHY_ONLY_PODS_REACH_IT, "peer.example")
         said = "answers pods of this cluster, and not the server: proxyconnect tcp: dial tcp 127.0.0.1:1: connect: "
         assert said in each.sentence
+
+
+UNREACHED = ProbeError("unable to ask the endpoint: dial tcp: lookup spire.peer.example: no such host")
+IMPOSTOR = Endpoint("spiffe://other.example/spire/server", {})
+
+
+@pytest.mark.parametrize(
+    ("is_ours", "refused", "seen", "links"),
+    [
+        (False, "", UNREACHED, []),
+        (False, "", IMPOSTOR, []),
+        (False, "client: i/o timeout", UNREACHED, ["endpoint reachable"]),
+        (False, "client: i/o timeout", IMPOSTOR, ["endpoint identity"]),
+        (True, "", UNREACHED, ["endpoint reachable"]),
+    ],
+)
+def test_an_endpoint_that_the_server_alone_reaches_is_not_broken_for_spire_that_was_there_before(
+    objects: Objects,
+    monkeypatch: pytest.MonkeyPatch,
+    is_ours: bool,
+    refused: str,
+    seen: Endpoint | ProbeError,
+    links: list[str],
+) -> None:
+    spire, url = objects.spire, "https://spire.peer.example:30443"
+    stored = Bundle(frozenset({"a"}), frozenset(), 1, None)
+    relationship = Relationship("peer.example", url, "https_spiffe", "spiffe://peer.example/spire/server")
+    monkeypatch.setattr(spire, "relationships", lambda: [relationship], raising=False)
+    monkeypatch.setattr(spire, "foreign_bundle", lambda _: stored, raising=False)
+    monkeypatch.setattr(spire, "refresh_error", lambda _: refused, raising=False)
+    spire.was_installed_by_run = is_ours
+
+    def ask(asked: str) -> Endpoint:
+        if asked != url:
+            return IMPOSTOR
+        if isinstance(seen, ProbeError):
+            raise seen
+        return seen
+
+    shown = stored
+    layout = SimpleNamespace(bundle_endpoint=SimpleNamespace(refresh_hint=60.0))
+    peer = SimpleNamespace(trust_domain="peer.example", bundle=lambda: shown, layout=layout)
+    demo = cast(Demo, SimpleNamespace(probes={spire.trust_domain: SimpleNamespace(endpoint=ask)}))
+    federation = cast(Federation, SimpleNamespace(peers=lambda _: [peer], forwards={}))
+    found = [each.link for each in endpoint_links.check_endpoints(spire, federation, demo)]
+    assert found == links
+    # That it is stale is said whoever reaches the endpoint: asked for it, the server takes the new one.
+    shown = Bundle(frozenset({"b"}), frozenset(), 2, None)
+    found = [each.link for each in endpoint_links.check_endpoints(spire, federation, demo)]
+    assert found == (["bundle fresh"] if not links else [*links, *(["bundle fresh"] if seen is IMPOSTOR else [])])
