@@ -21,7 +21,7 @@ from fixtures.diagnosis.links.webhook_links import unset_policy, webhook_validat
 from fixtures.helm.charts.folder import default_values
 from fixtures.helm.release import Release
 from fixtures.helm.values import merge
-from fixtures.k8s import conditions, pod_ports, pods
+from fixtures.k8s import conditions, pod_ports, pods, rollouts
 from fixtures.k8s.cluster import Cluster
 from fixtures.k8s.failures.unrecoverable import unrecoverable
 from fixtures.resilience.environment import Environment
@@ -62,18 +62,28 @@ def nodes_are_ready(clusters: Iterable[Cluster], timeout: float = RECHECK_TIMEOU
     map_concurrently(lambda cluster: wait_for(cluster.nodes_ready, timeout), clusters)
 
 
-def components_are_ready(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:
-    """Every component of SPIRE is ready, an agent and a CSI driver on every node that is eligible for them."""
+def components_are_ready(
+    spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT, warn: Callable[[str], None] = unreported
+) -> None:
+    """Every component of SPIRE is ready, an agent and a CSI driver on every node that is eligible for them.
+
+    Of SPIRE that was there before the run, `warn` names those that keep pods of an older revision.
+    """
     for spire in spires:
         cluster = spire.cluster
         wait_for(cluster.nodes_ready, timeout)
 
-        layout = spire.layout
+        layout, older = spire.layout, not spire.was_installed_by_run
 
-        def ready(workload: Workload, state: Condition[int] | None = None, cluster: Cluster = cluster) -> int:
+        def ready(
+            workload: Workload,
+            state: Condition[int] | None = None,
+            cluster: Cluster = cluster,
+            older: bool = older,
+        ) -> int:
             place = (workload.namespace, workload.name)
             return wait_for(
-                state or conditions.controller_ready(cluster, workload.kind, *place),
+                state or conditions.controller_ready(cluster, workload.kind, *place, older=older),
                 timeout,
                 fails_if=lambda: unrecoverable(cluster, place[:1], prefix=workload.name),
             )
@@ -92,6 +102,10 @@ def components_are_ready(spires: Iterable[Spire], timeout: float = RECHECK_TIMEO
         if str(manager) == str(layout.server):
             place = (manager.namespace, spire.server_pod, manager.container.name)
             wait_for(pods.containers_ready(cluster, *place), timeout)
+        for workload in layout.workloads if older else ():
+            found_now = conditions.find_controller(cluster, *workload.controller)
+            if found_now and rollouts.older_pods(found_now) and (why := rollouts.held_back(found_now)):
+                warn(f"{cluster.label}: {workload} keeps pods of an older revision: {why}")
 
 
 def fields_are_known(spires: Iterable[Spire], timeout: float = RECHECK_TIMEOUT) -> None:

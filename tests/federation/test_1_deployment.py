@@ -41,8 +41,8 @@ def test_every_node_is_ready(clusters: dict[str, Cluster]) -> None:
 # The demo's server comes up from here on.
 @pytest.mark.usefixtures("demo_deployment")
 @pytest.mark.dependency(name="spire ready", depends=["nodes ready"], scope="session")
-def test_every_spire_component_is_ready(spires: dict[str, Spire]) -> None:
-    checks.components_are_ready(spires.values())
+def test_every_spire_component_is_ready(spires: dict[str, Spire], report: Report) -> None:
+    checks.components_are_ready(spires.values(), warn=report.warn)
 
 
 @pytest.mark.dependency(name="server services", depends=["spire ready"], scope="session")

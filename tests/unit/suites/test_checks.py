@@ -106,6 +106,28 @@ def test_a_worker_without_an_agent_or_a_driver_is_red(name: str) -> None:
         checks.components_are_ready([made], TOO_SOON)
 
 
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_agents_that_are_replaced_with_their_nodes_are_a_warning_for_spire_that_was_there_before(
+    is_ours: bool,
+) -> None:
+    made = spire()
+    made.was_installed_by_run = is_ours
+    counts = {"currentNumberScheduled": 1, "desiredNumberScheduled": 1, "numberReady": 1, "numberMisscheduled": 0}
+    for kind, item in cast(KubernetesObjects, made.cluster).objects:
+        if kind == "DaemonSet" and item["metadata"]["name"] == AGENT:
+            item["status"] = {**counts, "observedGeneration": 1}
+            item["spec"]["updateStrategy"] = {"type": "OnDelete"}
+    warned: list[str] = []
+    if is_ours:
+        with pytest.raises(WaitError, match=r"spire-agent did not come .*1 of 1 ready, with 1 of an older revision"):
+            checks.components_are_ready([made], TOO_SOON, warned.append)
+        assert warned == []
+    else:
+        checks.components_are_ready([made], TOO_SOON, warned.append)
+        words = "server: DaemonSet spire-system/spire-agent keeps pods of an older revision: the update strategy is "
+        assert warned == [f"{words}OnDelete"]
+
+
 def test_agents_for_no_node_are_red() -> None:
     with pytest.raises(WaitError, match=r"nodes for DaemonSet spire-system/spire-agent did not come .*leave out all"):
         checks.agents_have_attested([spire(nodes=0)], TOO_SOON)

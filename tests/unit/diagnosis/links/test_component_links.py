@@ -21,7 +21,8 @@ from fixtures.diagnosis.links import component_links
 from fixtures.diagnosis.links.component_links import LONG_HOOK
 from fixtures.diagnosis.links.spire_links import RECENT, pods_wanted_and_ready
 from fixtures.k8s import pods
-from fixtures.k8s.conditions import daemon_set_ready
+from fixtures.k8s.conditions import controller_ready, daemon_set_ready
+from fixtures.k8s.rollouts import held_back
 from fixtures.spire import api_types
 from fixtures.spire.layout import IngressPath, Workload
 from tests.unit import own_chart
@@ -314,7 +315,7 @@ def test_only_ready_pods_of_the_newest_revision_count(
     objects: Objects, kind: str, counts: dict[str, int], ready: int
 ) -> None:
     made = controller(objects, kind, "oidc", status=counts)
-    assert pods_wanted_and_ready(objects.cluster, [], kind, made) == (1, ready)
+    assert pods_wanted_and_ready(objects.spire, [], kind, made) == (1, ready)
 
 
 @pytest.mark.parametrize(("surge", "names", "ready"), [(1, "ab", 0), (1, "b", 1), (0, "ab", 1), ("0%", "ab", 1)])
@@ -326,9 +327,77 @@ def test_a_pod_of_before_beside_a_new_one_is_none_of_a_surging_daemon_sets(
     made = controller(objects, "DaemonSet", "node-agent", status=counts, updateStrategy=strategy)
     for name in names:
         pod(objects, container(running=running()), name=name, owner=("DaemonSet", "node-agent"))
-    assert pods_wanted_and_ready(objects.cluster, [], "DaemonSet", made) == (1, ready)
+    assert pods_wanted_and_ready(objects.spire, [], "DaemonSet", made) == (1, ready)
     found = daemon_set_ready(objects.cluster, made.metadata.namespace, made.metadata.name).look()
     assert (found.value == 1) is bool(ready)
+
+
+OLD_PODS: tuple[tuple[str, dict[str, int], dict[str, Any], str], ...] = (
+    # As the controllers report it a while after the template was changed.
+    (
+        "DaemonSet",
+        {"currentNumberScheduled": 1, "desiredNumberScheduled": 1, "numberReady": 1, "numberAvailable": 1},
+        {"updateStrategy": {"type": "OnDelete"}},
+        "the update strategy is OnDelete",
+    ),
+    (
+        "StatefulSet",
+        {"replicas": 1, "readyReplicas": 1, "availableReplicas": 1, "currentReplicas": 1},
+        {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}},
+        "the update strategy's partition is 1",
+    ),
+    (
+        "StatefulSet",
+        {"replicas": 1, "readyReplicas": 1, "availableReplicas": 1},
+        {"updateStrategy": {"type": "OnDelete"}},
+        "the update strategy is OnDelete",
+    ),
+    ("Deployment", {"replicas": 1, "readyReplicas": 1, "availableReplicas": 1}, {"paused": True}, "it is paused"),
+)
+STAYING = {"DaemonSet": AGENT, "StatefulSet": SERVER, "Deployment": "oidc"}
+
+
+@pytest.mark.parametrize(("kind", "counts", "spec", "words"), OLD_PODS)
+def test_ready_pods_of_an_older_revision_that_stay_are_ready_where_this_run_has_not_installed_them(
+    objects: Objects, kind: str, counts: dict[str, int], spec: dict[str, Any], words: str
+) -> None:
+    objects.with_spire()
+    name = STAYING[kind]
+    namespace = SYSTEM_NAMESPACE if kind == "DaemonSet" else SERVER_NAMESPACE
+    objects.objects = [(of, each) for of, each in objects.objects if (of, each["metadata"]["name"]) != (kind, name)]
+    item = controller(objects, kind, name, namespace, status=counts, **spec)
+    owner = ("ReplicaSet", f"{name}-1") if kind == "Deployment" else (kind, name)
+    pod(objects, container(running=running()), name=f"{name}-x", namespace=namespace, owner=owner)
+    place = (objects.cluster, kind, namespace, name)
+    assert held_back(item).startswith(words)
+    assert controller_ready(*place, older=True).look().value == 1
+    objects.installed_by_run = False
+    assert list(component_links.check_components(objects.spire)) == []
+    # What this run has installed is to be of its newest revision, and what is ready is not counted as if it were not.
+    objects.installed_by_run = True
+    found = [each for each in component_links.check_components(objects.spire) if name in each.sentence]
+    assert [words in each.sentence for each in found] == [True]
+    assert f"{kind} {namespace}/{name} has 0 of 1 ready of its newest revision, and 1 of an older one: " in str(
+        found[0]
+    )
+    seen = controller_ready(*place).look()
+    assert seen.value is None
+    assert str(seen.seen).endswith(", with 1 of an older revision")
+
+
+def test_a_pod_that_is_not_ready_is_missing_whatever_revision_stays(objects: Objects) -> None:
+    counts = {"currentNumberScheduled": 1, "desiredNumberScheduled": 1}
+    item = controller(objects, "DaemonSet", "node-agent", status=counts, updateStrategy={"type": "OnDelete"})
+    objects.installed_by_run = False
+    assert pods_wanted_and_ready(objects.spire, [], "DaemonSet", item) == (1, 0)
+    place = (objects.cluster, "DaemonSet", item.metadata.namespace, item.metadata.name)
+    assert controller_ready(*place, older=True).look().value is None
+    # One that is replaced by itself is waited for.
+    counts = {"currentNumberScheduled": 1, "desiredNumberScheduled": 1, "numberReady": 1}
+    item = controller(objects, "DaemonSet", "rolled", status=counts, updateStrategy={"type": "RollingUpdate"})
+    assert pods_wanted_and_ready(objects.spire, [], "DaemonSet", item) == (1, 0)
+    place = (objects.cluster, "DaemonSet", item.metadata.namespace, item.metadata.name)
+    assert controller_ready(*place, older=True).look().value is None
 
 
 ENDPOINT = own_chart.LAYOUT.bundle_endpoint.service
