@@ -15,7 +15,8 @@ from kubernetes.client import ApiException
 
 from fixtures.core.redaction import keep_secret
 from fixtures.k8s import pods
-from fixtures.k8s.cluster import Cluster, ClusterError, internal_addresses
+from fixtures.k8s.cluster import Cluster, ClusterError, ExecRefusedError, internal_addresses
+from fixtures.k8s.exec import ExecutionError
 from fixtures.k8s.existing_cluster import ExistingCluster
 from fixtures.k8s.server_side_apply import ApplyError
 from supply.host import Engine
@@ -50,6 +51,39 @@ def test_no_proxy_is_between_this_process_and_a_cluster_on_this_machine(
     # The WebSocket's library has rules of its own. The answer is the API server's: it knows of no such pod.
     with pytest.raises(ClusterError, match="Handshake status 404"):
         made.execute("demo", "server", "server", "ls")
+
+
+@pytest.mark.parametrize(
+    ("words", "is_policy"),
+    [
+        # A ValidatingAdmissionPolicy, Kyverno's webhook, RBAC, and a pod that is not there.
+        (
+            "pods \"it\" is forbidden: ValidatingAdmissionPolicy 'no-exec' with binding 'no-exec' denied request: no",
+            True,
+        ),
+        (
+            'admission webhook "validate.kyverno.svc-fail" denied the request: \n\nresource PodExecOptions was blocked',
+            True,
+        ),
+        ('pods "it" is forbidden: User "me" cannot create resource "pods/exec" in API group ""', False),
+        ('pods "it" not found', False),
+    ],
+)
+def test_a_policy_that_lets_nobody_run_commands_in_pods_is_told_from_other_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, is_policy: bool
+) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise ExecutionError(words)
+
+    made = cluster(tmp_path)
+    monkeypatch.setattr("fixtures.k8s.cluster.execute", refused)
+    monkeypatch.setattr(Cluster, "client", None)
+    with pytest.raises(ClusterError) as caught:
+        made.execute("demo", "it", "client", "/client")
+    assert isinstance(caught.value, ExecRefusedError) is is_policy
+    shown = "`exec -n demo it -c client -- /client`"
+    how = f"an admission policy refuses {shown}" if is_policy else f"{shown} was not carried out"
+    assert str(caught.value) == f"server: {how}: {words}"
 
 
 def test_a_log_of_one_line_is_read_as_it_is_and_one_that_is_not_there_is_an_error(

@@ -13,7 +13,8 @@ import pytest
 
 from fixtures.core.project import PROJECT
 from fixtures.core.waiting import time_limit
-from fixtures.k8s.cluster import ClusterError
+from fixtures.diagnosis.testbed import Testbed
+from fixtures.k8s.cluster import ClusterError, ExecRefusedError
 from fixtures.k8s.connectivity.connectivity import BUNDLE_ENDPOINT, DEMO_SERVER, Connectivity
 from fixtures.k8s.kind.network import KindNetwork
 from fixtures.plugins import session
@@ -160,3 +161,58 @@ def test_what_an_interrupted_fixture_has_begun_is_undone(pytester: pytest.Pytest
     pytester.runpytest_subprocess()
     assert (pytester.path / "by the session").exists()
     assert not (pytester.path / "by the fixture").exists()
+
+
+EXEC = "exec -n spire-server spire-server-0 -c spire-server -- /opt/spire/bin/spire-server federation list -output json"
+DENIED = ExecRefusedError(
+    f'server: an admission policy refuses `{EXEC}`: pods "spire-server-0" is forbidden: ValidatingAdmissionPolicy '
+    "'no-exec' with binding 'no-exec' denied request: commands in pods are not allowed in production"
+)
+UNFOUND = ClusterError(f'server: `{EXEC}` was not carried out: container not found ("spire-server")')
+
+
+@pytest.mark.parametrize("has_object", [True, False])
+@pytest.mark.parametrize(
+    ("error", "broken", "words"),
+    [
+        (
+            DENIED,
+            False,
+            r"^this run needs to run commands in the server's pod \(pods/exec\): server: an admission poli",
+        ),
+        (UNFOUND, False, "^server: `exec .*container not found"),
+        # Of an installation that does not work the broken link is named: it is red.
+        (UNFOUND, True, ""),
+    ],
+)
+def test_a_server_that_cannot_be_asked_ends_the_run_before_anything_is_created(
+    monkeypatch: pytest.MonkeyPatch, error: ClusterError, broken: bool, words: str, has_object: bool
+) -> None:
+    def unasked() -> None:
+        raise error
+
+    diagnosis = SimpleNamespace(broken="component ready" if broken else None)
+    monkeypatch.setattr(session, "diagnose", lambda *_, **__: diagnosis)
+    made = SimpleNamespace(name="client", trust_domain="client.example")
+    spires: dict[str, Any] = {
+        name: SimpleNamespace(
+            cluster=SimpleNamespace(label=name),
+            trust_domain=f"{name}.example",
+            federates_with=(peer,),
+            relationships=unasked if name == "server" else list,
+            layout=SimpleNamespace(cluster_federated_trust_domains=[made] if has_object and name == "server" else []),
+        )
+        for name, peer in (("server", "client.example"), ("client", "server.example"))
+    }
+    fixture = cast(Any, session.relationships_found)._get_wrapped_function()
+    settings = SimpleNamespace(no_install=True, federate="auto")
+    request = SimpleNamespace(session=SimpleNamespace(items=[]))
+    config = SimpleNamespace(stash={session.TESTBED: Testbed()})
+    if has_object and error is UNFOUND:
+        # What the objects say is enough so far: the test of SPIRE's components is red.
+        assert fixture(settings, spires, Report(), config, request) == [
+            "server has the ClusterFederatedTrustDomain client"
+        ]
+        return
+    with pytest.raises(RefusedError if words else ClusterError, match=words or "container not found"):
+        fixture(settings, spires, Report(), config, request)
