@@ -14,6 +14,7 @@ from fixtures.config.cluster_values import ClusterSettings
 from fixtures.helm.release import Release
 from fixtures.workloads.demo import DemoImages
 from tests.unit.artifacts.test_chart_download import calls
+from tests.unit.own_chart import CLASS_NAME
 
 
 def supplied(helm: Path, rendered: dict[str, str]) -> Supply:
@@ -64,6 +65,26 @@ def test_a_controller_manager_that_passes_over_the_demos_namespace_is_refused(
     assert rendered.count("^kube-system$") == 1
     made.rendered[release.mark] = rendered.replace("^kube-system$", "^demo$")
     with pytest.raises(SupplyError, match=r"^cluster server: the controller manager ignores the namespace demo: see "):
+        made.check_layouts()
+
+
+def test_a_release_that_gives_the_demos_pods_several_ids_is_refused(
+    helm: Path, release: Release, recorded: Callable[[str], str]
+) -> None:
+    def added(name: str, path: str) -> str:
+        return (
+            f"---\napiVersion: spire.spiffe.io/v1alpha1\nkind: ClusterSPIFFEID\nmetadata: {{name: {name}}}\n"
+            f"spec: {{className: {CLASS_NAME}, spiffeIDTemplate: 'spiffe://{{{{ .TrustDomain }}}}/{path}'}}\n"
+        )
+
+    # The chart's own default is a fallback.
+    rendered = recorded("own-chart.yaml") + added("first", "app/{{ .PodMeta.Name }}")
+    made = replace(supplied(helm, {release.mark: rendered}), releases={"server": release})
+    made.check_layouts()
+    made.rendered[release.mark] = rendered + added("second", "mesh/{{ .PodMeta.Namespace }}")
+    with pytest.raises(
+        SupplyError, match=r"^cluster server: pods of namespace demo would have 2 SPIFFE IDs.*first: .*; s"
+    ):
         made.check_layouts()
 
 

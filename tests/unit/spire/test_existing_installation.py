@@ -172,6 +172,17 @@ def test_a_refusal_of_the_api_server_is_no_empty_list() -> None:
             installation("one.example", "third.example"),
             "cluster server: no ClusterSPIFFEID of class 'mine' federates with two.example: ",
         ),
+        (
+            [
+                *installation("one.example", "two.example"),
+                identity(
+                    "companys-own",
+                    federates_with=("two.example",),
+                    spiffeIDTemplate="spiffe://one.example/app/{{.PodMeta.Name}}",
+                ),
+            ],
+            "cluster server: pods of namespace .* would have 2 SPIFFE IDs.*default: .*; companys-own: ",
+        ),
         (installation("two.example", "one.example"), "clusters server and client have the same trust domain"),
         (
             [*installation("one.example", "two.example"), federated("two-example", "two.example", **LABELS)],

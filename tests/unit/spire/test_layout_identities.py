@@ -246,6 +246,41 @@ def test_several_ids_are_none_and_the_same_from_two_is_one() -> None:
     assert layout().spiffe_id("demo", "app", {}, {}) is None
 
 
+BY_NAME = "spiffe://{{ .TrustDomain }}/app/{{ .PodMeta.Name }}"
+
+
+def test_pods_that_would_have_several_ids_are_named_with_their_identities() -> None:
+    own, companys = identity("own"), identity("companys-own", spiffeIDTemplate=BY_NAME)
+    words = layout(own, companys).why_several_ids("demo", PEERS)
+    assert words == (
+        "pods of namespace demo would have 2 SPIFFE IDs, and the demo's are to have one: give one of these "
+        f"ClusterSPIFFEIDs a selector that leaves the demo's pods out (own: {DEFAULT_ID.replace('/app', '/default')}; "
+        "companys-own: spiffe://{{.TrustDomain}}/app/{{.PodMeta.Name}})"
+    )
+    # One that does not federate gives an ID all the same.
+    assert layout(own, identity("mesh", federates_with=(), spiffeIDTemplate=BY_NAME)).why_several_ids("demo", PEERS)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [],
+        [identity("twin")],
+        [identity("default", fallback=True, spiffeIDTemplate=BY_NAME)],
+        # Of pods of others, or of none: its entries wait for a bundle.
+        [identity("mesh", spiffeIDTemplate=BY_NAME, podSelector=match(mesh="in"))],
+        [identity("waiting", federates_with=("never.example",), spiffeIDTemplate=BY_NAME)],
+    ],
+)
+def test_pods_that_would_have_one_id_are_not_refused(others: list[dict[str, Any]]) -> None:
+    assert layout(identity("own"), *others).why_several_ids("demo", PEERS) == ""
+
+
+def test_a_template_that_only_pods_answer_is_the_same_whatever_its_spaces() -> None:
+    twin = identity("twin", spiffeIDTemplate=BY_NAME.replace(" ", ""))
+    assert layout(identity("own", spiffeIDTemplate=BY_NAME), twin).why_several_ids("demo", PEERS) == ""
+
+
 def given(**identities: Any) -> dict[str, Any]:
     return {"spire-server": {"controllerManager": {"identities": {"clusterSPIFFEIDs": identities}}}}
 
