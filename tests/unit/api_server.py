@@ -113,7 +113,8 @@ class ApiServer(ThreadingHTTPServer):
     `nodes` are its answers about the nodes, one after the other, the last one from then on; so are those of
     `successive`, by their paths (`{"status": 404}`: there is none).
     `applied` are the objects that were, by their paths, in that order. `allowed` says of the attributes that a
-    SelfSubjectAccessReview asks about whether they are; `reviewed` are those that were asked about.
+    SelfSubjectAccessReview asks about whether they are; `reviewed` are those that were asked about. `headers` are those
+    of each request, by its method and path.
     """
 
     request_queue_size = 32
@@ -126,6 +127,7 @@ class ApiServer(ThreadingHTTPServer):
         self.applied: dict[str, dict[str, Any]] = {}
         self.allowed: Callable[[dict[str, str]], bool] = lambda _: True
         self.reviewed: list[dict[str, str]] = []
+        self.headers: dict[str, list[tuple[str, str]]] = {}
 
     def kubeconfig(self) -> str:
         """A kubeconfig that leads here."""
@@ -134,6 +136,12 @@ class ApiServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: ApiServer
+
+    def parse_request(self) -> bool:
+        parsed = super().parse_request()
+        if parsed:
+            self.server.headers[f"{self.command} {self.path.partition('?')[0]}"] = list(self.headers.items())
+        return parsed
 
     def do_GET(self) -> None:
         asked = self.path.partition("?")[0]

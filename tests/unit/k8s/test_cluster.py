@@ -218,7 +218,7 @@ def test_a_request_to_a_cluster_without_a_kubeconfig_fails_with_its_error(tmp_pa
 
 
 def test_the_wait_for_a_frozen_api_server_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fixtures.k8s.cluster.API_TIMEOUT", 0.2)
+    monkeypatch.setattr("fixtures.k8s.access.api_client.API_TIMEOUT", 0.2)
     with socket.socket() as frozen:  # accepts connections, and says nothing
         frozen.bind(("127.0.0.1", 0))
         frozen.listen()
