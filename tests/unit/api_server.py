@@ -20,6 +20,7 @@ from urllib.parse import parse_qs
 import yaml
 
 from fixtures.helm.values import merge
+from fixtures.k8s.access.reservation import NAMESPACE
 from fixtures.k8s.kind.cluster import OWNER_MARK
 
 
@@ -92,6 +93,26 @@ THERE_ALREADY = (
     '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"configmaps \\"a\\" already exists",'
     '"reason":"AlreadyExists","details":{"name":"a","kind":"configmaps"},"code":409}',
 )
+RESERVATION = f"/api/v1/namespaces/{NAMESPACE}"
+NAMESPACE_THERE = (
+    409,
+    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"namespaces '
+    '\\"spire-federation-run\\" already exists","reason":"AlreadyExists","details":{"name":"spire-federation-run",'
+    '"kind":"namespaces"},"code":409}',
+)
+NO_NAMESPACE = (
+    404,
+    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"namespaces '
+    '\\"spire-federation-run\\" not found","reason":"NotFound","details":{"name":"spire-federation-run",'
+    '"kind":"namespaces"},"code":404}',
+)
+CHANGED_MEANWHILE = (
+    409,
+    '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Operation cannot be fulfilled on '
+    'namespaces \\"spire-federation-run\\": the object has been modified; please apply your changes to the latest '
+    'version and try again","reason":"Conflict","details":{"name":"spire-federation-run","kind":"namespaces"},'
+    '"code":409}',
+)
 FORBIDDEN = (
     403,
     '{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"configmaps is forbidden: User '
@@ -114,7 +135,8 @@ class ApiServer(ThreadingHTTPServer):
     `successive`, by their paths (`{"status": 404}`: there is none).
     `applied` are the objects that were, by their paths, in that order. `allowed` says of the attributes that a
     SelfSubjectAccessReview asks about whether they are; `reviewed` are those that were asked about. `headers` are those
-    of each request, by its method and path.
+    of each request, by its method and path. `reservation` is the namespace by which a run has the
+    cluster, if there is one.
     """
 
     request_queue_size = 32
@@ -127,6 +149,7 @@ class ApiServer(ThreadingHTTPServer):
         self.applied: dict[str, dict[str, Any]] = {}
         self.allowed: Callable[[dict[str, str]], bool] = lambda _: True
         self.reviewed: list[dict[str, str]] = []
+        self.reservation: dict[str, Any] | None = None
         self.headers: dict[str, list[tuple[str, str]]] = {}
 
     def kubeconfig(self) -> str:
@@ -151,10 +174,26 @@ class _Handler(BaseHTTPRequestHandler):
             answer = answers.pop(0) if len(answers) > 1 else answers[0]
             self._answer(404 if answer == {"status": 404} else 200, json.dumps(answer))
             return
+        if asked == RESERVATION:
+            made = self.server.reservation
+            self._answer(*(NO_NAMESPACE if made is None else (200, json.dumps(made))))
+            return
         found = self.server.applied.get(asked) or ANSWERS.get(asked)
         self._answer(404 if found is None else 200, json.dumps(found or {}))
 
     def do_PATCH(self) -> None:
+        path = self.path.partition("?")[0]
+        if path == RESERVATION:
+            changed, _ = self._asked()
+            made = self.server.reservation
+            version = changed["metadata"].pop("resourceVersion", None)
+            if made is None or version not in (None, made["metadata"]["resourceVersion"]):
+                self._answer(*(NO_NAMESPACE if made is None else CHANGED_MEANWHILE))
+                return
+            made["metadata"]["annotations"] |= changed["metadata"]["annotations"]
+            made["metadata"]["resourceVersion"] += "0"
+            self._answer(200, json.dumps(made))
+            return
         assert self.headers["Content-Type"] == "application/apply-patch+yaml"
         manifest, query = self._asked()
         refusals = {"refused": UNDECLARED, "forbidden": FORBIDDEN, "elsewhere": ELSEWHERE}
@@ -176,10 +215,23 @@ class _Handler(BaseHTTPRequestHandler):
             manifest["status"] = {"allowed": self.server.allowed(attributes)}
             self._answer(201, json.dumps(manifest))
             return
+        if self.path == "/api/v1/namespaces":
+            self._reserve(manifest)
+            return
         answers = {"forbidden": FORBIDDEN, "elsewhere": ELSEWHERE, "invalid": INVALID}
         if query.get("fieldValidation") == ["Strict"]:
             answers["refused"] = UNKNOWN
         self._answer(*answers.get(manifest["metadata"]["name"], THERE_ALREADY))
+
+    def _reserve(self, manifest: dict[str, Any]) -> None:
+        if not self.server.allowed({"resource": "namespaces", "verb": "create"}):
+            self._answer(*FORBIDDEN)
+        elif self.server.reservation is not None:
+            self._answer(*NAMESPACE_THERE)
+        else:
+            made = {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": "1"}}
+            self.server.reservation = made
+            self._answer(201, json.dumps(made))
 
     def _asked(self) -> tuple[dict[str, Any], dict[str, list[str]]]:
         path, _, query = self.path.partition("?")
