@@ -210,10 +210,15 @@ def node(
     *taints: dict[str, Any],
     labels: dict[str, str] | None = None,
     ready: str = "True",
+    since: float | None = None,
 ) -> Any:
-    """Add a node of two cores, with its name as a label, which is ready unless that is not `True`."""
+    """Add a node of two cores, with its name as a label, which is ready unless that is not `True`.
+
+    `since` (Unix seconds) is since when, and when its kubelet reported last.
+    """
     allocatable = {"cpu": "2", "memory": "4029536Ki", "pods": "110", "ephemeral-storage": "263174212Ki"}
-    status = {"conditions": [{"type": "Ready", "status": ready}], "allocatable": allocatable}
+    times = {} if since is None else dict.fromkeys(("lastTransitionTime", "lastHeartbeatTime"), stamp(since))
+    status = {"conditions": [{"type": "Ready", "status": ready, **times}], "allocatable": allocatable}
     metadata = {"labels": {"kubernetes.io/hostname": name, **(labels or {})}}
     return model("Node", cluster.add("Node", name, "", metadata=metadata, spec={"taints": list(taints)}, status=status))
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 from kubernetes.client.exceptions import ApiException
 
+from fixtures.core.waiting import WaitError
 from fixtures.k8s.cluster import Cluster, ClusterError
 from fixtures.k8s.existing_cluster import ExistingCluster, MissingImagesError, same_cluster
 from fixtures.k8s.kind.cluster import node_containers
@@ -63,6 +64,45 @@ def test_a_cluster_that_exists_is_taken_once_its_nodes_are_ready_and_refused_at_
         with pytest.raises(ClusterError, match="its API server does not answer"):
             made.wait_nodes()
         assert time.monotonic() - began < 10
+
+
+# As the node controller has it of a kubelet that it does not hear of.
+SILENT = {
+    "status": "Unknown",
+    "reason": "NodeStatusUnknown",
+    "message": "Kubelet stopped posting node status.",
+    "lastHeartbeatTime": "2026-01-02T03:04:05Z",
+    "lastTransitionTime": "2026-01-02T03:04:50Z",
+}
+NOT_LOOKED_AT = (
+    "server: node node is not looked at: it has not been ready since 2026-01-02 03:04:05 UTC: "
+    "Kubelet stopped posting node status."
+)
+
+
+def test_a_node_that_has_long_not_been_ready_is_left_out_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    api_server.nodes = [nodes(SILENT, READY)]
+    began = time.monotonic()
+    made = adopted_cluster(tmp_path, monkeypatch, api_server)
+    assert time.monotonic() - began < 10
+    assert made.nodes_not_looked_at() == [NOT_LOOKED_AT]
+    assert made.nodes_ready.look().value == 1
+    # Those of the suite's own clusters are all waited for.
+    monkeypatch.setattr(ExistingCluster, "is_external", False)
+    assert made.nodes_ready.look().value is None
+    assert made.nodes_not_looked_at() == []
+
+
+def test_a_cluster_of_which_no_node_has_been_ready_for_long_is_red_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    api_server.nodes = [nodes(SILENT)]
+    began = time.monotonic()
+    with pytest.raises(WaitError, match=f"no node is ready: {NOT_LOOKED_AT}"):
+        adopted_cluster(tmp_path, monkeypatch, api_server)
+    assert time.monotonic() - began < 10
 
 
 def test_credentials_of_a_run_that_was_killed_go_with_the_next_one_and_those_of_a_running_one_stay(

@@ -39,6 +39,8 @@ FORBIDDEN = status('pods "spire-server-0" is forbidden: cannot get resource "pod
 class Proxied:
     """A cluster whose API server leads to its pods: what each port answers; keeps what was asked."""
 
+    is_external = False
+
     label = "server"
 
     def __init__(self, objects: KubernetesObjects, answers: dict[str, int | ApiException]) -> None:

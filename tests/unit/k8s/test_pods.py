@@ -7,8 +7,16 @@ from typing import Any
 import pytest
 
 from fixtures.k8s import pods
-from fixtures.k8s.conditions import controller_replaced, job_finished, job_pod_finished
+from fixtures.k8s.cluster import nodes_left_out, nodes_looked_at
+from fixtures.k8s.conditions import (
+    controller_replaced,
+    daemon_set_ready,
+    job_finished,
+    job_pod_finished,
+    nodes_of_daemon_set,
+)
 from tests.unit.kubernetes_objects import (
+    NOW,
     KubernetesObjects,
     container,
     controller,
@@ -18,6 +26,7 @@ from tests.unit.kubernetes_objects import (
     owned_by,
     pod,
     running,
+    stamp,
     waits,
 )
 
@@ -179,6 +188,106 @@ def test_a_node_that_no_time_makes_fit_for_a_pod(
     assert pods.can_never_run(made.spec, node(objects, "node", *taints, ready=ready)) is never
 
 
+READY = container(running=running())
+UNREADY = container(running=running(), ready=False)
+LONG_AGO, LATELY = NOW - 61, NOW - 59
+
+
+@pytest.mark.parametrize(
+    ("condition", "is_looked_at"),
+    [
+        ({"status": "True", "lastTransitionTime": stamp(LONG_AGO), "lastHeartbeatTime": stamp(LONG_AGO)}, True),
+        ({"status": "False", "lastTransitionTime": stamp(LATELY), "lastHeartbeatTime": stamp(NOW)}, True),
+        ({"status": "False", "lastTransitionTime": stamp(LONG_AGO), "lastHeartbeatTime": stamp(NOW)}, False),
+        # The node controller has just written it, of a kubelet that it last heard of then.
+        ({"status": "Unknown", "lastTransitionTime": stamp(NOW), "lastHeartbeatTime": stamp(LONG_AGO)}, False),
+        ({"status": "Unknown", "lastTransitionTime": stamp(NOW), "lastHeartbeatTime": stamp(LATELY)}, True),
+        ({"status": "False"}, True),
+        (None, False),
+    ],
+)
+def test_a_node_is_left_out_once_it_has_not_been_ready_for_a_minute(
+    objects: KubernetesObjects, monkeypatch: pytest.MonkeyPatch, condition: dict[str, str] | None, is_looked_at: bool
+) -> None:
+    monkeypatch.setattr("time.time", lambda: NOW)
+    conditions = [] if condition is None else [{"type": "Ready", **condition}]
+    objects.add("Node", "a", "", status={"conditions": conditions}, metadata={"creationTimestamp": stamp(LONG_AGO)})
+    # A kubelet that has yet to report for the first time.
+    objects.add("Node", "new", "", status={}, metadata={"creationTimestamp": stamp(LATELY)})
+    objects.is_external = True
+    names = [each.metadata.name for each in nodes_looked_at(objects.cluster)]
+    assert names == (["a", "new"] if is_looked_at else ["new"])
+    assert [each.metadata.name for each in nodes_left_out(objects.cluster)] == ([] if is_looked_at else ["a"])
+    objects.is_external = False
+    assert len(nodes_looked_at(objects.cluster)) == 2
+    assert nodes_left_out(objects.cluster) == []
+
+
+AGENT_STATUS = {"desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberReady": 2}
+
+
+def with_a_node_that_is_away(objects: KubernetesObjects, monkeypatch: pytest.MonkeyPatch, *hashes: str) -> None:
+    """A cluster of somebody's with an agent on each of two nodes, of these revisions, and one on a node that is gone.
+
+    That one is ready by its containers, as they were last reported; one more has not even been scheduled there.
+    """
+    monkeypatch.setattr("time.time", lambda: NOW)
+    objects.is_external = True
+    for name, ready, since in (("a", "True", NOW - 900), ("b", "True", NOW - 900), ("ghost", "Unknown", NOW - 600)):
+        node(objects, name, ready=ready, since=since)
+    for number, revision in enumerate(hashes):
+        made: dict[str, Any] = {
+            "creationTimestamp": stamp(NOW - 500 + number),
+            "labels": {"controller-revision-hash": revision},
+        }
+        pod(objects, READY, name=f"agent-{number}", owner=("DaemonSet", "spire-agent"), **made)
+        objects.objects[-1][1]["spec"]["nodeName"] = "ab"[number]
+    pod(objects, UNREADY, name="away", owner=("DaemonSet", "spire-agent"))
+    objects.objects[-1][1]["spec"]["nodeName"] = "ghost"
+    scheduled = {"type": "PodScheduled", "status": "False"}
+    pod(objects, name="unscheduled", owner=("DaemonSet", "spire-agent"), conditions=[scheduled])
+    objects.objects[-1][1]["spec"] |= affinity({"matchFields": [wants("In", "ghost", key="metadata.name")]})
+
+
+def test_on_a_node_that_is_left_out_no_agent_is_missing(
+    objects: KubernetesObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_a_node_that_is_away(objects, monkeypatch, "1", "1")
+    controller(objects, "DaemonSet", "spire-agent", status=AGENT_STATUS)
+    place = (objects.cluster, "spire-server", "spire-agent")
+    assert daemon_set_ready(*place).look().value == 2
+    assert nodes_of_daemon_set(*place).look().value == ["a", "b"]
+    own = pods.controller_pods(objects.cluster, "DaemonSet", "spire-server", "spire-agent")
+    assert [each.metadata.name for each in own] == ["agent-0", "agent-1"]
+    before = frozenset({"Pod/spire-server/before"})
+    assert controller_replaced(objects.cluster, "DaemonSet", "spire-server", "spire-agent", before).look().value == 2
+    # A Deployment's pod there is one that is to run elsewhere, and it counts.
+    pod(objects, READY, name="server-1-x", owner=("ReplicaSet", "server-1"))
+    objects.objects[-1][1]["spec"]["nodeName"] = "ghost"
+    assert len(pods.pods(objects.cluster, "spire-server")) == 3
+    objects.is_external = False
+    assert daemon_set_ready(*place).look().value is None
+    assert len(pods.pods(objects.cluster, "spire-server")) == 5
+
+
+@pytest.mark.parametrize(
+    ("hashes", "status"),
+    [
+        # One of the old revision, one that is missing, and none of the newest yet.
+        (("1", "2"), {"updatedNumberScheduled": 2}),
+        (("1",), {"updatedNumberScheduled": 2}),
+        (("1", "1"), {"updatedNumberScheduled": 0}),
+        ((), {"updatedNumberScheduled": 1}),
+    ],
+)
+def test_an_agent_that_is_missing_or_old_on_another_node_is_waited_for(
+    objects: KubernetesObjects, monkeypatch: pytest.MonkeyPatch, hashes: tuple[str, ...], status: dict[str, int]
+) -> None:
+    with_a_node_that_is_away(objects, monkeypatch, *hashes)
+    controller(objects, "DaemonSet", "spire-agent", status={**AGENT_STATUS, **status})
+    assert daemon_set_ready(objects.cluster, "spire-server", "spire-agent").look().value is None
+
+
 def replaced(objects: KubernetesObjects, *before: str, wanted: int = 2) -> Any:
     names = frozenset(f"Pod/spire-server/{name}" for name in before)
     controller(objects, "DaemonSet", "spire-agent", status={"desiredNumberScheduled": wanted})
@@ -187,10 +296,6 @@ def replaced(objects: KubernetesObjects, *before: str, wanted: int = 2) -> Any:
 
 def agent(objects: KubernetesObjects, name: str, *statuses: dict[str, Any]) -> None:
     pod(objects, *statuses, name=name, owner=("DaemonSet", "spire-agent"))
-
-
-READY = container(running=running())
-UNREADY = container(running=running(), ready=False)
 
 
 @pytest.mark.parametrize(

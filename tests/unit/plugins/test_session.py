@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,9 +19,11 @@ from fixtures.diagnosis.testbed import Testbed
 from fixtures.k8s.cluster import ClusterError, ExecRefusedError
 from fixtures.k8s.connectivity.connectivity import BUNDLE_ENDPOINT, DEMO_SERVER, Connectivity
 from fixtures.k8s.kind.network import KindNetwork
+from fixtures.k8s.workload_settings import WorkloadSettings
 from fixtures.plugins import session
 from fixtures.plugins.options import SETTINGS
 from fixtures.report.data.facts import Facts
+from tests.unit.kubernetes_objects import KubernetesObjects, node
 from tests.unit.own_chart import LAYOUT
 
 ELSEWHERE = Connectivity("node-port", "192.0.2.1, the gateway of Kind's network, is no address of this machine")
@@ -106,6 +110,43 @@ def test_a_cluster_that_would_refuse_the_suites_service_ends_the_run(refused_on:
     with pytest.raises(RefusedError, match=f"^on {refused_on} it is refused$") if refused_on else nullcontext():
         session._refuse_unadmitted(cast(Any, Report()), connectivity, cast(Any, reached))
     assert sorted(asked) == sorted((name, *each) for name, of in reached.items() for each in of)
+
+
+SPIRES = {"pool": "spire"}
+IN_POOL = replace(
+    LAYOUT,
+    agents=tuple(replace(each, node_selector=SPIRES, tolerations=({"operator": "Exists"},)) for each in LAYOUT.agents),
+)
+TAINT = {"key": "pool", "value": "spire", "effect": "NoSchedule"}
+BESIDE = "SPIRE's agents and CSI driver are for node b alone, and the suite's pods need both on their node"
+
+
+@pytest.mark.parametrize(
+    ("taints", "given", "words"),
+    [
+        ([], WorkloadSettings(node_selector={"pool": "shop"}), f"--node-selector=pool=shop selects node a: {BESIDE}"),
+        ([TAINT], WorkloadSettings(), f"no --toleration is for pool=spire:NoSchedule, which node b has: {BESIDE}"),
+        ([TAINT], WorkloadSettings(tolerations=({"key": "pool", "operator": "Exists"},)), ""),
+        ([], WorkloadSettings(node_selector=SPIRES), ""),
+        ([], WorkloadSettings(), ""),
+        # Nodes may be added for them.
+        ([], WorkloadSettings(node_selector={"pool": "new"}), ""),
+    ],
+)
+def test_options_that_keep_the_suites_pods_off_the_nodes_of_spire_end_the_run(
+    taints: list[dict[str, str]], given: WorkloadSettings, words: str
+) -> None:
+    cluster: Any = KubernetesObjects()
+    node(cluster, "a", labels={"pool": "shop"})
+    node(cluster, "b", *taints, labels=SPIRES)
+    cluster.workload_settings = given
+    driver = replace(LAYOUT.csi_driver, tolerations=({"operator": "Exists"},))
+    refuse = partial(session._refuse_unplaced, cast(Any, Report()), [cluster])
+    if not words:
+        refuse({"server": replace(IN_POOL, csi_driver=driver)})
+        return
+    with pytest.raises(RefusedError, match=f"^cluster server: {re.escape(words)}$"):
+        refuse({"server": replace(IN_POOL, csi_driver=driver)})
 
 
 def test_a_runs_time_limits_are_its_own_and_end_with_it() -> None:

@@ -111,7 +111,7 @@ def test_only_a_namespace_without_agents_is_to_have_restricted_pods(tmp_path: Pa
         return None, 200, warned
 
     core = SimpleNamespace(patch_namespace=lambda name, _: patched.append(name), patch_namespace_with_http_info=tried)
-    cluster: Any = SimpleNamespace(label="server", core=core)
+    cluster: Any = SimpleNamespace(label="server", core=core, is_external=False)
     spire = Spire(cluster, tmp_path / "helm", "server.example", (), tmp_path, read_layout)
     for namespace in (LAYOUT.server.namespace, SYSTEM_NAMESPACE):
         spire.layout = replace(LAYOUT, server=replace(LAYOUT.server, namespace=namespace))

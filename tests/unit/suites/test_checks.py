@@ -39,6 +39,7 @@ URL = f"https://{ADDRESS}:{PORT}"
 SOON = 60.0  # seconds; nothing here takes a hundredth of it but on a busy machine
 AT_ONCE = 20.0  # seconds, at the most, for what does not wait
 TOO_SOON = 0.05
+READY = container(running=running())
 LATER = "4102444800"  # Unix seconds
 # As the API server and the container runtime say them while a pod is replaced.
 GONE = ClusterError('server: `exec …` was not carried out: pods "spire-server-0" not found')
@@ -126,6 +127,28 @@ def test_agents_that_are_replaced_with_their_nodes_are_a_warning_for_spire_that_
         checks.components_are_ready([made], TOO_SOON, warned.append)
         words = "server: DaemonSet spire-system/spire-agent keeps pods of an older revision: the update strategy is "
         assert warned == [f"{words}OnDelete"]
+
+
+def test_a_node_of_somebodys_cluster_that_has_long_not_been_ready_needs_no_agent(agents: Callable[..., str]) -> None:
+    made = spire(agents())
+    objects = cast(KubernetesObjects, made.cluster)
+    node(objects, "ghost", ready="Unknown", since=time.time() - 90)
+    for each in (made.layout.agent, made.layout.csi_driver):
+        pod(objects, READY, name=f"{each.name}-x", namespace=each.namespace, owner=("DaemonSet", each.name))
+    for kind, item in objects.objects:
+        if kind == "DaemonSet":
+            item["status"] |= {"desiredNumberScheduled": 2, "updatedNumberScheduled": 2}
+    with pytest.raises((AssertionError, WaitError)):
+        checks.components_are_ready([made], TOO_SOON)
+    objects.is_external = True
+    checks.components_are_ready([made], TOO_SOON)
+    checks.agents_have_attested([made], TOO_SOON)
+    # The agent of that node is no other's.
+    for kind, item in objects.objects:
+        if kind == "Node" and item["metadata"]["name"] == "ghost":
+            item["metadata"]["uid"] = made.agents()[0].spiffe_id.rpartition("/")[2]
+    with pytest.raises(WaitError, match="0 of 1 have a valid SVID"):
+        checks.agents_have_attested([made], TOO_SOON)
 
 
 def test_agents_for_no_node_are_red() -> None:
@@ -267,7 +290,7 @@ def server_pod(**ready: bool) -> Any:
 
 def ready(*answers: Any) -> Condition[bool]:
     core = SimpleNamespace(read_namespaced_pod=OneAfterTheOther(*answers))
-    cluster = cast(Cluster, SimpleNamespace(label="server", core=core))
+    cluster = cast(Cluster, SimpleNamespace(label="server", core=core, is_external=False))
     return containers_ready(cluster, "spire-server", "spire-server-0", "spire-controller-manager", "tornjak")
 
 

@@ -48,6 +48,8 @@ class FakeCore:
 class FakeCluster:
     """Stands in for a cluster; what is run on it prints what a test sets, and is remembered."""
 
+    is_external = False
+
     def __init__(self) -> None:
         self.label = "client"
         self.core = FakeCore()

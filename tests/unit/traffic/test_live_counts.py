@@ -39,7 +39,7 @@ def core() -> FakeCore:
 
 @pytest.fixture
 def counts(core: FakeCore) -> LiveCounts:
-    cluster = SimpleNamespace(label="client", core=core)
+    cluster = SimpleNamespace(label="client", core=core, is_external=False)
     return LiveCounts(cast(TrafficGenerator, SimpleNamespace(cluster=cluster, namespace="demo")))
 
 

@@ -25,6 +25,8 @@ class RecordedCluster:
     label = "server"
     workload_settings = SimpleNamespace(place=lambda _: None, namespace_labels={})
     assigns_users = False
+    is_external = False
+    core = SimpleNamespace(list_node=lambda: SimpleNamespace(items=[]))
 
     def __init__(self, entries: str) -> None:
         self.entries = json.loads(entries)

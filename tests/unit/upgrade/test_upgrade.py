@@ -405,7 +405,7 @@ def test_the_images_of_pods_that_are_being_deleted_do_not_count(tmp_path: Path) 
     agents = [pod("b:1", "2026-11-24T21:36:50Z"), pod("b:2"), pod("b:3")]
     listed: dict[str, list[Any]] = {"spire-mgmt": [], "spire-server": [], "spire-system": agents}
     core = SimpleNamespace(list_namespaced_pod=lambda namespace, **_: SimpleNamespace(items=listed[namespace]))
-    cluster = cast(Any, SimpleNamespace(label="client", core=core))
+    cluster = cast(Any, SimpleNamespace(label="client", core=core, is_external=False))
     spire = Spire(cluster, tmp_path, "client.example", (), tmp_path, read_layout)
     spire.layout = LAYOUT
     assert spire.images() == {"spire-agent": {"b:2", "b:3"}}

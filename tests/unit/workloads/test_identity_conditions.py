@@ -90,15 +90,15 @@ def test_an_endpoint_serves_the_keys_that_its_owner_shows(recorded: Read) -> Non
 def test_agents_are_counted_whose_svids_have_not_expired() -> None:
     now = int(time.time())
     listed = [AttestedAgent(f"spiffe://x/{expires}", "k8s_psat", False, now + expires) for expires in (-60, 60)]
-    spire: Any = SimpleNamespace(cluster=SimpleNamespace(label="client"), agents=lambda: listed)
-    assert seen(identity_conditions.agents_attested(spire, 1))[0] is listed
+    spire: Any = SimpleNamespace(cluster=SimpleNamespace(label="client", is_external=False), agents=lambda: listed)
+    assert seen(identity_conditions.agents_attested(spire, 1))[0] == listed
     value, words = seen(identity_conditions.agents_attested(spire, 2))
     assert (value, words.partition(":")[0]) == (None, "1 of 2 have a valid SVID")
 
 
 def test_agents_have_renewed_their_svids_when_none_has_its_old_one() -> None:
     listed = [AttestedAgent(name, "k8s_psat", False, expires) for name, expires in (("a", 1), ("b", 2))]
-    spire: Any = SimpleNamespace(cluster=SimpleNamespace(label="client"), agents=lambda: listed)
+    spire: Any = SimpleNamespace(cluster=SimpleNamespace(label="client", is_external=False), agents=lambda: listed)
     assert identity_conditions.agent_svid_expiries(spire) == {"a": 1, "b": 2}
     renewed = identity_conditions.renewed_agent_svids
     assert seen(renewed(spire, {"a": 1, "b": 1})) == (None, "not renewed: ['a']")

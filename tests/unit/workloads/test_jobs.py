@@ -40,6 +40,7 @@ class Jobs:
     is_external = False
 
     def __init__(self, existing: tuple[str, ...] = (), code: int = 0, status: str = "Complete") -> None:
+        self.is_external = False
         self.steps: list[str] = []
         self.labels: dict[str, str] | None = None
         self.code = code

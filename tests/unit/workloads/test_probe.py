@@ -32,6 +32,7 @@ class Executed:
     """Stands in for a cluster on which a program in a pod ends as a test says; remembers what it was asked."""
 
     label = "client"
+    is_external = False
 
     def __init__(self, code: int, output: str, errors: str = "") -> None:
         self.done = subprocess.CompletedProcess((), code, output, errors)

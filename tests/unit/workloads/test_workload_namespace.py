@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,6 +17,7 @@ from fixtures.spire.layout import Layout, read
 from fixtures.spire.server_cli import SpireError
 from fixtures.workloads.manifests import load_manifests
 from fixtures.workloads.workload_namespace import JOB_LABEL, SOCKET_VARIABLE, WorkloadNamespace
+from tests.unit.kubernetes_objects import KubernetesObjects, node
 from tests.unit.own_chart import LAYOUT
 from tests.unit.spire.layout_examples import NAMESPACE, identity, release
 
@@ -29,6 +31,7 @@ def of(
     federates_with: tuple[str, ...] = ("two.example",),
     assigns_users: bool = False,
     given: WorkloadSettings = WorkloadSettings(),  # noqa: B008 - it is frozen
+    nodes: Sequence[Any] = (),
 ) -> WorkloadNamespace:
     pods = [
         SimpleNamespace(metadata=SimpleNamespace(name=f"pod-{uid}", uid=uid, creation_timestamp=created))
@@ -39,8 +42,9 @@ def of(
     def listed(_: str, *, label_selector: str = "", **__: Any) -> Any:
         return SimpleNamespace(items=pods[:1] if label_selector == of_job else pods)
 
-    core = SimpleNamespace(list_namespaced_pod=listed)
-    cluster = SimpleNamespace(label="server", core=core, assigns_users=assigns_users, workload_settings=given)
+    core = SimpleNamespace(list_namespaced_pod=listed, list_node=lambda: SimpleNamespace(items=list(nodes)))
+    fields = {"is_external": False, "assigns_users": assigns_users, "workload_settings": given}
+    cluster = SimpleNamespace(label="server", core=core, **fields)
     spire: Any = SimpleNamespace(cluster=cluster, layout=layout, federates_with=federates_with)
     spire.entries = lambda: list(entries)
     return WorkloadNamespace(cast(Spire, spire), "demo")
@@ -84,6 +88,57 @@ def test_namespace_and_pods_have_what_is_given_of_them(name: str) -> None:
     workload = next(each for each in load_manifests(name) if "template" in each.get("spec", {}))
     placed = namespace.place(workload)["spec"]["template"]["spec"]
     assert (placed["nodeSelector"], placed["tolerations"]) == ({"pool": "spire"}, [dedicated])
+
+
+SPIRES = {"pool": "spire"}  # the label of the nodes that SPIRE's agents and CSI driver are for
+IN_POOL = replace(
+    LAYOUT,
+    agents=tuple(replace(each, node_selector=SPIRES) for each in LAYOUT.agents),
+    csi_driver=replace(LAYOUT.csi_driver, node_selector=SPIRES),
+)
+NO_PODS = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
+
+
+def required_nodes(namespace: WorkloadNamespace, name: str) -> list[str]:
+    """The nodes on which alone the pods of a manifest may run, as the API server has such an affinity; none for all."""
+    workload = next(each for each in load_manifests(name) if "template" in each.get("spec", {}))
+    spec = namespace.place(workload)["spec"]["template"]["spec"]
+    if "affinity" not in spec:
+        return []
+    terms = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    # A requirement on a field takes one value alone.
+    for ((field,),) in (tuple(term.values()) for term in terms):
+        assert (field["key"], field["operator"], len(field["values"])) == ("metadata.name", "In", 1)
+    return [term["matchFields"][0]["values"][0] for term in terms]
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_pods_are_put_beside_an_agent_and_the_driver_where_these_are_not_on_every_node(name: str) -> None:
+    objects = KubernetesObjects()
+    nodes = [node(objects, each, labels=SPIRES) for each in ("b", "c")]
+    nodes = [node(objects, "a"), *nodes, node(objects, "control-plane", NO_PODS, labels=SPIRES)]
+    of_all = of(IN_POOL, federates_with=("client.example",), nodes=nodes)
+    assert required_nodes(of_all, name) == ["b", "c"]
+    # An agent without the driver is not enough, nor the driver without an agent.
+    for half in (replace(LAYOUT, agents=IN_POOL.agents), replace(LAYOUT, csi_driver=IN_POOL.csi_driver)):
+        assert required_nodes(of(half, federates_with=("client.example",), nodes=nodes), name) == ["b", "c"]
+
+
+def test_pods_are_left_to_the_scheduler_where_every_node_that_takes_them_has_both_or_none_has() -> None:
+    objects = KubernetesObjects()
+    both, plain = node(objects, "b", labels=SPIRES), node(objects, "a", labels={"pool": "demo"})
+    chosen = WorkloadSettings(node_selector=SPIRES)
+    cases = [
+        (IN_POOL, [both], WorkloadSettings()),
+        (LAYOUT, [both, plain, node(objects, "control-plane", NO_PODS)], WorkloadSettings()),
+        (IN_POOL, [both, plain], chosen),
+        (IN_POOL, [plain], WorkloadSettings()),
+        # One may be added for them.
+        (IN_POOL, [both, plain], WorkloadSettings(node_selector={"pool": "new"})),
+    ]
+    for found, nodes, given in cases:
+        namespace = of(found, federates_with=("client.example",), given=given, nodes=nodes)
+        assert required_nodes(namespace, "client.yaml") == []
 
 
 def test_what_an_identity_asks_for_that_users_workloads_may_lack_is_said() -> None:

@@ -19,7 +19,7 @@ from fixtures.diagnosis.causes import (
 from fixtures.diagnosis.finding import Finding
 from fixtures.diagnosis.links import component_links
 from fixtures.diagnosis.links.component_links import LONG_HOOK
-from fixtures.diagnosis.links.spire_links import RECENT, pods_wanted_and_ready
+from fixtures.diagnosis.links.spire_links import RECENT, check_agents, pods_wanted_and_ready
 from fixtures.k8s import pods
 from fixtures.k8s.conditions import controller_ready, daemon_set_ready
 from fixtures.k8s.rollouts import held_back
@@ -33,12 +33,15 @@ from tests.unit.kubernetes_objects import (
     controller,
     event,
     exited,
+    node,
     pod,
     running,
     stamp,
     waits,
 )
 from tests.unit.own_chart import AGENT, CLASS_NAME, CSI_DRIVER, SERVER, SERVER_NAMESPACE, SYSTEM_NAMESPACE
+
+READY = container("main", running=running())
 
 CRASHES = container(AGENT, 5, {"terminated": exited(1, NOW - 5)}, waiting=waits("CrashLoopBackOff"))
 
@@ -469,6 +472,34 @@ def test_a_service_that_leads_to_pods_of_the_own_node_alone_is_named(objects: Ob
     assert sentences(component_links.check_components(spire)) == ([words] if policy == "Local" else [])
     objects.installed_by_run = False
     assert sentences(component_links.check_components(objects.spire)) == []
+
+
+def test_a_component_on_a_node_that_the_csi_driver_is_not_for_is_named_with_that_node(objects: Objects) -> None:
+    objects.of_oidc_provider(container("oidc", waiting=waits("ContainerCreating")))
+    objects.objects[-1][1]["spec"]["nodeName"] = "node-0"
+    unregistered = 'MountVolume.SetUp failed for volume "x" : driver name csi.spiffe.io not found in the list of '
+    event(objects, "Pod", "oidc-1-x", "FailedMount", f"{unregistered}registered CSI drivers")
+    objects.add("CSINode", "other", spec={"drivers": [{"name": "csi.spiffe.io", "nodeID": "other"}]})
+    spire: Any = objects.spire
+    spire.layout = replace(spire.layout, csi_driver=replace(spire.layout.csi_driver, node_selector={"pool": "spire"}))
+    found = next(each for each in component_links.check_components(spire) if "oidc" in each.sentence)
+    words = "node node-0 has no CSI driver: DaemonSet spire-system/spire-spiffe-csi-driver does not select it"
+    assert (found.cause, found.on_its_way) == (words, False)
+
+
+def test_a_node_of_somebodys_cluster_that_has_long_not_been_ready_lacks_no_agent(objects: Objects) -> None:
+    spire = objects.with_spire()
+    for name in (AGENT, CSI_DRIVER):
+        pod(objects, READY, name=f"{name}-1", namespace=SYSTEM_NAMESPACE, owner=("DaemonSet", name))
+    node(objects, "ghost", ready="Unknown", since=NOW - 600)
+    for kind, item in objects.objects:
+        if kind == "DaemonSet":
+            item["status"] |= {"desiredNumberScheduled": 2, "updatedNumberScheduled": 2}
+    assert len(sentences(component_links.check_components(spire))) == 2
+    assert "1 of 2 agents are attested" in " ".join(sentences(check_agents(spire)))
+    objects.is_external = True
+    assert sentences(component_links.check_components(spire)) == []
+    assert sentences(check_agents(spire)) == []
 
 
 def test_a_port_that_leads_to_none_that_a_container_declares_is_named(objects: Objects) -> None:

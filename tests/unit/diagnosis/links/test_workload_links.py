@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ from fixtures.diagnosis.links.workload_links import check_call, check_demo_serve
 from fixtures.k8s.server_side_apply import WORKLOAD_LABEL
 from fixtures.workloads.probe import SUCCESS_LINE, Answer, ProbeError, parse_identity
 from tests.unit.diagnosis.links.spire_objects import Objects, Read
-from tests.unit.kubernetes_objects import NOW, container, controller, event, pod, running, stamp, waits
+from tests.unit.kubernetes_objects import NOW, container, controller, event, node, pod, running, stamp, waits
 
 NAMESPACE = "demo"
 SERVER_ID = "spiffe://server.example/ns/demo/sa/default"
@@ -103,6 +104,50 @@ def test_a_pod_that_waits_for_the_csi_driver_is_named_before_the_workload_api_is
     assert (found.link, found.cause, found.on_its_way) == ("CSI socket", CSI_CAUSE, on_its_way)
     assert found.sentence.startswith("demo/probe-1 does not start: pod probe-1 waits for a volume: MountVolume.SetUp")
     assert probe.audiences == []
+
+
+def only_where(objects: Objects, *components: str) -> Any:
+    """SPIRE whose DaemonSets of these kinds (`agents`, `csi_driver`) are for nodes with a label that `node` lacks."""
+    objects.with_spire()
+    node(objects, "node")
+    spire, pool = objects.spire, {"pool": "spire"}
+    layout = spire.layout
+    if "agents" in components:
+        layout = replace(layout, agents=tuple(replace(each, node_selector=pool) for each in layout.agents))
+    if "csi_driver" in components:
+        layout = replace(layout, csi_driver=replace(layout.csi_driver, node_selector=pool))
+    spire.layout = layout
+    return spire
+
+
+def test_a_pod_on_a_node_that_the_driver_is_not_for_is_red_at_once_and_that_is_the_cause(
+    objects: Objects, handed_out: Any
+) -> None:
+    spire = only_where(objects, "csi_driver")
+    made = demo(objects, Probe(handed_out))
+    # Elsewhere it is registered.
+    objects.add("CSINode", "node-0", spec={"drivers": [{"name": "csi.spiffe.io", "nodeID": "node-0"}]})
+    objects.add("CSINode", "node", spec={"drivers": None})
+    a_pod(objects, STARTING, "probe-1", 2.0)
+    event(objects, "Pod", "probe-1", "FailedMount", NO_DRIVER, namespace=NAMESPACE)
+    (found,) = check_workload_api(spire, made)
+    words = "node node has no CSI driver: DaemonSet spire-system/spire-spiffe-csi-driver does not select it"
+    assert (found.link, found.cause, found.on_its_way) == ("CSI socket", words, False)
+
+
+def test_a_pod_that_runs_where_no_agent_is_for_its_node_is_red_for_that(objects: Objects) -> None:
+    spire = only_where(objects, "agents")
+    words = "node node has no agent: DaemonSet spire-system/spire-agent does not select it"
+    a_pod(objects, container("probe", running=running(NOW - 2)), "probe-1", 2.0, labels={WORKLOAD_LABEL: "probe"})
+    refused = "dial unix /spiffe-workload-api/spire-agent.sock: connect: no such file or directory"
+    (found,) = check_workload_api(spire, demo(objects, Probe(ProbeError(refused))))
+    assert (found.link, found.cause, found.on_its_way) == ("CSI socket", words, False)
+    controller(objects, "Deployment", "server", NAMESPACE)
+    pod(objects, STARTING, name="server-1-x", namespace=NAMESPACE, owner=("ReplicaSet", "server-1"))
+    made = demo(objects, Probe(None), [f"unable to create X509Source: {refused}"])
+    made.server = spire
+    (found,) = check_demo_server(made)
+    assert (found.link, found.cause) == ("CSI socket", words)
 
 
 @pytest.mark.parametrize(("driver", "link"), [("csi.spiffe.io", "CSI socket"), ("other.example", "server reachable")])

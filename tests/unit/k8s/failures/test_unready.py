@@ -142,6 +142,16 @@ def test_a_taint_that_goes_by_itself_is_waited_for(
     assert why(objects, made).on_its_way is passes
 
 
+def test_a_taint_of_a_node_that_has_long_not_been_ready_is_not_waited_for(objects: KubernetesObjects) -> None:
+    node(objects, "node", DEDICATED)
+    node(objects, "ghost", NOT_READY, ready="Unknown", since=NOW - 600)
+    made = unscheduled(objects, f"0/2 nodes are available: 2 node(s) had untolerated taint(s). {PREEMPTION}")
+    assert why(objects, made).on_its_way
+    objects.is_external = True
+    problem = why(objects, made)
+    assert (problem.on_its_way, problem.final) == (False, True)
+
+
 @pytest.mark.parametrize(
     ("taint", "passes"), [("{node.kubernetes.io/not-ready: }", True), ("{dedicated: spire}", False)]
 )
@@ -343,6 +353,14 @@ CSI_MESSAGE = (
     f"{SETUP}kubernetes.io/csi: mounter.SetUpAt failed to get CSI client: driver name csi.spiffe.io not found in the "
     "list of registered CSI drivers"
 )
+
+
+def test_a_csi_driver_of_another_node_does_not_mount_a_pods_volume(objects: KubernetesObjects) -> None:
+    objects.add("CSINode", "other", spec={"drivers": [{"name": "csi.spiffe.io", "nodeID": "other"}]})
+    objects.add("CSINode", "node", spec={"drivers": None})
+    made = held(objects, CSI_MESSAGE)
+    assert not why(objects, made).on_its_way
+    assert why(objects, made, lacks=True).on_its_way
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ esac
 """
 
 
-def node(name: str, machine: str = "", *images: str) -> Any:
+def node(name: str, machine: str = "", *images: str, ready: str = "True") -> Any:
     info = dict.fromkeys(
         (
             *("architecture", "bootID", "containerRuntimeVersion", "kernelVersion", "kubeProxyVersion"),
@@ -35,6 +35,7 @@ def node(name: str, machine: str = "", *images: str) -> Any:
         "",
     )
     status: dict[str, Any] = {"nodeInfo": {**info, "machineID": machine or f"id-of-{name}"}}
+    status["conditions"] = [{"type": "Ready", "status": ready, "lastTransitionTime": "2026-01-02T03:04:05Z"}]
     status |= {"images": [{"names": [image]} for image in images]} if images else {}
     return model("Node", {"metadata": {"name": name}, "status": status})
 
@@ -44,6 +45,7 @@ class Nodes:
 
     label = "server"
     kind_name = "theirs"
+    is_external = True
 
     def __init__(self, folder: Path, *nodes: Any) -> None:
         self.core = SimpleNamespace(list_node=lambda: SimpleNamespace(items=list(nodes)))
@@ -91,11 +93,23 @@ def test_an_image_that_was_built_here_is_missing_unless_every_node_has_it(tmp_pa
     assert missing_images(cluster(tmp_path, node("a", "", ours), node("b")), [ours, theirs]) == [ours]
 
 
+def test_a_node_that_has_long_not_been_ready_has_no_say(tmp_path: Path, engine: Engine) -> None:
+    nodes = [node("theirs-control-plane", "", "localhost/demo:v0"), node("ghost", ready="Unknown")]
+    theirs = Nodes(tmp_path, *nodes)
+    assert kind_name(engine, cast(Cluster, theirs)) == "theirs"
+    assert missing_images(cast(Cluster, theirs), ["localhost/demo:v0"]) == []
+    NodeImages(engine, cast(Cluster, theirs), tmp_path / "kind").load([tmp_path / "demo.tar"])
+    ((*_, option, named),) = theirs.loaded
+    assert (option, named) == ("--nodes", "theirs-control-plane")
+
+
 def test_images_that_were_loaded_are_removed_and_those_that_were_there_stay(tmp_path: Path, engine: Engine) -> None:
     theirs = Nodes(tmp_path, node("theirs-control-plane"))
     images = NodeImages(engine, cast(Cluster, theirs), tmp_path / "kind")
     images.load([tmp_path / "demo.tar"])
-    assert theirs.loaded == [("load", "image-archive", f"{tmp_path}/demo.tar", "--name", "theirs")]
+    assert theirs.loaded == [
+        ("load", "image-archive", f"{tmp_path}/demo.tar", "--name", "theirs", "--nodes", "theirs-control-plane")
+    ]
     assert images.remove() == []
     *_, removed = (tmp_path / "asked").read_text().splitlines()
     assert removed.endswith("images rm --sync import-2026@sha256:1 localhost/demo:v0")

@@ -103,7 +103,7 @@ def test_warnings_of_spires_and_the_demos_namespaces_are_kept_in_order_and_image
         list_event_for_all_namespaces=lambda **_: SimpleNamespace(data=json.dumps({"items": events})),
         list_namespaced_pod=lambda namespace, **_: SimpleNamespace(items=[pod] if namespace == "demo" else []),
     )
-    cluster = cast(Any, SimpleNamespace(label="server", core=core))
+    cluster = cast(Any, SimpleNamespace(label="server", core=core, is_external=False))
     testbed = Testbed([cluster], demo=cast(Any, SimpleNamespace(namespace="demo")))
     testbed.spires = cast(Any, [SimpleNamespace(cluster=cluster, namespaces=lambda: ("spire-server",))])
     found = read_state(Facts(testbed=testbed))
