@@ -27,7 +27,8 @@ from fixtures.k8s.kind.cluster import OWNER_MARK
 def nodes(*conditions: dict[str, str]) -> dict[str, Any]:
     """A list of nodes, each by its condition `Ready`."""
     items = [
-        {"metadata": {"name": "node"}, "status": {"conditions": [{"type": "Ready"} | each]}} for each in conditions
+        {"metadata": {"name": "node"}, "spec": {}, "status": {"conditions": [{"type": "Ready"} | each]}}
+        for each in conditions
     ]
     return {"items": items}
 

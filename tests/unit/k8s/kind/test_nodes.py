@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from fixtures.k8s.cluster import Cluster
+from fixtures.k8s.cluster import Cluster, ClusterError
 from fixtures.k8s.kind.nodes import NodeImages, folders_of_node, kind_name, missing_images
+from fixtures.k8s.workload_settings import WorkloadSettings
 from supply.host import Engine
 from tests.unit.kubernetes_objects import model
 
@@ -26,7 +28,7 @@ esac
 """
 
 
-def node(name: str, machine: str = "", *images: str, ready: str = "True") -> Any:
+def node(name: str, machine: str = "", *images: str, ready: str = "True", taint: str = "", **labels: str) -> Any:
     info = dict.fromkeys(
         (
             *("architecture", "bootID", "containerRuntimeVersion", "kernelVersion", "kubeProxyVersion"),
@@ -37,7 +39,9 @@ def node(name: str, machine: str = "", *images: str, ready: str = "True") -> Any
     status: dict[str, Any] = {"nodeInfo": {**info, "machineID": machine or f"id-of-{name}"}}
     status["conditions"] = [{"type": "Ready", "status": ready, "lastTransitionTime": "2026-01-02T03:04:05Z"}]
     status |= {"images": [{"names": [image]} for image in images]} if images else {}
-    return model("Node", {"metadata": {"name": name}, "status": status})
+    labels = {key.replace("_", "/"): value for key, value in labels.items()}
+    spec = {"taints": [{"key": taint, "effect": "NoSchedule"}]} if taint else {}
+    return model("Node", {"metadata": {"name": name, "labels": labels}, "spec": spec, "status": status})
 
 
 class Nodes:
@@ -46,11 +50,19 @@ class Nodes:
     label = "server"
     kind_name = "theirs"
     is_external = True
+    workload_settings = WorkloadSettings()
+    most_listed: int | None = None  # by the kubelet's own configuration, if that may be asked
 
     def __init__(self, folder: Path, *nodes: Any) -> None:
         self.core = SimpleNamespace(list_node=lambda: SimpleNamespace(items=list(nodes)))
         self.folder = folder
         self.loaded: list[tuple[str, ...]] = []
+
+    def kubectl(self, *arguments: str) -> str:
+        assert arguments[:2] == ("get", "--raw")
+        if self.most_listed is None:
+            raise ClusterError('Error from server (Forbidden): nodes "a" is forbidden')
+        return json.dumps({"kubeletconfig": {"nodeStatusMaxImages": self.most_listed}})
 
     def run(self, _program: Path, *arguments: str, timeout: float) -> str:
         assert timeout > 0
@@ -101,6 +113,48 @@ def test_a_node_that_has_long_not_been_ready_has_no_say(tmp_path: Path, engine: 
     NodeImages(engine, cast(Cluster, theirs), tmp_path / "kind").load([tmp_path / "demo.tar"])
     ((*_, option, named),) = theirs.loaded
     assert (option, named) == ("--nodes", "theirs-control-plane")
+
+
+@pytest.mark.parametrize(
+    ("listed", "most", "is_missing"), [(49, None, True), (50, None, False), (3, 3, False), (60, -1, True)]
+)
+def test_a_node_that_lists_as_many_images_as_it_may_says_nothing_of_others(
+    tmp_path: Path, listed: int, most: int | None, is_missing: bool
+) -> None:
+    larger = [f"registry.example/{number}:v1" for number in range(listed)]
+    theirs = Nodes(tmp_path, node("a", "", *larger))
+    theirs.most_listed = most
+    assert bool(missing_images(cast(Cluster, theirs), ["localhost/demo:v0"])) is is_missing
+
+
+CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+
+
+@pytest.mark.parametrize(
+    ("other", "is_missing"),
+    [
+        (node("b"), True),
+        (node("b", taint=CONTROL_PLANE), False),
+        (node("b", taint="suite"), True),
+        (node("b", taint="node.kubernetes.io/unschedulable"), False),
+        (node("b", **{"kubernetes.io_os": "windows"}), False),
+    ],
+)
+def test_only_nodes_for_the_suites_pods_need_its_images(tmp_path: Path, other: Any, is_missing: bool) -> None:
+    theirs = Nodes(tmp_path, node("a", "", "localhost/demo:v0"), other)
+    theirs.workload_settings = WorkloadSettings(tolerations=({"key": "suite", "operator": "Exists"},))
+    assert bool(missing_images(cast(Cluster, theirs), ["localhost/demo:v0"])) is is_missing
+
+
+def test_nodes_of_another_system_or_pool_need_no_images(tmp_path: Path) -> None:
+    windows, other = (
+        node("b", **{"kubernetes.io_os": "windows"}),
+        node("c", pool="web", **{"kubernetes.io_os": "linux"}),
+    )
+    theirs = Nodes(tmp_path, node("a", "", "localhost/demo:v0", pool="suite"), windows, other)
+    assert missing_images(cast(Cluster, theirs), ["localhost/demo:v0"]) == ["localhost/demo:v0"]
+    theirs.workload_settings = WorkloadSettings(node_selector={"pool": "suite"})
+    assert missing_images(cast(Cluster, theirs), ["localhost/demo:v0"]) == []
 
 
 def test_images_that_were_loaded_are_removed_and_those_that_were_there_stay(tmp_path: Path, engine: Engine) -> None:
