@@ -325,6 +325,22 @@ def test_a_nested_server_with_its_root_in_the_release_is_the_one_that_federates(
     assert found.controller_manager.class_name == "mine"
 
 
+def test_a_nested_server_of_a_root_elsewhere_is_no_reason_beside_the_server_that_federates() -> None:
+    authority = {"spire": [{"plugin_data": {"server_address": "root.elsewhere.example"}}]}
+    nested = changed(with_plugins(SERVER, UpstreamAuthority=authority), federation=None)
+    found = layout([*server("child", config=nested, manager=None), *server(), *agent(), csi_driver()])
+    assert found.server.name == "trust"
+    with pytest.raises(LayoutError, match=r"is nested, and its root root\.elsewhere\.example is not in the release"):
+        layout([*server("child", config=nested, manager=None), *agent(), csi_driver()])
+
+
+def test_of_several_servers_that_federate_none_is_chosen_and_the_user_is_told_where_one_is_tested() -> None:
+    with pytest.raises(
+        LayoutError, match=r"and StatefulSet .* each have a bundle endpoint.* on clusters with one such"
+    ):
+        layout([*server("staging", manager=None), *server(), *agent(), csi_driver()])
+
+
 def publisher(**clusters: Any) -> Any:
     return with_plugins(SERVER, BundlePublisher=[{"k8s_configmap": {"plugin_data": {"clusters": [clusters]}}}])
 
