@@ -243,7 +243,7 @@ def bring_up(settings: Any, engine: Engine | None, report: Any, folder: Path, co
     described = fixture_function(session.described_clusters)(
         settings, SUPPLIED, [], engine, report, folder, config, request
     )
-    fixture_function(session.clusters)(described, settings, SUPPLIED, engine, report, folder, PULLED, "demo")
+    fixture_function(session.clusters)(described, {}, settings, SUPPLIED, engine, report, folder, PULLED, "demo")
 
 
 def test_clusters_that_fail_are_taken_down_only_after_the_failure_is_reported(

@@ -144,6 +144,21 @@ def test_a_component_that_is_not_there_may_come_while_helm_installs(
     assert {each.on_its_way for each in found} == {on_its_way}
 
 
+def test_a_component_whose_namespace_is_being_deleted_waits_for_what_holds_that(objects: Objects) -> None:
+    said = "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"
+    condition = {"type": "NamespaceFinalizersRemaining", "status": "True", "message": said}
+    for name, phase in (("spire-server", "Terminating"), (SYSTEM_NAMESPACE, "Active")):
+        described = {"metadata": {"name": name, "namespace": ""}, "status": {"phase": phase, "conditions": [condition]}}
+        objects.objects.append(("Namespace", described))
+    found = list(component_links.check_components(objects.spire))
+    assert sentences(found) == [
+        f"there is no StatefulSet spire-server/{SERVER}, and its namespace is being deleted: {said}",
+        f"there is no DaemonSet spire-system/{AGENT}",
+        f"there is no DaemonSet spire-system/{CSI_DRIVER}",
+    ]
+    assert "finalizer" in found[0].cause
+
+
 LAST_LINE = "its last line: kubectl: command not found"
 
 
