@@ -153,6 +153,8 @@ def test_what_a_run_made_in_a_cluster_that_is_not_ours_is_removed_and_what_it_ch
     ]
     theirs.record_before(*ours)
     theirs.apply(*ours)
+    # Tried, and not made.
+    theirs.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tried"}}, dry_run=True)
     theirs.record_before(*ours)  # what is there by now is the suite's own, and not what was there before
     # It is deleted, and goes a moment later.
     going = {**ours[0], "metadata": {"name": "demo", "deletionTimestamp": "2026-11-23T10:00:00Z"}, "status": {}}

@@ -257,3 +257,46 @@ def test_a_server_that_cannot_be_asked_ends_the_run_before_anything_is_created(
         return
     with pytest.raises(RefusedError if words else ClusterError, match=words or "container not found"):
         fixture(settings, spires, Report(), config, request)
+
+
+@pytest.mark.parametrize("no_install", [True, False])
+def test_a_namespace_that_a_policy_refuses_ends_the_run_before_spire_is_installed(
+    monkeypatch: pytest.MonkeyPatch, no_install: bool
+) -> None:
+    asked: list[str] = []
+
+    def refused(cluster: Any, _: Any, name: str, federates_with: Any) -> str:
+        asked.append(f"{cluster.label}: {name} {federates_with}")
+        return f"{cluster.label}: an admission policy refuses the namespace {name}"
+
+    clusters = {
+        name: SimpleNamespace(label=name, is_external=is_external)
+        for name, is_external in (("server", True), ("client", False))
+    }
+    found = [SimpleNamespace(cluster=each, layout=LAYOUT, federates_with=["x"]) for each in clusters.values()]
+    monkeypatch.setattr(session, "why_namespace_refused", refused)
+    monkeypatch.setattr(session, "find_installations", lambda *_: found)
+    monkeypatch.setattr(session, "needed_then", lambda *_: [])
+    monkeypatch.setattr(session, "denied_permissions", lambda *_: [])
+    fixture = cast(Any, session.spires)._get_wrapped_function()
+    report: Any = Report()
+    report.phase = lambda *_: nullcontext()
+    supply = SimpleNamespace(
+        helm="helm",
+        layout=lambda _: LAYOUT,
+        releases=dict.fromkeys(clusters),
+        upgraded={},
+        clusters=[SimpleNamespace(name=name, federates_with=["x"]) for name in clusters],
+    )
+
+    def run(*objects: dict[str, Any]) -> None:
+        settings = SimpleNamespace(no_install=no_install, objects={"server": objects})
+        fixture(settings, clusters, SimpleNamespace(way="given"), supply, "demo", report, "folder", None, None)
+
+    with pytest.raises(RefusedError, match=r"^server: an admission policy refuses the namespace demo$"):
+        run()
+    assert asked == ["server: demo ['x']"]
+    # With --apply it is there before the suite applies it again. What comes next is not part of this test.
+    with pytest.raises(AttributeError):
+        run({"kind": "Namespace", "metadata": {"name": "demo"}})
+    assert len(asked) == 1

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from fixtures.k8s.cluster import ClusterError
 from fixtures.k8s.server_side_apply import LABELS, WORKLOAD_LABEL
 from fixtures.k8s.workload_settings import WorkloadSettings
 from fixtures.spire.api_types import RegistrationEntry
@@ -16,7 +17,12 @@ from fixtures.spire.installation import Spire
 from fixtures.spire.layout import Layout, read
 from fixtures.spire.server_cli import SpireError
 from fixtures.workloads.manifests import load_manifests
-from fixtures.workloads.workload_namespace import JOB_LABEL, SOCKET_VARIABLE, WorkloadNamespace
+from fixtures.workloads.workload_namespace import (
+    JOB_LABEL,
+    SOCKET_VARIABLE,
+    WorkloadNamespace,
+    why_namespace_refused,
+)
 from tests.unit.kubernetes_objects import KubernetesObjects, node
 from tests.unit.own_chart import LAYOUT
 from tests.unit.spire.layout_examples import NAMESPACE, identity, release
@@ -216,3 +222,41 @@ def test_where_each_pod_has_an_id_of_its_own_it_is_that_of_the_newest_or_of_a_jo
 def replace_template(found: dict[str, Any], template: str) -> dict[str, Any]:
     found["spec"]["spiffeIDTemplate"] = template
     return found
+
+
+OWNERLESS = (
+    "namespaces \"demo\" is forbidden: ValidatingAdmissionPolicy 'namespaces-have-owners' with binding "
+    "'namespaces-have-owners' denied request: every namespace needs the label owner"
+)
+FROZEN = 'admission webhook "freeze.example" denied the request: nothing new until Monday'
+NO_DRY_RUN = 'admission webhook "audit.example" does not support dry run'
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("", ""),
+        (OWNERLESS, f"{OWNERLESS}; give --namespace-label=LABEL=VALUE"),
+        (FROZEN, FROZEN),
+        # Nothing is known of these: the run will see.
+        (NO_DRY_RUN, ""),
+        ('failed calling webhook "audit.example": connect: connection refused', ""),
+    ],
+)
+def test_a_namespace_that_a_policy_refuses_is_known_before_it_is_made(answer: str, expected: str) -> None:
+    asked: list[Any] = []
+
+    def apply(manifest: Any, *, dry_run: bool) -> None:
+        asked.append((manifest["metadata"], dry_run))
+        if answer:
+            raise ClusterError(f"server: `apply Namespace demo (dry run)` was not carried out: {answer}")
+
+    given = WorkloadSettings(namespace_labels={"cost": "7"})
+    cluster: Any = SimpleNamespace(label="server", apply=apply, workload_settings=given)
+    found = layout(identity("own", namespaceSelector={"matchLabels": MARKED}))
+    said = why_namespace_refused(cluster, found, "demo", ["two.example"])
+    assert said == (f"server: an admission policy refuses the namespace demo: {expected}" if expected else "")
+    assert asked == [({"name": "demo", "labels": {"cost": "7", **LABELS, **MARKED}}, True)]
+    # What is missing for an identity is another question.
+    assert why_namespace_refused(cluster, found, "demo", ["never.example"]) == said
+    assert asked[1:] == [({"name": "demo", "labels": {"cost": "7", **LABELS}}, True)]
