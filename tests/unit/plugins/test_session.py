@@ -269,8 +269,11 @@ def test_a_namespace_that_a_policy_refuses_ends_the_run_before_spire_is_installe
         asked.append(f"{cluster.label}: {name} {federates_with}")
         return f"{cluster.label}: an admission policy refuses the namespace {name}"
 
+    class Described(SimpleNamespace):
+        __hash__ = object.__hash__
+
     clusters = {
-        name: SimpleNamespace(label=name, is_external=is_external)
+        name: Described(label=name, is_external=is_external)
         for name, is_external in (("server", True), ("client", False))
     }
     found = [SimpleNamespace(cluster=each, layout=LAYOUT, federates_with=["x"]) for each in clusters.values()]
@@ -278,6 +281,8 @@ def test_a_namespace_that_a_policy_refuses_ends_the_run_before_spire_is_installe
     monkeypatch.setattr(session, "find_installations", lambda *_: found)
     monkeypatch.setattr(session, "needed_then", lambda *_: [])
     monkeypatch.setattr(session, "denied_permissions", lambda *_: [])
+    monkeypatch.setattr(session, "reached_services", lambda *_: [])
+    monkeypatch.setattr(session, "_refuse_unadmitted", lambda *_: None)
     fixture = cast(Any, session.spires)._get_wrapped_function()
     report: Any = Report()
     report.phase = lambda *_: nullcontext()
@@ -291,7 +296,7 @@ def test_a_namespace_that_a_policy_refuses_ends_the_run_before_spire_is_installe
 
     def run(*objects: dict[str, Any]) -> None:
         settings = SimpleNamespace(no_install=no_install, objects={"server": objects})
-        fixture(settings, clusters, SimpleNamespace(way="given"), supply, "demo", report, "folder", None, None)
+        fixture(settings, clusters, {}, SimpleNamespace(way="given"), supply, "demo", report, "folder", None, None)
 
     with pytest.raises(RefusedError, match=r"^server: an admission policy refuses the namespace demo$"):
         run()

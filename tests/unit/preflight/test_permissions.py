@@ -43,6 +43,7 @@ READ_SECRETS = Permission("", "secrets", "get")
 
 def settings(**given: Any) -> Any:
     default = {"no_install": False, "keep_clusters": "", "federate": "", "objects": {}, "contexts": {}}
+    default["demo_namespace"] = ""
     clusters = [SimpleNamespace(name="server"), SimpleNamespace(name="client")]
     return SimpleNamespace(**{**default, "clusters": clusters, **given})
 

@@ -25,7 +25,9 @@ def pod(name: str, age: int, code: int | None = None) -> Any:
     ended = None if code is None else SimpleNamespace(exit_code=code)
     state = SimpleNamespace(terminated=ended, waiting=None)
     return SimpleNamespace(
-        metadata=SimpleNamespace(name=name, creation_timestamp=BEGAN - timedelta(seconds=age)),
+        metadata=SimpleNamespace(
+            name=name, creation_timestamp=BEGAN - timedelta(seconds=age), owner_references=None
+        ),
         spec=SimpleNamespace(init_containers=None, containers=[SimpleNamespace(name="client")]),
         status=SimpleNamespace(
             init_container_statuses=None, container_statuses=[SimpleNamespace(name="client", state=state)]
