@@ -270,7 +270,7 @@ def test_a_namespace_that_a_policy_refuses_ends_the_run_before_spire_is_installe
         return f"{cluster.label}: an admission policy refuses the namespace {name}"
 
     class Described(SimpleNamespace):
-        __hash__ = object.__hash__
+        __hash__ = object.__hash__  # type: ignore[assignment]
 
     clusters = {
         name: Described(label=name, is_external=is_external)
