@@ -483,8 +483,8 @@ EXISTING = ("--kubeconfig={0}/kubeconfig", *BOTH)
             "--endpoint server=https://b.test: cluster server has another one already",
         ),
         (["--demo-namespace=My_Demo"], "--demo-namespace My_Demo: wanted the name of a namespace, as Kubernetes"),
-        (["--demo-namespace=kube-system"], "--demo-namespace kube-system: that namespace is the cluster's own"),
-        (["--demo-namespace=default"], "--demo-namespace default: that namespace is the cluster's own"),
+        (["--demo-namespace=kube-system"], "--demo-namespace kube-system: that namespace is not for workloads"),
+        (["--demo-namespace=default"], "--demo-namespace default: that namespace is not for workloads"),
     ],
 )
 def test_a_bad_value_is_refused_in_a_sentence_that_names_its_option(

@@ -8,52 +8,123 @@ from typing import Any, cast
 import pytest
 from kubernetes.client.exceptions import ApiException
 
-from fixtures.k8s.cluster import Cluster
+from fixtures.k8s.cluster import Cluster, ClusterError
+from fixtures.k8s.existing_cluster import ExistingCluster
 from fixtures.k8s.server_side_apply import LABELS
-from fixtures.plugins.session import _is_somebody_elses
+from fixtures.plugins import session
+from fixtures.spire.layout import LayoutError
 from fixtures.workloads.demo import somebody_elses
+from tests.unit.plugins.test_session import RefusedError
+from tests.unit.plugins.test_session import Report as Refusing
 
 NAMESPACE = {"kind": "Namespace", "metadata": {"name": "demo"}}
+SECRET = {"kind": "Secret", "metadata": {"name": "pull", "namespace": "demo"}}
+
+
+class Existing(ExistingCluster):
+    """A cluster with a namespace `demo` of these labels, and the objects of others in it that are named."""
+
+    def __init__(self, label: str, labels: Any, *there: str) -> None:
+        self.label, self._labels, self._there = label, labels, there
+
+    @property
+    def core(self) -> Any:
+        def read(name: str, **_: object) -> Any:
+            assert name == "demo"
+            if self._labels == "missing":
+                raise ApiException(status=404)
+            return SimpleNamespace(metadata=SimpleNamespace(labels=self._labels))
+
+        return SimpleNamespace(read_namespace=read)
+
+    def read(self, manifest: Any) -> Any:
+        metadata = manifest["metadata"]
+        labels = LABELS if "own" in self._there else {"app": "x"}
+        return {"metadata": {**metadata, "labels": labels}} if metadata["name"] in self._there else None
+
+
+class Report(Refusing):
+    """A report that keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+
+def chosen(*clusters: Existing, report: Report | None = None, identities_for: str = "", **given: Any) -> str:
+    """The namespace that a run with these settings chooses on these clusters."""
+    default = {"demo_namespace": "", "no_install": False, "connectivity": "auto", "objects": {}}
+    names = [SimpleNamespace(name=name, federates_with=()) for name in ("server", "client")]
+    settings = SimpleNamespace(**{**default, "clusters": names, **given})
+
+    def labels(namespace: str, _: object) -> None:
+        if identities_for not in ("", namespace):
+            raise LayoutError("no labels make it select its pods: give --demo-namespace")
+
+    layout = SimpleNamespace(labels_for_workloads=labels)
+    supply = SimpleNamespace(clusters=names, releases={"server": 1, "client": 2}, layout=lambda _: layout)
+    described = {each.label: each for each in clusters}
+    fixture = cast(Any, session.demo_namespace)._get_wrapped_function()
+    return str(fixture(settings, supply, described, report or Report()))
+
+
+@pytest.mark.parametrize("labels", ["missing", LABELS], ids=["none", "of a run that was killed"])
+def test_the_demos_namespace_is_demo_where_that_is_nobodys(labels: Any) -> None:
+    assert chosen(Existing("server", labels), Existing("client", "missing")) == "demo"
+
+
+@pytest.mark.parametrize("labels", [{"owner": "somebody"}, None])
+def test_where_it_is_somebodys_the_demo_is_in_another_one(labels: Any) -> None:
+    report = Report()
+    found = chosen(Existing("server", labels), Existing("client", "missing"), report=report)
+    assert found.startswith("demo-")
+    assert len(found) == len("demo-") + 8
+    assert report.said == [f"server: the namespace demo is somebody's: the demo is in {found}"]
+
+
+def test_where_it_is_somebodys_and_identities_are_for_it_alone_the_run_is_refused() -> None:
+    with pytest.raises(RefusedError, match=r"^server: the namespace demo is somebody's, and no labels .*--demo-namesp"):
+        chosen(Existing("server", None), identities_for="demo")
 
 
 @pytest.mark.parametrize(
-    ("labels", "applied", "theirs"),
+    "given",
     [
-        ({"owner": "somebody"}, [], True),
-        (None, [], True),
-        (LABELS, [], False),
-        ("missing", [], False),
-        ({"owner": "somebody"}, [NAMESPACE], False),
+        {"demo_namespace": "demo"},
+        {"objects": {"server": [NAMESPACE]}},
+        {"objects": {"client": [SECRET]}},
+        {"connectivity": "given"},
     ],
-    ids=["labelled", "bare", "of a run that was killed", "none", "of --apply"],
+    ids=["named", "made by --apply", "filled by --apply", "where the address leads"],
 )
-def test_a_namespace_of_the_demos_name_is_somebodys_unless_this_suite_made_it(
-    labels: Any, applied: list[dict[str, Any]], theirs: bool
-) -> None:
-    def read(name: str) -> Any:
-        assert name == "demo"
-        if labels == "missing":
-            raise ApiException(status=404)
-        return SimpleNamespace(metadata=SimpleNamespace(labels=labels))
-
-    cluster = SimpleNamespace(label="server", core=SimpleNamespace(read_namespace=read))
-    settings: Any = SimpleNamespace(objects={"server": applied})
-    assert _is_somebody_elses(cast(Cluster, cluster), "demo", settings) is theirs
+def test_a_namespace_that_is_meant_may_be_there_but_for_objects_of_the_demos_names(given: Any) -> None:
+    assert chosen(Existing("server", None), Existing("client", None, "server"), **given) == "demo"
+    assert chosen(Existing("server", None, "server", "own"), **given) == "demo"
+    with pytest.raises(RefusedError, match=r"^the demo's namespace demo: client has Job demo/client: give another by "):
+        chosen(Existing("server", None), Existing("client", None, "client"), **given)
 
 
-def test_a_namespace_that_the_user_names_may_have_no_object_of_the_demos_names_that_is_somebodys() -> None:
-    def listed(**labels: dict[str, str] | None) -> Any:
-        items = [SimpleNamespace(metadata=SimpleNamespace(name=name, labels=of)) for name, of in labels.items()]
-        return lambda _: SimpleNamespace(items=items)
+def test_with_installed_spire_the_name_is_nobodys_but_where_an_address_is_given() -> None:
+    assert chosen(Existing("server", None), no_install=True).startswith("demo-")
+    assert chosen(Existing("server", None), no_install=True, connectivity="given") == "spire-federation-demo"
 
-    def refused(_: str) -> Any:
-        raise ApiException(status=403)
 
-    cluster = SimpleNamespace(
-        label="server",
-        apps=SimpleNamespace(list_namespaced_deployment=listed(server={"app": "server"}, probe=LABELS, payments=None)),
-        core=SimpleNamespace(list_namespaced_service=refused),
-        batch=SimpleNamespace(list_namespaced_job=listed(client=None)),
-    )
-    found = somebody_elses(cast(Cluster, cluster), "payments")
-    assert found == ["server has Deployment payments/server", "server has Job payments/client"]
+def test_each_cluster_is_asked_for_what_the_demo_makes_there() -> None:
+    names = ("server", "probe", "client", "traffic-new", "payments")
+    there = cast(Cluster, Existing("a", None, *names))
+    assert somebody_elses(there, "shop", is_server=True) == [
+        "a has ServiceAccount shop/probe",
+        "a has Deployment shop/probe",
+        "a has Deployment shop/server",
+    ]
+    assert "a has Deployment shop/traffic-new" in somebody_elses(there, "shop", is_server=False)
+
+
+def test_what_may_not_be_read_is_said_with_the_permissions(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any) -> Any:
+        raise ClusterError("forbidden")
+
+    monkeypatch.setattr(Existing, "read", refused)
+    assert somebody_elses(cast(Cluster, Existing("a", None)), "shop", is_server=True) == []

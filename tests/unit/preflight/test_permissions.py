@@ -178,8 +178,6 @@ def test_each_cluster_needs_what_is_done_there() -> None:
     assert RUN_JOB in client - server
     assert Permission("demo", "services", "create") in server - client
     assert {LIST_NODES, EXEC, Permission("", "namespaces", "delete")} <= server & client
-    kept = of_suite(settings(keep_clusters="always"), "server", "demo")
-    assert Permission("", "namespaces", "delete") not in kept
 
 
 def test_an_installation_that_is_there_is_read_and_needs_no_permission_to_install() -> None:

@@ -124,13 +124,16 @@ def test_a_release_of_somebody_elses_is_not_changed(tmp_path: Path, adopted: boo
         ("spire-0.29.0", "failed", ""),
         ("spire-0.31.0", "deployed", "server has spire-0.31.0 installed: from 0.31.0 to 0.30.0 is a downgrade"),
         ("spire-0.29.0", "pending-upgrade", "server: the release spire in spire-mgmt is pending-upgrade, from an "),
+        ("spire-0.30.0", "failed first", "server: the release spire in spire-mgmt is failed, from an earlier run of "),
     ],
 )
 def test_a_release_that_this_one_cannot_follow_is_said_before_anything_is_changed(
     tmp_path: Path, chart_name: str, status: str, said: str
 ) -> None:
+    status, _, is_first = status.partition(" ")
     release = {"name": "spire", "status": status, "chart": chart_name}
-    cluster = Cluster(release, adopted=True, history=("deployed", status), mark="a1.2")
+    history = (status,) if is_first else ("deployed", status)
+    cluster = Cluster(release, adopted=True, history=history, mark=f"a1.{len(history)}")
     found = on(cluster, tmp_path).why_in_the_way(chart(tmp_path, "0.30.0"), ())
     assert found.startswith(said)
     assert bool(found) is bool(said)

@@ -21,6 +21,7 @@ from fixtures.workloads.workload_namespace import (
     JOB_LABEL,
     SOCKET_VARIABLE,
     WorkloadNamespace,
+    namespace_manifest,
     why_namespace_refused,
 )
 from tests.unit.kubernetes_objects import KubernetesObjects, node
@@ -252,7 +253,7 @@ def test_a_namespace_that_a_policy_refuses_is_known_before_it_is_made(answer: st
             raise ClusterError(f"server: `apply Namespace demo (dry run)` was not carried out: {answer}")
 
     given = WorkloadSettings(namespace_labels={"cost": "7"})
-    cluster: Any = SimpleNamespace(label="server", apply=apply, workload_settings=given)
+    cluster: Any = SimpleNamespace(label="server", apply=apply, workload_settings=given, is_external=False)
     found = layout(identity("own", namespaceSelector={"matchLabels": MARKED}))
     said = why_namespace_refused(cluster, found, "demo", ["two.example"])
     assert said == (f"server: an admission policy refuses the namespace demo: {expected}" if expected else "")
@@ -260,3 +261,26 @@ def test_a_namespace_that_a_policy_refuses_is_known_before_it_is_made(answer: st
     # What is missing for an identity is another question.
     assert why_namespace_refused(cluster, found, "demo", ["never.example"]) == said
     assert asked[1:] == [({"name": "demo", "labels": {"cost": "7", **LABELS}}, True)]
+
+
+@pytest.mark.parametrize(
+    ("there", "made", "marked"),
+    [
+        (None, False, True),
+        ({"owner": "somebody"}, False, False),
+        ({"owner": "somebody"}, True, True),
+        (LABELS, False, True),
+    ],
+    ids=["not there", "somebody's", "of --apply", "of a run that was killed"],
+)
+def test_a_namespace_of_somebodys_does_not_get_the_mark_by_which_the_suites_objects_are_deleted(
+    there: dict[str, str] | None, made: bool, marked: bool
+) -> None:
+    cluster: Any = SimpleNamespace(
+        is_external=True,
+        workload_settings=WorkloadSettings(),
+        was_made_by_run=lambda _: made,
+        read=lambda _: None if there is None else {"metadata": {"name": "demo", "labels": there}},
+    )
+    found = namespace_manifest(cluster, "demo", {"spiffe": "on"})["metadata"]["labels"]
+    assert found == ({**LABELS, "spiffe": "on"} if marked else {"spiffe": "on"})

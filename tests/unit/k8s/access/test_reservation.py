@@ -13,7 +13,7 @@ import pytest
 
 from fixtures.k8s.access import reservation
 from fixtures.k8s.access.reservation import HOLDER, NAMESPACE, PROCESS, RENEWED, SINCE, ClusterReservation
-from fixtures.k8s.cluster import ClusterError, ClusterRefusedError
+from fixtures.k8s.cluster import ClusterRefusedError
 from fixtures.k8s.existing_cluster import ExistingCluster
 from fixtures.k8s.server_side_apply import LABELS
 from tests.unit.api_server import ApiServer
@@ -36,7 +36,8 @@ def held(server: ApiServer, *, age: float = 0.0, process: str = "boot pid:[1] 7"
         RENEWED: f"{time.time() - age:.0f}",
         PROCESS: process,
     }
-    server.reservation = {"metadata": {"name": NAMESPACE, "resourceVersion": "9", "annotations": annotations, **more}}
+    metadata = {"name": NAMESPACE, "resourceVersion": "9", "annotations": annotations, **more}
+    server.reservation = {"metadata": metadata, "status": {"phase": "Active"}}
 
 
 def test_a_cluster_is_reserved_by_a_namespace_that_is_renewed_and_goes_in_the_end(
@@ -53,7 +54,7 @@ def test_a_cluster_is_reserved_by_a_namespace_that_is_renewed_and_goes_in_the_en
         time.sleep(0.01)
     assert metadata["resourceVersion"] != "1", "it was not renewed"
     assert cluster.leave(restore=True) == []
-    assert (tmp_path / "asked").read_text() == f"delete namespace {NAMESPACE} --ignore-not-found\n"
+    assert (tmp_path / "asked").read_text() == f"delete namespace {NAMESPACE} --ignore-not-found --wait=false\n"
 
 
 def test_another_run_is_refused_while_the_first_one_renews_it(cluster: ExistingCluster, api_server: ApiServer) -> None:
@@ -109,8 +110,46 @@ def test_the_end_of_the_run_before_is_waited_for(
 ) -> None:
     monkeypatch.setattr(reservation, "GONE_TIMEOUT", 0.1)
     held(api_server, deletionTimestamp="2026-11-28T06:40:00Z")
-    with pytest.raises(ClusterError, match="is being deleted"):
-        cluster.reserve()
+    said = cluster.reserve()
+    assert said.startswith("server: other runs are not kept away, for namespace spire-federation-run is not to be had")
+    assert "of the run before is being deleted: no reason given" in said
+
+
+def test_a_namespace_that_cannot_go_keeps_no_later_run_away(cluster: ExistingCluster, api_server: ApiServer) -> None:
+    said = "Discovery failed for some groups, 1 failing: custom.metrics.k8s.io/v1beta1: stale GroupVersion discovery"
+    failing = {"type": "NamespaceDeletionDiscoveryFailure", "status": "True", "message": said}
+    held(api_server, deletionTimestamp="2026-11-28T06:40:00Z")
+    assert api_server.reservation is not None
+    api_server.reservation["status"] = {"phase": "Terminating", "conditions": [failing]}
+    began = time.monotonic()
+    assert said in cluster.reserve()
+    assert time.monotonic() - began < 5
+    assert cluster.leave(restore=True) == []
+
+
+def test_what_another_run_has_taken_over_is_not_renewed_and_not_deleted(
+    tmp_path: Path, cluster: ExistingCluster, api_server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reservation, "RENEWAL_INTERVAL", 0.01)
+    assert cluster.reserve() == ""
+    held(api_server)
+    time.sleep(0.1)
+    assert api_server.reservation is not None
+    assert api_server.reservation["metadata"]["resourceVersion"] == "9"
+    assert cluster.leave(restore=True) == ["server: another run has taken namespace spire-federation-run over"]
+    assert not (tmp_path / "asked").exists()
+
+
+def test_two_contexts_of_one_cluster_are_known_by_the_first_ones_reservation(
+    tmp_path: Path, cluster: ExistingCluster, api_server: ApiServer
+) -> None:
+    other = ExistingCluster("client", engine=None, kubectl=tmp_path / "kubectl", log=tmp_path / "log")
+    other.kubeconfig_path.write_text(api_server.kubeconfig())
+    assert cluster.reserve() == ""
+    with pytest.raises(ClusterRefusedError, match=r"^--context: client and server are the same cluster$"):
+        other.reserve()
+    assert other.leave(restore=True) == []
+    assert cluster.leave(restore=True) == []
 
 
 def test_who_may_make_no_namespaces_is_refused_by_the_permissions_and_not_here(

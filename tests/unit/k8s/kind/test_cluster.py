@@ -430,6 +430,35 @@ def test_a_cluster_that_has_the_name_of_one_that_was_deleted_by_hand_is_somebody
     assert "delete cluster" not in (tmp_path / "said").read_text()
 
 
+def test_a_run_that_is_refused_before_it_looks_at_the_cluster_deletes_none_that_is_somebodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    podman = tmp_path / "podman"
+    podman.write_text("#!/bin/sh\ntest $1 != ps || echo 4567cdef\n")
+    podman.chmod(0o755)
+    kept = kept_cluster(tmp_path, monkeypatch, kubeconfig(1))
+    for recorded, deleted in (("", False), ("0123abcd", False), ("4567cdef", True)):
+        kept._owner.write_text(f"whose it is\n{recorded}\n")
+        cluster(tmp_path, monkeypatch, 0, "", engine=Engine(str(podman))).delete_if_owned()
+        said = (tmp_path / "said").read_text() if (tmp_path / "said").exists() else ""
+        assert ("delete cluster" in said) is deleted
+
+
+def test_a_cluster_that_another_working_folder_made_again_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    podman = tmp_path / "podman"
+    podman.write_text("#!/bin/sh\ntest $1 != ps || echo 4567cdef\n")
+    podman.chmod(0o755)
+    kept = kept_cluster(tmp_path, monkeypatch, kubeconfig(1))
+    kept._owner.write_text("whose it is\n0123abcd\n")
+    (tmp_path / "exported").write_text(api_server.kubeconfig())
+    again = cluster(tmp_path, monkeypatch, 0, "", engine=Engine(str(podman)))
+    again.create()
+    assert not again.created_here
+    assert recorded_containers(again.kind_name) == {"4567cdef"}
+
+
 @pytest.mark.parametrize(("later", "ours"), [(-30, False), (20, True), (7200, False)])
 def test_a_creation_that_was_interrupted_is_known_by_its_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer, later: float, ours: bool
