@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fixtures.core.display import in_one_line
-from fixtures.diagnosis.causes import is_of_configuration, why_unready
+from fixtures.diagnosis.causes import WHY_NODE_UNREADY, is_of_configuration, why_unready
 from fixtures.k8s.failures.crashes import CRASH_LOOP_RESTARTS
 from fixtures.k8s.failures.not_started import PULL_RETRIES
 from fixtures.k8s.failures.problem import Problem
@@ -934,6 +934,30 @@ def test_pods_of_the_old_revision_are_replaced_unless_somebody_has_to_delete_the
     problem = of(objects, kind, made)
     assert ("OnDelete" in problem.sentence) is not is_replaced
     assert problem.on_its_way is is_replaced
+
+
+@pytest.mark.parametrize(
+    ("kind", "owner", "moves"),
+    [("StatefulSet", ("StatefulSet", "spire-server"), False), ("Deployment", ("ReplicaSet", "spire-server-1"), True)],
+)
+def test_a_pod_on_a_node_that_is_left_out_is_named_with_it(
+    objects: KubernetesObjects, kind: str, owner: tuple[str, str], moves: bool
+) -> None:
+    node(objects, "node", ready="Unknown", since=NOW - 600)
+    made = controller(objects, kind)
+    # By its containers, which nobody reports on, it is ready; the node controller says that the pod is not.
+    pod(objects, container(running=running()), owner=owner)
+    condition = objects.objects[-1][1]["status"]["conditions"][0]
+    condition["status"] = "False"
+    assert of(objects, kind, made).sentence == "pod spire-server-0 is being started", "a cluster of the suite's own"
+    objects.is_external = True
+    words = "pod spire-server-0 is on node node, which has not been ready since 2026-11-23 09:50:00 UTC: Unknown"
+    assert of(objects, kind, made) == Problem(words, on_its_way=moves)
+    assert why_unready(words) == WHY_NODE_UNREADY
+    # Evicted, it is deleted once the kubelet reports; a Deployment does not wait for that.
+    objects.objects[-1][1]["metadata"]["deletionTimestamp"] = stamp(NOW - 300)
+    replaced = Problem("its pods are being replaced", on_its_way=True)
+    assert of(objects, kind, made) == (replaced if moves else Problem(words))
 
 
 def test_a_partition_leaves_pods_at_the_old_revision(objects: KubernetesObjects) -> None:
