@@ -9,11 +9,14 @@ import pytest
 from fixtures.k8s import pods
 from fixtures.k8s.cluster import nodes_left_out, nodes_looked_at
 from fixtures.k8s.conditions import (
+    DaemonSetCounts,
     controller_replaced,
+    daemon_set_counts,
     daemon_set_ready,
     job_finished,
     job_pod_finished,
     nodes_of_daemon_set,
+    surging_pods,
 )
 from tests.unit.kubernetes_objects import (
     NOW,
@@ -268,6 +271,25 @@ def test_on_a_node_that_is_left_out_no_agent_is_missing(
     objects.is_external = False
     assert daemon_set_ready(*place).look().value is None
     assert len(pods.pods(objects.cluster, "spire-server")) == 5
+
+
+@pytest.mark.parametrize("surge", [0, 1])
+def test_an_agent_that_stays_where_none_is_wanted_any_more_is_none_too_many(
+    objects: KubernetesObjects, monkeypatch: pytest.MonkeyPatch, surge: int
+) -> None:
+    with_a_node_that_is_away(objects, monkeypatch, "1", "1")
+    # A taint with this effect leaves the pods that run; the DaemonSet's status does not count the node.
+    (tainted,) = (each for kind, each in objects.objects if kind == "Node" and each["metadata"]["name"] == "b")
+    tainted["spec"]["taints"] = [CONTROL_PLANE]
+    status = {"desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberReady": 1}
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge}}
+    made = controller(objects, "DaemonSet", "spire-agent", status=status, updateStrategy=strategy)
+    assert daemon_set_counts(objects.cluster, made) == DaemonSetCounts(wanted=1, updated=1, ready=1)
+    assert daemon_set_ready(objects.cluster, "spire-server", "spire-agent").look().value == 1
+    # Where no node is left out, what stays is not taken for a pod of before either.
+    objects.is_external = False
+    objects.objects = [each for each in objects.objects if each[1]["metadata"]["name"] not in ("away", "unscheduled")]
+    assert surging_pods(objects.cluster, made) == 0
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from fixtures.diagnosis.links.component_links import LONG_HOOK
 from fixtures.diagnosis.links.spire_links import RECENT, check_agents, pods_wanted_and_ready
 from fixtures.k8s import pods
 from fixtures.k8s.conditions import controller_ready, daemon_set_ready
-from fixtures.k8s.rollouts import held_back
+from fixtures.k8s.rollouts import NUMBER, REVISION, held_back
 from fixtures.spire import api_types
 from fixtures.spire.layout import IngressPath, Workload
 from tests.unit import own_chart
@@ -34,6 +34,7 @@ from tests.unit.kubernetes_objects import (
     event,
     exited,
     node,
+    owned_by,
     pod,
     running,
     stamp,
@@ -403,6 +404,36 @@ def test_ready_pods_of_an_older_revision_that_stay_are_ready_where_this_run_has_
     assert str(seen.seen).endswith(", with 1 of an older revision")
 
 
+@pytest.mark.parametrize(
+    ("kind", "new", "old", "words"),
+    [
+        ("StatefulSet", True, False, "1 of 2 ready: "),
+        ("StatefulSet", False, True, "0 of 2 ready of its newest revision, and 1 of an older one: "),
+        ("Deployment", True, False, "1 of 2 ready: "),
+        ("Deployment", False, True, "0 of 2 ready of its newest revision, and 1 of an older one: "),
+    ],
+)
+def test_of_two_revisions_it_is_said_of_which_the_pods_are_that_are_ready(
+    objects: Objects, kind: str, new: bool, old: bool, words: str
+) -> None:
+    objects.with_spire()
+    name = STAYING[kind]
+    objects.objects = [(of, each) for of, each in objects.objects if (of, each["metadata"]["name"]) != (kind, name)]
+    # The same of both: the status does not say which of them is ready.
+    status = {"replicas": 2, "updatedReplicas": 1, "readyReplicas": 1, "updateRevision": "2"}
+    newest = {"annotations": {NUMBER: "2"}}
+    controller(objects, kind, name, SERVER_NAMESPACE, replicas=2, status=status, metadata=newest)
+    for revision, is_ready in (("1", old), ("2", new)):
+        replica_set = f"{name}-{revision}"
+        of = {"ownerReferences": owned_by("Deployment", name), "annotations": {NUMBER: revision}}
+        controller(objects, "ReplicaSet", replica_set, SERVER_NAMESPACE, metadata=of)
+        owner = ("ReplicaSet", replica_set) if kind == "Deployment" else (kind, name)
+        made: dict[str, Any] = {"namespace": SERVER_NAMESPACE, "owner": owner, "labels": {REVISION: revision}}
+        pod(objects, container(running=running(), ready=is_ready), name=f"{replica_set}-x", **made)
+    (found,) = [each for each in component_links.check_components(objects.spire) if name in each.sentence]
+    assert found.sentence.startswith(f"{kind} {SERVER_NAMESPACE}/{name} has {words}")
+
+
 def test_a_pod_that_is_not_ready_is_missing_whatever_revision_stays(objects: Objects) -> None:
     counts = {"currentNumberScheduled": 1, "desiredNumberScheduled": 1}
     item = controller(objects, "DaemonSet", "node-agent", status=counts, updateStrategy={"type": "OnDelete"})
@@ -506,6 +537,7 @@ def test_a_node_of_somebodys_cluster_that_has_long_not_been_ready_lacks_no_agent
     spire = objects.with_spire()
     for name in (AGENT, CSI_DRIVER):
         pod(objects, READY, name=f"{name}-1", namespace=SYSTEM_NAMESPACE, owner=("DaemonSet", name))
+        objects.objects[-1][1]["spec"]["nodeName"] = "node-0"
     node(objects, "ghost", ready="Unknown", since=NOW - 600)
     for kind, item in objects.objects:
         if kind == "DaemonSet":
