@@ -75,7 +75,7 @@ SILENT = {
     "lastTransitionTime": "2026-01-02T03:04:50Z",
 }
 NOT_LOOKED_AT = (
-    "server: node node is not looked at: it has not been ready since 2026-01-02 03:04:05 UTC: "
+    "server: node node is not looked at: it has not been ready since 2026-01-02 03:04:50 UTC: "
     "Kubelet stopped posting node status."
 )
 

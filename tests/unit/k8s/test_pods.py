@@ -202,9 +202,11 @@ LONG_AGO, LATELY = NOW - 61, NOW - 59
         ({"status": "True", "lastTransitionTime": stamp(LONG_AGO), "lastHeartbeatTime": stamp(LONG_AGO)}, True),
         ({"status": "False", "lastTransitionTime": stamp(LATELY), "lastHeartbeatTime": stamp(NOW)}, True),
         ({"status": "False", "lastTransitionTime": stamp(LONG_AGO), "lastHeartbeatTime": stamp(NOW)}, False),
-        # The node controller has just written it, of a kubelet that it last heard of then.
-        ({"status": "Unknown", "lastTransitionTime": stamp(NOW), "lastHeartbeatTime": stamp(LONG_AGO)}, False),
-        ({"status": "Unknown", "lastTransitionTime": stamp(NOW), "lastHeartbeatTime": stamp(LATELY)}, True),
+        # The node controller writes it of a kubelet that is silent; kubelets renew the heartbeat every 5 min.
+        ({"status": "Unknown", "lastTransitionTime": stamp(LATELY), "lastHeartbeatTime": stamp(NOW - 359)}, True),
+        ({"status": "Unknown", "lastTransitionTime": stamp(LONG_AGO), "lastHeartbeatTime": stamp(NOW - 361)}, False),
+        # It has just written it of one that has never reported.
+        ({"status": "Unknown", "reason": "NodeStatusNeverUpdated", "lastTransitionTime": stamp(NOW)}, False),
         ({"status": "False"}, True),
         (None, False),
     ],
