@@ -104,7 +104,7 @@ def components_are_ready(
             wait_for(pods.containers_ready(cluster, *place), timeout)
         for workload in layout.workloads if older else ():
             found_now = conditions.find_controller(cluster, *workload.controller)
-            if found_now and rollouts.older_pods(found_now) and (why := rollouts.held_back(found_now)):
+            if found_now and rollouts.older_pods(found_now) and (why := rollouts.held_back(cluster, found_now)):
                 warn(f"{cluster.label}: {workload} keeps pods of an older revision: {why}")
 
 

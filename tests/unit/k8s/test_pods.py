@@ -18,6 +18,9 @@ from fixtures.k8s.conditions import (
     nodes_of_daemon_set,
     surging_pods,
 )
+from fixtures.k8s.failures.problem import Problem
+from fixtures.k8s.failures.unready import why_controller_unready
+from fixtures.k8s.rollouts import held_back
 from tests.unit.kubernetes_objects import (
     NOW,
     KubernetesObjects,
@@ -292,6 +295,44 @@ def test_an_agent_that_stays_where_none_is_wanted_any_more_is_none_too_many(
     objects.is_external = False
     objects.objects = [each for each in objects.objects if each[1]["metadata"]["name"] not in ("away", "unscheduled")]
     assert surging_pods(objects.cluster, made) == 0
+
+
+HELD_BACK = (
+    "the update strategy's maxUnavailable is {}, and its pods are unavailable on node ghost, which has not been ready "
+    "since 2026-11-23 09:50:00 UTC: Unknown"
+)
+
+
+@pytest.mark.parametrize(
+    ("rolling", "shown"),
+    [
+        (None, "1"),
+        ({"maxUnavailable": 1, "maxSurge": 0}, "1"),
+        # Of three, rounded up.
+        ({"maxUnavailable": "10%"}, "10%"),
+        ({"maxUnavailable": "34%"}, ""),
+        ({"maxUnavailable": 2}, ""),
+        ({"maxSurge": 1, "maxUnavailable": 0}, ""),
+    ],
+)
+def test_an_agent_on_a_node_that_is_left_out_keeps_the_others_from_being_replaced(
+    objects: KubernetesObjects, monkeypatch: pytest.MonkeyPatch, rolling: dict[str, Any] | None, shown: str
+) -> None:
+    with_a_node_that_is_away(objects, monkeypatch, "1", "1")
+    strategy = {"type": "RollingUpdate", **({"rollingUpdate": rolling} if rolling else {})}
+    status = {**AGENT_STATUS, "currentNumberScheduled": 3, "updatedNumberScheduled": 0}
+    made = controller(objects, "DaemonSet", "spire-agent", status=status, updateStrategy=strategy)
+    words = HELD_BACK.format(shown) if shown else ""
+    assert held_back(objects.cluster, made) == words
+    # Of SPIRE that was there before they count; what this run has installed is not replaced for good.
+    place = (objects.cluster, "spire-server", "spire-agent")
+    assert daemon_set_ready(*place, older=True).look().value == (2 if shown else None)
+    assert daemon_set_ready(*place).look().value is None
+    problem = why_controller_unready(objects.cluster, "DaemonSet", made)
+    replaced = Problem("its pods are being replaced", on_its_way=True)
+    assert problem == (Problem(f"its pods are of the old revision: {words}") if shown else replaced)
+    objects.is_external = False
+    assert held_back(objects.cluster, made) == ""
 
 
 @pytest.mark.parametrize(

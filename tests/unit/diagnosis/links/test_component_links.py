@@ -388,7 +388,7 @@ def test_ready_pods_of_an_older_revision_that_stay_are_ready_where_this_run_has_
     owner = ("ReplicaSet", f"{name}-1") if kind == "Deployment" else (kind, name)
     pod(objects, container(running=running()), name=f"{name}-x", namespace=namespace, owner=owner)
     place = (objects.cluster, kind, namespace, name)
-    assert held_back(item).startswith(words)
+    assert held_back(objects.cluster, item).startswith(words)
     assert controller_ready(*place, older=True).look().value == 1
     objects.installed_by_run = False
     assert list(component_links.check_components(objects.spire)) == []
