@@ -89,6 +89,9 @@ def test_a_node_that_has_long_not_been_ready_is_left_out_and_named(
     assert time.monotonic() - began < 10
     assert made.nodes_not_looked_at() == [NOT_LOOKED_AT]
     assert made.nodes_ready.look().value == 1
+    api_server.nodes = [nodes(SILENT)]
+    assert str(made.nodes_ready.look().seen) == "not ready: {'node': 'Kubelet stopped posting node status.'}"
+    api_server.nodes = [nodes(SILENT, READY)]
     # Those of the suite's own clusters are all waited for.
     monkeypatch.setattr(ExistingCluster, "is_external", False)
     assert made.nodes_ready.look().value is None

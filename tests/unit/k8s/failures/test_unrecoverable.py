@@ -642,6 +642,15 @@ def test_a_daemon_set_for_no_node_of_the_cluster_is_reported(
     assert found_in(objects, prefix="spire") is None
 
 
+def test_a_daemon_set_whose_node_is_left_out_for_now_is_not_reported(objects: KubernetesObjects) -> None:
+    objects.is_external = True
+    node(objects, "node", labels={"pool": "workers"}, ready="Unknown", since=NOW - 600)
+    node(objects, "other", labels={"pool": "plain"})
+    pod(objects, container(running=running()), name="spire-agent-x", owner=("DaemonSet", "spire-agent"))
+    agents_on(objects, "workers", desiredNumberScheduled=1)
+    assert found_in(objects, prefix="spire-agent") is None
+
+
 def service(objects: KubernetesObjects, name: str = "spire-server", **selector: str) -> None:
     objects.add("Service", name, spec={"selector": selector})
 
