@@ -67,6 +67,10 @@ class KubernetesObjects:
         # The container runtime writes nanoseconds.
         self.logs.setdefault((where, previous), []).extend(f"{time}123Z {line}" for line in lines)
 
+    def list_nodes(self, **options: Any) -> list[Any]:
+        """The nodes, as they are now."""
+        return list(self.core.list_node(**options).items)
+
     @property
     def core(self) -> Any:
         return _Api(self, k8s.CoreV1Api)

@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 from kubernetes.client.exceptions import ApiException
 
+from fixtures.core.concurrency import map_concurrently
 from fixtures.core.waiting import WaitError
 from fixtures.k8s.cluster import Cluster, ClusterError
 from fixtures.k8s.existing_cluster import ExistingCluster, MissingImagesError, same_cluster
@@ -96,6 +97,29 @@ def test_a_node_that_has_long_not_been_ready_is_left_out_and_named(
     monkeypatch.setattr(ExistingCluster, "is_external", False)
     assert made.nodes_ready.look().value is None
     assert made.nodes_not_looked_at() == []
+
+
+def test_nodes_are_listed_once_for_all_that_ask_within_two_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    made = adopted_cluster(tmp_path, monkeypatch, api_server)
+    asked: list[dict[str, Any]] = []
+
+    def listed(_: Cluster, **options: Any) -> list[Any]:
+        asked.append(options)
+        time.sleep(0.05)
+        return ["node"]
+
+    monkeypatch.setattr(Cluster, "list_nodes", listed)
+    monkeypatch.setattr(made, "_nodes_listed", float("-inf"))
+    assert map_concurrently(lambda _: made.list_nodes(), range(4)) == [["node"]] * 4
+    assert asked == [{}]
+    # Who says how it is to be asked wants an answer of now.
+    made.list_nodes(_request_timeout=5.0)
+    assert asked == [{}, {"_request_timeout": 5.0}]
+    monkeypatch.setattr("fixtures.k8s.existing_cluster.NODES_REMEMBERED", -1.0)
+    made.list_nodes()
+    assert asked[2:] == [{}]
 
 
 def test_a_cluster_of_which_no_node_has_been_ready_for_long_is_red_at_once(

@@ -26,12 +26,14 @@ class RecordedCluster:
     workload_settings = SimpleNamespace(place=lambda _: None, namespace_labels={})
     assigns_users = False
     is_external = False
-    core = SimpleNamespace(list_node=lambda: SimpleNamespace(items=[]))
 
     def __init__(self, entries: str) -> None:
         self.entries = json.loads(entries)
         self.applied: list[dict[str, Any]] = []
         self.commands: list[tuple[str, ...]] = []
+
+    def list_nodes(self) -> list[Any]:
+        return []
 
     def apply(self, *manifests: dict[str, Any]) -> None:
         self.applied += manifests

@@ -49,9 +49,9 @@ def of(
     def listed(_: str, *, label_selector: str = "", **__: Any) -> Any:
         return SimpleNamespace(items=pods[:1] if label_selector == of_job else pods)
 
-    core = SimpleNamespace(list_namespaced_pod=listed, list_node=lambda: SimpleNamespace(items=list(nodes)))
+    core = SimpleNamespace(list_namespaced_pod=listed)
     fields = {"is_external": False, "assigns_users": assigns_users, "workload_settings": given}
-    cluster = SimpleNamespace(label="server", core=core, **fields)
+    cluster = SimpleNamespace(label="server", core=core, list_nodes=lambda: list(nodes), **fields)
     spire: Any = SimpleNamespace(cluster=cluster, layout=layout, federates_with=federates_with)
     spire.entries = lambda: list(entries)
     return WorkloadNamespace(cast(Spire, spire), "demo")

@@ -28,9 +28,8 @@ def test_a_node_that_is_not_ready_is_named_in_its_kubelets_words_and_may_be_on_i
     objects = KubernetesObjects()
     objects.add("Node", "node", status={"conditions": conditions})
     (tmp_path / "kubeconfig").write_text("there is one")
-    cluster = SimpleNamespace(
-        label="server", kubeconfig_path=tmp_path / "kubeconfig", core=objects.core, is_external=False
-    )
+    fields = {"kubeconfig_path": tmp_path / "kubeconfig", "list_nodes": objects.list_nodes, "is_external": False}
+    cluster = SimpleNamespace(label="server", **fields)
     found = list(cluster_links.check_cluster(cast(Cluster, cluster)))
     assert [each.sentence for each in found] == ([words] if words else [])
     assert all(each.on_its_way and each.link == "cluster" for each in found)
@@ -43,7 +42,7 @@ def test_a_node_that_has_long_not_been_ready_is_passed_over_unless_there_is_no_o
     objects = KubernetesObjects()
     node(objects, "ghost", ready="Unknown", since=NOW - 600)
     (tmp_path / "kubeconfig").write_text("there is one")
-    fields = {"kubeconfig_path": tmp_path / "kubeconfig", "core": objects.core, "is_external": True}
+    fields = {"kubeconfig_path": tmp_path / "kubeconfig", "list_nodes": objects.list_nodes, "is_external": True}
     cluster = cast(Cluster, SimpleNamespace(label="server", **fields))
     (found,) = cluster_links.check_cluster(cluster)
     words = "no node is ready: ghost: it has not been ready since 2026-11-23 09:50:00 UTC: Unknown"

@@ -19,7 +19,7 @@ from fixtures.diagnosis.causes import (
 from fixtures.diagnosis.finding import Finding
 from fixtures.diagnosis.links import component_links
 from fixtures.diagnosis.links.component_links import LONG_HOOK
-from fixtures.diagnosis.links.spire_links import RECENT, check_agents, pods_wanted_and_ready
+from fixtures.diagnosis.links.spire_links import RECENT, check_agents, pods_wanted_and_ready, why_no_workload_api
 from fixtures.k8s import pods
 from fixtures.k8s.conditions import controller_ready, daemon_set_ready
 from fixtures.k8s.rollouts import NUMBER, REVISION, held_back
@@ -531,6 +531,16 @@ def test_a_component_on_a_node_that_the_csi_driver_is_not_for_is_named_with_that
     found = next(each for each in component_links.check_components(spire) if "oidc" in each.sentence)
     words = "node node-0 has no CSI driver: DaemonSet spire-system/spire-spiffe-csi-driver does not select it"
     assert (found.cause, found.on_its_way) == (words, False)
+
+
+def test_for_pods_that_are_on_no_node_no_nodes_are_listed(objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    def listed(_: Objects) -> list[Any]:
+        raise AssertionError("nobody waits on a node")
+
+    spire = objects.with_spire()
+    made = pod(objects, conditions=[{"type": "PodScheduled", "status": "False"}])
+    monkeypatch.setattr(Objects, "list_nodes", listed)
+    assert why_no_workload_api(spire, [made]) == why_no_workload_api(spire, []) == ""
 
 
 def test_a_node_of_somebodys_cluster_that_has_long_not_been_ready_lacks_no_agent(objects: Objects) -> None:

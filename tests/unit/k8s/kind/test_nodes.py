@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -54,7 +53,7 @@ class Nodes:
     most_listed: int | None = None  # by the kubelet's own configuration, if that may be asked
 
     def __init__(self, folder: Path, *nodes: Any) -> None:
-        self.core = SimpleNamespace(list_node=lambda: SimpleNamespace(items=list(nodes)))
+        self.list_nodes = lambda: list(nodes)
         self.folder = folder
         self.loaded: list[tuple[str, ...]] = []
 
