@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from fixtures.core.waiting import Condition
+from fixtures.core.waiting import Condition, WaitError
 from fixtures.spire import api_types
 from fixtures.spire.api_types import AttestedAgent, Bundle
+from fixtures.spire.server_cli import SpireError
 from fixtures.workloads import identity_conditions
-from fixtures.workloads.probe import Endpoint, Identity, parse_identity
+from fixtures.workloads.probe import Endpoint, Identity, ProbeError, parse_identity
 from tests.unit import own_chart
 from tests.unit.kubernetes_objects import KubernetesObjects
 
@@ -85,6 +86,32 @@ def test_an_endpoint_serves_the_keys_that_its_owner_shows(recorded: Read) -> Non
     assert value is None
     assert words.startswith(f"spiffe://{SERVER}/spire/server serves x509-svid ")
     assert words.endswith(f"and {SERVER} shows {owner.bundle()}")
+
+
+@pytest.mark.parametrize("seen", ["refused", "another name", "other keys", "no answer of its owner"])
+def test_an_endpoint_is_unreached_where_nothing_or_another_server_answers_and_not_where_it_serves_other_keys(
+    recorded: Read, seen: str
+) -> None:
+    document = recorded("bundle-show.json")
+    shown = api_types.bundle(document)
+    owner: Any = SimpleNamespace(trust_domain=SERVER, server_id=f"spiffe://{SERVER}/spire/server")
+
+    def bundle() -> Bundle:
+        if seen == "no answer of its owner":
+            raise SpireError("server: the server's pod is not there")
+        return replace(shown, jwt_authorities=frozenset({"another"}))
+
+    def ask(_: str) -> Endpoint:
+        if seen == "refused":
+            raise ProbeError("dial tcp: connection refused")
+        return Endpoint("" if seen == "another name" else owner.server_id, {} if seen == "another name" else document)
+
+    owner.bundle = bundle
+    asked: Any = SimpleNamespace(cluster=SimpleNamespace(label="client"), endpoint=ask)
+    with pytest.raises(WaitError) as caught:
+        identity_conditions.endpoint_reached(asked, owner, "https://x", 0.05)
+    unreached = isinstance(caught.value, identity_conditions.EndpointUnreachedError)
+    assert unreached is (seen in ("refused", "another name"))
 
 
 def test_agents_are_counted_whose_svids_have_not_expired() -> None:
