@@ -13,8 +13,8 @@ import pytest
 
 from fixtures.helm.release import Revision, revision_label
 from fixtures.k8s import pods
-from fixtures.k8s.cluster import Cluster
-from fixtures.spire import api_types, installation
+from fixtures.k8s.cluster import Cluster, ClusterError
+from fixtures.spire import api_types, installation, server_cli
 from fixtures.spire.installation import Spire, agents_with_nodes
 from fixtures.spire.layout import Workload
 from fixtures.spire.server_cli import SpireError
@@ -68,6 +68,34 @@ def test_agents_are_evicted_and_end_before_others_start(recorded: Any, tmp_path:
     assert [command[:2] for command in cluster.commands] == [("agent", "list"), ("agent", "evict")]
     # An agent removes the socket when it ends: what is deleted at once may end only after the next one has made it.
     assert cluster.deleted == [(f"{AGENT}-x7k2p", {})]
+
+
+def test_what_a_server_said_of_a_peers_endpoint_is_its_answer_for_a_while_and_it_has_seconds_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Recorder("")
+    limits: list[float] = []
+
+    def silent(*place_and_command: str, timeout: float, **_: Any) -> Any:
+        limits.append(timeout)
+        raise ClusterError(f"server: `{place_and_command[-3]}` did not end in {timeout:g} s")
+
+    spire = Spire(cast(Cluster, cluster), tmp_path / "helm", "server.example", (), tmp_path, read_layout)
+    spire.layout = LAYOUT
+    now = 1000.0
+    monkeypatch.setattr(server_cli, "time", SimpleNamespace(monotonic=lambda: now))
+    answers: Any = cluster.execute
+    monkeypatch.setattr(cluster, "execute", silent)
+    said = spire.refresh_error("client.example")
+    assert (said.endswith("did not end in 10 s"), limits) == (True, [10.0])
+    now += 5
+    assert spire.refresh_error("client.example", max_age=6.0) == said
+    assert limits == [10.0]
+    assert spire.refresh_error("third.example", max_age=6.0)
+    assert len(limits) == 2, "it was asked about another peer"
+    monkeypatch.setattr(cluster, "execute", answers)
+    assert spire.refresh_error("client.example", max_age=4.0) == ""
+    assert spire.refresh_error("third.example") == "", "a check has it asked again"
 
 
 def test_pods_that_an_upgrade_has_left_are_deleted_the_servers_first_and_waited_for(

@@ -10,6 +10,7 @@ from typing import cast
 
 import pytest
 
+from fixtures.diagnosis import stalls
 from fixtures.diagnosis.causes import WHY_ONLY_PODS_REACH_IT, is_of_configuration
 from fixtures.diagnosis.finding import Finding
 from fixtures.diagnosis.links import endpoint_links
@@ -266,7 +267,7 @@ def test_an_endpoint_that_the_server_alone_reaches_is_not_broken_for_spire_that_
     relationship = Relationship("peer.example", url, "https_spiffe", "spiffe://peer.example/spire/server")
     monkeypatch.setattr(spire, "relationships", lambda: [relationship], raising=False)
     monkeypatch.setattr(spire, "foreign_bundle", lambda _: stored, raising=False)
-    monkeypatch.setattr(spire, "refresh_error", lambda _: refused, raising=False)
+    monkeypatch.setattr(spire, "refresh_error", lambda _, **__: refused, raising=False)
     spire.was_installed_by_run = is_ours
 
     def ask(asked: str) -> Endpoint:
@@ -287,3 +288,7 @@ def test_an_endpoint_that_the_server_alone_reaches_is_not_broken_for_spire_that_
     shown = Bundle(frozenset({"b"}), frozenset(), 2, None)
     found = [each.link for each in endpoint_links.check_endpoints(spire, federation, demo)]
     assert found == (["bundle fresh"] if not links else [*links, *(["bundle fresh"] if seen is IMPOSTOR else [])])
+
+
+def test_no_wait_ends_for_one_attempt_of_a_server() -> None:
+    assert stalls.WALK_INTERVAL < endpoint_links.REFRESH_ANSWER_AGE < stalls.BROKEN_FOR
