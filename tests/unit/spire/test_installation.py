@@ -64,7 +64,9 @@ def test_agents_are_evicted_and_end_before_others_start(recorded: Any, tmp_path:
     pod(cluster, runs, name=f"{AGENT}-x7k2p", namespace=SYSTEM_NAMESPACE, owner=("DaemonSet", AGENT))
     spire = Spire(cast(Cluster, cluster), tmp_path / "helm", "server.example", (), tmp_path, read_layout)
     spire.layout = LAYOUT
+    assert not spire.has_evicted_agents
     assert len(spire._renew_agents()) == 1
+    assert spire.has_evicted_agents
     assert [command[:2] for command in cluster.commands] == [("agent", "list"), ("agent", "evict")]
     # An agent removes the socket when it ends: what is deleted at once may end only after the next one has made it.
     assert cluster.deleted == [(f"{AGENT}-x7k2p", {})]

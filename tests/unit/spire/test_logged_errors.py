@@ -61,7 +61,8 @@ SOME_NODE = NOT_SCHEDULED.replace("node  not", "node worker not")
 def error_log(cluster: KubernetesObjects, folder: Path, since: float = NOW - 900) -> ErrorLog:
     """The errors since then, of a federation that was made 100 s ago, with a forward opened again 230 s ago."""
     clusters = {"server.example": cluster.cluster, "client.example": KubernetesObjects().cluster}
-    spires = {name: SimpleNamespace(cluster=each, layout=LAYOUT, trust_domain=name) for name, each in clusters.items()}
+    common = {"layout": LAYOUT, "has_evicted_agents": False}
+    spires = {name: SimpleNamespace(cluster=each, trust_domain=name, **common) for name, each in clusters.items()}
     forwards = {name: SimpleNamespace(reopenings=[]) for name in clusters}
     forwards["client.example"].reopenings.append(Reopening(NOW - 230, "lost connection to pod"))
     federation = SimpleNamespace(spires=spires, forwards=forwards, made_at=NOW - 100)
@@ -195,6 +196,33 @@ def test_what_ends_with_a_restart_is_excused_only_around_one_of_a_container_or_a
     (found,) = error_log(cluster, tmp_path).read()
     assert found.is_excused is is_excused
     assert is_excused or f"excused only {RESTARTING}" in found.reason
+
+
+NOT_ATTESTED = 'agent \\"spiffe://server.example/spire/agent/k8s_psat/server/uid\\" is not attested'
+UNAUTHENTICATED = 'level=error msg="Failed to authenticate caller" error="rpc error: code = PermissionDenied desc = {}"'
+
+
+@pytest.mark.parametrize(
+    ("line", "evicted", "at", "is_excused"),
+    [
+        ('level=error msg="Agent is not attested"', "server.example", NOW - 610, True),
+        (UNAUTHENTICATED.format(NOT_ATTESTED), "server.example", NOW - 610, True),
+        (UNAUTHENTICATED.format(NOT_ATTESTED), "server.example", NOW - 500, False),
+        (UNAUTHENTICATED.format(NOT_ATTESTED), "client.example", NOW - 610, False),
+        (UNAUTHENTICATED.format(NOT_ATTESTED), "", NOW - 610, False),
+        (UNAUTHENTICATED.format("caller does not have an X509-SVID"), "server.example", NOW - 610, False),
+    ],
+)
+def test_an_agent_that_is_refused_is_excused_only_where_this_run_has_evicted_it_and_around_a_restart(
+    cluster: KubernetesObjects, tmp_path: Path, line: str, evicted: str, at: float, *, is_excused: bool
+) -> None:
+    cluster.log(IN_SERVER, line, at=at)
+    log = error_log(cluster, tmp_path)
+    for name, spire in log.federation.spires.items():
+        spire.cluster.label = name
+        spire.has_evicted_agents = name == evicted
+    (found,) = log.read()
+    assert found.is_excused is is_excused
 
 
 def test_an_endpoint_that_is_away_is_excused_until_the_federation_is_made_and_around_a_restart(
