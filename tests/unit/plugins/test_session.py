@@ -305,3 +305,15 @@ def test_a_namespace_that_a_policy_refuses_ends_the_run_before_spire_is_installe
     with pytest.raises(AttributeError):
         run({"kind": "Namespace", "metadata": {"name": "demo"}})
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("why", ["it was made with another node image", ""])
+def test_it_is_said_why_a_kept_cluster_is_made_again(why: str) -> None:
+    said: list[str] = []
+    phase = SimpleNamespace(progress=lambda _: None)
+    report: Any = SimpleNamespace(phase=lambda *_: nullcontext(phase), say=said.append)
+    kept = {"label": "server", "created_here": bool(why), "why_made_again": why}
+    cluster: Any = SimpleNamespace(**kept, create=lambda: None, load_archives=lambda _: None)
+    nothing: Any = SimpleNamespace(archives=())
+    session._create(cluster, nothing, cast(Any, SimpleNamespace(archives=list)), report)
+    assert said == ([f"server: the kept cluster was made again: {why}"] if why else [])

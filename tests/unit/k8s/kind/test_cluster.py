@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -158,6 +159,7 @@ def test_a_cluster_of_kinds_default_image_is_made_again_by_another_kind(
     later = cluster(tmp_path, monkeypatch, 0, "", image=None)
     later.create()
     assert later.created_here is recreated
+    assert later.why_made_again == ("it was made with another node image" if recreated else "")
 
 
 @pytest.mark.parametrize(("image", "recreated"), [("node:1", False), ("node:2", True)])
@@ -330,6 +332,8 @@ def test_a_kept_cluster_whose_nodes_were_started_again_is_taken_once_they_report
     kept = kept_cluster(tmp_path, monkeypatch, api_server.kubeconfig(), engine_of_node(tmp_path, STARTED))
     kept.create()
     assert kept.created_here is not reports
+    assert reports or re.search(r"current status of nodes and pods did not come in .* last seen: ", kept.why_made_again)
+    assert ("than are: StatefulSet" in kept.why_made_again) is (not reports and len(answers) == 2)
     assert all(len(left) == 1 for left in api_server.successive.values()) or not reports
 
 
@@ -343,6 +347,17 @@ def test_a_healthy_kept_cluster_is_taken_at_the_first_look(
     }
     kept_cluster(tmp_path, monkeypatch, api_server.kubeconfig(), engine_of_node(tmp_path, STARTED)).create()
     assert not (tmp_path / "said").exists()
+
+
+def test_a_kept_cluster_of_which_something_cannot_be_read_for_a_moment_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
+) -> None:
+    # As of a node that has just been added: its Lease has no holder yet.
+    api_server.successive = {LEASES: [{"items": [{"metadata": {"name": "node"}}]}, lease(time.time())]}
+    kept = kept_cluster(tmp_path, monkeypatch, api_server.kubeconfig(), engine_of_node(tmp_path, STARTED))
+    kept.create()
+    assert not kept.created_here
+    assert "delete" not in (tmp_path / "said").read_text()
 
 
 def engine_of_node(folder: Path, started: float) -> Engine:
