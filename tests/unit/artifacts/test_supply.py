@@ -86,6 +86,8 @@ def test_a_release_that_gives_the_demos_pods_several_ids_is_refused(
         SupplyError, match=r"^cluster server: pods of namespace demo would have 2 SPIFFE IDs.*first: .*; s"
     ):
         made.check_layouts()
+    with pytest.raises(SupplyError, match=r"^cluster server: pods of namespace payments would have 2 SPIFFE IDs"):
+        replace(made, demo_namespace="payments").check_layouts()
 
 
 def test_a_server_without_a_replica_is_refused(helm: Path, release: Release, recorded: Callable[[str], str]) -> None:

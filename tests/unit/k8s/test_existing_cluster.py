@@ -20,6 +20,7 @@ from fixtures.k8s.cluster import Cluster, ClusterError
 from fixtures.k8s.existing_cluster import ExistingCluster, MissingImagesError, same_cluster
 from fixtures.k8s.kind.cluster import node_containers
 from fixtures.k8s.kind.nodes import NodeImages
+from fixtures.k8s.server_side_apply import LABELS
 from supply.host import Engine
 from tests.unit.api_server import READY, WITHOUT_CSI_NODE, ApiServer, kubeconfig, nodes
 
@@ -250,7 +251,7 @@ HELD = {
 def test_a_namespace_that_cannot_go_is_named_with_the_api_that_is_away_after_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
 ) -> None:
-    monkeypatch.setattr("fixtures.k8s.conditions.DISCOVERY_MAY_FAIL", 0.5)
+    monkeypatch.setattr("fixtures.k8s.existing_cluster.LEFT_AFTER", 0.5)
     theirs = adopted_cluster(tmp_path, monkeypatch, api_server)
     theirs.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
     api_server.successive["/api/v1/namespaces/demo"] = [HELD]
@@ -320,6 +321,21 @@ def test_a_cluster_that_is_not_kinds_has_no_containers_and_is_refused_where_it_l
         made.check_images(["localhost/demo:v0", "registry.example/demo:v0"])
     made.load_archives(tmp_path / "kind", [tmp_path / "demo.tar"])
     assert not any(line.startswith("load") for line in (tmp_path / "asked").read_text().splitlines())
+
+
+def test_what_a_run_has_left_that_was_killed_is_removed_and_not_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = ExistingCluster("server", engine=None, kubectl=tmp_path / "kubectl", log=tmp_path / "log")
+    metadata = {"name": "probe", "namespace": "payments", "labels": LABELS}
+    deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "spire-mgmt", "labels": LABELS}}
+    monkeypatch.setattr(theirs, "read", lambda manifest: manifest)
+    theirs.record_before(deployment, namespace)
+    assert theirs.was_made_by_run(deployment)
+    # A namespace may have what an earlier run has installed, and is to stay.
+    assert not theirs.was_made_by_run(namespace)
+    assert not theirs.was_made_by_run({**deployment, "metadata": {"name": "probe"}})
 
 
 @pytest.mark.parametrize(

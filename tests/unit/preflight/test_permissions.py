@@ -180,6 +180,12 @@ def test_each_cluster_needs_what_is_done_there() -> None:
     assert {LIST_NODES, EXEC, Permission("", "namespaces", "delete")} <= server & client
 
 
+def test_pods_of_the_demo_are_deleted_where_the_run_may_change_a_release() -> None:
+    delete = Permission("demo", "pods", "deletecollection")
+    assert delete in of_suite(settings(), "server", "demo")
+    assert delete not in of_suite(settings(no_install=True, federate="existing"), "server", "demo")
+
+
 def test_an_installation_that_is_there_is_read_and_needs_no_permission_to_install() -> None:
     found = of_suite(settings(no_install=True, federate="existing"), "server", "demo-a1")
     assert Permission("", "statefulsets.apps", "list") in found

@@ -182,6 +182,15 @@ def test_spire_of_another_release_is_not_changed(tmp_path: Path, there: dict[str
     assert found == (f"server has {said}{end}" if said else "")
 
 
+def test_crds_that_helm_leaves_as_they_are_are_nobodys(tmp_path: Path) -> None:
+    cluster = Cluster(adopted=True)
+    cluster.there = {"clusterspiffeids.spire.spiffe.io": {"metadata": {"name": "clusterspiffeids.spire.spiffe.io"}}}
+    wanted = chart(tmp_path, "0.30.0")
+    assert on(cluster, tmp_path).why_in_the_way(wanted, ())
+    (wanted.crds / "crds").mkdir()
+    assert not on(cluster, tmp_path).why_in_the_way(wanted, ())
+
+
 @pytest.mark.parametrize("status", cleanup.BROKEN_STATUSES)
 def test_a_release_that_broke_before_it_was_ever_deployed_is_removed_before_anything_is_installed(
     tmp_path: Path, status: str

@@ -351,6 +351,35 @@ def test_a_kept_release_that_somebody_has_mended_by_hand_is_removed(
     assert spire.why_not_kept(release) == why
 
 
+def test_what_a_controller_writes_between_two_answers_or_scales_is_no_change_by_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Kept(tmp_path)
+    cluster.manifests += """
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: provider, namespace: spire-server}
+spec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: provider}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: provider, namespace: spire-server}
+spec: {replicas: 1, template: {spec: {containers: []}}}
+"""
+    cluster.changed = {"provider": ["spec"]}
+    leftovers = Spire(cast(Cluster, cluster), tmp_path / "helm", "a", (), tmp_path, read_layout)._leftovers
+    assert leftovers.altered() == ""
+    answers = {"spire-agent": [["metadata"], []], "reader": [["rules"], ["rules"]]}
+
+    def changed(manifest: Mapping[str, Any], *_: str) -> list[str]:
+        given = answers.get(manifest["metadata"]["name"])
+        return given.pop(0) if given else []
+
+    monkeypatch.setattr(cluster, "changed_fields", changed)
+    assert leftovers.altered() == "Role monitoring/reader was changed (rules)"
+
+
 def test_nothing_is_removed_from_a_cluster_that_is_not_the_suites_own(tmp_path: Path) -> None:
     cluster = Kept(tmp_path, external=True)
     spire = Spire(cast(Cluster, cluster), tmp_path / "helm", "server.example", (), tmp_path, read_layout)
