@@ -23,6 +23,7 @@ from fixtures.k8s.workload_settings import WorkloadSettings
 from fixtures.plugins import session
 from fixtures.plugins.options import SETTINGS
 from fixtures.report.data.facts import Facts
+from fixtures.spire.layout import nodes
 from tests.unit.kubernetes_objects import KubernetesObjects, node
 from tests.unit.own_chart import LAYOUT
 
@@ -147,6 +148,23 @@ def test_options_that_keep_the_suites_pods_off_the_nodes_of_spire_end_the_run(
         return
     with pytest.raises(RefusedError, match=f"^cluster server: {re.escape(words)}$"):
         refuse({"server": replace(IN_POOL, csi_driver=driver)})
+
+
+@pytest.mark.parametrize(("taints", "more"), [([TAINT], 1), ([TAINT], 0), ([], 0)])
+def test_only_where_a_taint_keeps_the_suites_pods_off_a_toleration_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, taints: list[dict[str, str]], more: int
+) -> None:
+    cluster = KubernetesObjects()
+    node(cluster, "a", labels={"pool": "shop"})
+    for number in range(1 + more):
+        node(cluster, f"b{number}", *taints, labels=SPIRES)
+    driver = replace(LAYOUT.csi_driver, tolerations=({"operator": "Exists"},))
+    listed = cluster.cluster.core.list_node().items
+    # As where it is too small for them.
+    monkeypatch.setattr(nodes, "_possible_nodes", lambda _, listed: listed[:1])
+    found = nodes.why_no_node_is_left(replace(IN_POOL, csi_driver=driver), listed, WorkloadSettings())
+    named = "nodes b0, b1 have" if more else "node b0 has"
+    assert found.startswith(f"no --toleration is for pool=spire:NoSchedule, which {named}: ") if taints else not found
 
 
 def test_a_runs_time_limits_are_its_own_and_end_with_it() -> None:

@@ -960,6 +960,17 @@ def test_a_pod_on_a_node_that_is_left_out_is_named_with_it(
     assert of(objects, kind, made) == (replaced if moves else Problem(words))
 
 
+def test_that_pods_are_to_be_deleted_depends_on_the_strategy_and_not_on_its_words(
+    objects: KubernetesObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fixtures.k8s.failures.unready.held_back", lambda *_: "nobody replaces them")
+    pod(objects, container(running=running()))
+    made = controller(objects, "StatefulSet", updateStrategy={"type": "OnDelete"})
+    assert of(objects, "StatefulSet", made).sentence.endswith("old revision: nobody replaces them, so delete them")
+    made = controller(objects, "StatefulSet", updateStrategy={"type": "RollingUpdate"})
+    assert of(objects, "StatefulSet", made).sentence.endswith("old revision: nobody replaces them")
+
+
 def test_a_partition_leaves_pods_at_the_old_revision(objects: KubernetesObjects) -> None:
     def problem(partition: int) -> Problem:
         rolling = {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}}

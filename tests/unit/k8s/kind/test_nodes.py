@@ -56,9 +56,11 @@ class Nodes:
         self.list_nodes = lambda: list(nodes)
         self.folder = folder
         self.loaded: list[tuple[str, ...]] = []
+        self.asked: list[tuple[str, ...]] = []
 
     def kubectl(self, *arguments: str) -> str:
         assert arguments[:2] == ("get", "--raw")
+        self.asked.append(arguments[2:])
         if self.most_listed is None:
             raise ClusterError('Error from server (Forbidden): nodes "a" is forbidden')
         return json.dumps({"kubeletconfig": {"nodeStatusMaxImages": self.most_listed}})
@@ -124,6 +126,14 @@ def test_a_node_that_lists_as_many_images_as_it_may_says_nothing_of_others(
     theirs = Nodes(tmp_path, node("a", "", *larger))
     theirs.most_listed = most
     assert bool(missing_images(cast(Cluster, theirs), ["localhost/demo:v0"])) is is_missing
+
+
+def test_nodes_are_asked_for_their_configuration_for_seconds_and_only_until_all_images_are_missing(
+    tmp_path: Path,
+) -> None:
+    theirs = Nodes(tmp_path, node("a"), node("b"), node("c"))
+    assert missing_images(cast(Cluster, theirs), ["localhost/demo:v0"]) == ["localhost/demo:v0"]
+    assert theirs.asked == [("/api/v1/nodes/a/proxy/configz", "--request-timeout=5s")]
 
 
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
