@@ -135,6 +135,7 @@ def test_a_node_of_somebodys_cluster_that_has_long_not_been_ready_needs_no_agent
     node(objects, "ghost", ready="Unknown", since=time.time() - 90)
     for each in (made.layout.agent, made.layout.csi_driver):
         pod(objects, READY, name=f"{each.name}-x", namespace=each.namespace, owner=("DaemonSet", each.name))
+        objects.objects[-1][1]["spec"]["nodeName"] = "worker-0"
     for kind, item in objects.objects:
         if kind == "DaemonSet":
             item["status"] |= {"desiredNumberScheduled": 2, "updatedNumberScheduled": 2}
