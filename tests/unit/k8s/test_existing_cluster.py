@@ -268,8 +268,8 @@ def test_a_namespace_may_wait_for_an_api_that_comes_back_and_for_what_is_in_it(
     theirs = adopted_cluster(tmp_path, monkeypatch, api_server)
     theirs.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
     api_server.successive["/api/v1/namespaces/demo"] = [HELD, {"status": 404}]
-    # The only pod of metrics-server moves: 40 s pass between two looks.
-    monkeypatch.setattr("fixtures.k8s.conditions.time", SimpleNamespace(monotonic=count(1000.0, 40.0).__next__))
+    # What serves an aggregated API is replaced: some seconds pass between two looks.
+    monkeypatch.setattr("fixtures.k8s.conditions.time", SimpleNamespace(monotonic=count(1000.0, 4.0).__next__))
     assert theirs.leave(restore=True) == []
     monkeypatch.setattr("fixtures.k8s.existing_cluster.REMOVAL", 0.1)
     message = "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"
