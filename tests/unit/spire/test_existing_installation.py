@@ -187,7 +187,7 @@ def test_a_refusal_of_the_api_server_is_no_empty_list() -> None:
         (
             [*installation("one.example", "two.example"), federated("two-example", "two.example", **LABELS)],
             "cluster server: two-example was left by a run of this suite .*: `kubectl delete "
-            "namespaces,services,clusterfederatedtrustdomains.spire.spiffe.io -A -l "
+            "namespaces,deployments,jobs,services,serviceaccounts,clusterfederatedtrustdomains.spire.spiffe.io -A -l "
             "app.kubernetes.io/managed-by=spire-federation-suite` deletes all",
         ),
     ],

@@ -198,7 +198,7 @@ def test_what_ends_with_a_restart_is_excused_only_around_one_of_a_container_or_a
     assert is_excused or f"excused only {RESTARTING}" in found.reason
 
 
-NOT_ATTESTED = 'agent \\"spiffe://server.example/spire/agent/k8s_psat/server/uid\\" is not attested'
+NOT_ATTESTED = "authorization denied for method /spire.api.server.entry.v1.Entry/SyncAuthorizedEntries"
 UNAUTHENTICATED = 'level=error msg="Failed to authenticate caller" error="rpc error: code = PermissionDenied desc = {}"'
 
 

@@ -118,7 +118,11 @@ def test_every_bundle_endpoint_is_asked_from_its_peers_with_their_probes(
         cluster=cluster, wait=lambda: asked.append("waited"), endpoint=endpoint
     )
     client: Any = SimpleNamespace(trust_domain="client.example", cluster=cluster)
-    server: Any = SimpleNamespace(trust_domain="server.example", bundle=lambda: api_types.bundle(document))
+    server: Any = SimpleNamespace(
+        trust_domain="server.example",
+        server_id="spiffe://server.example/spire/server",
+        bundle=lambda: api_types.bundle(document),
+    )
     calls = started((client, server))
     seen: list[Observation] = []
     with observing(seen.append):
