@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -18,10 +18,12 @@ from fixtures.core.waiting import time_limit
 from fixtures.diagnosis.testbed import Testbed
 from fixtures.k8s.cluster import ClusterError, ExecRefusedError
 from fixtures.k8s.connectivity.connectivity import BUNDLE_ENDPOINT, DEMO_SERVER, Connectivity
+from fixtures.k8s.existing_cluster import ExistingCluster
 from fixtures.k8s.kind.network import KindNetwork
 from fixtures.k8s.workload_settings import WorkloadSettings
 from fixtures.plugins import session
 from fixtures.plugins.options import SETTINGS
+from fixtures.preflight.access_review import Permission
 from fixtures.report.data.facts import Facts
 from fixtures.spire.layout import nodes
 from tests.unit.kubernetes_objects import KubernetesObjects, node
@@ -30,6 +32,8 @@ from tests.unit.own_chart import LAYOUT
 ELSEWHERE = Connectivity("node-port", "192.0.2.1, the gateway of Kind's network, is no address of this machine")
 HERE = Connectivity("port-forward", "it is here", KindNetwork("10.89.0.1"))
 GIVEN = {"endpoints": {"client": "https://client.test"}, "demo_url": "https://demo.test"}
+
+EXECUTE = Permission("demo", "pods/exec", "create")
 
 pytest_plugins = ["pytester"]
 
@@ -335,3 +339,70 @@ def test_it_is_said_why_a_kept_cluster_is_made_again(why: str) -> None:
     nothing: Any = SimpleNamespace(archives=())
     session._create(cluster, nothing, cast(Any, SimpleNamespace(archives=list)), report)
     assert said == ([f"server: the kept cluster was made again: {why}"] if why else [])
+
+
+class There(ExistingCluster):
+    """A cluster that exists; `done` is what was done with both, in order."""
+
+    done: ClassVar[list[str]] = []
+
+    def __init__(self, label: str, held: str = "") -> None:
+        self.label, self.held = label, held
+
+    def connect(self, *_: object) -> None:
+        self.done.append("connect")
+
+    def reserve(self) -> str:
+        self.done.append("reserve")
+        return self.held
+
+
+@pytest.fixture
+def there(monkeypatch: pytest.MonkeyPatch) -> list[There]:
+    monkeypatch.setattr(There, "done", [])
+    return [There("server"), There("client", "client: other runs are not kept away")]
+
+
+def test_two_contexts_of_one_cluster_end_the_run_once_they_can_be_asked(
+    there: list[There], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_described_clusters", lambda *_: {each.label: each for each in there})
+    monkeypatch.setattr(session, "same_cluster", lambda given: given if len(There.done) == len(given) else [])
+    settings = SimpleNamespace(kubeconfigs=(), contexts={"server": "a", "client": "alias-of-a"})
+    config = SimpleNamespace(stash={session.TESTBED: Testbed()})
+    request = SimpleNamespace(session=SimpleNamespace(addfinalizer=lambda _: None))
+    fixture = cast(Any, session.described_clusters)._get_wrapped_function()
+    with pytest.raises(RefusedError, match=r"^--context: a and alias-of-a are the same cluster$"):
+        fixture(settings, "supply", [], None, Report(), "folder", config, request)
+
+
+@pytest.mark.parametrize(
+    ("missing", "no_install", "done"),
+    [([], False, ["reserve", "reserve", "in the way"]), ([EXECUTE], True, ["in the way"]), ([], True, None)],
+    ids=["installs", "is refused later", "looks"],
+)
+def test_clusters_are_reserved_by_who_may_use_them_before_what_is_in_the_way_is_looked_for(
+    there: list[There],
+    monkeypatch: pytest.MonkeyPatch,
+    missing: list[Permission],
+    no_install: bool,
+    done: list[str] | None,
+) -> None:
+    class EnoughError(Exception):
+        pass
+
+    def in_the_way(*_: object) -> None:
+        There.done.append("in the way")
+        raise EnoughError
+
+    monkeypatch.setattr(session, "needed_beforehand", lambda *_: ((), ()))
+    monkeypatch.setattr(session, "denied_permissions", lambda *_: missing)
+    monkeypatch.setattr(session, "_refuse_in_the_way", in_the_way)
+    report: Any = Report()
+    report.phase = lambda *_: nullcontext()
+    fixture = cast(Any, session.clusters)._get_wrapped_function()
+    described, settings = {each.label: each for each in there}, SimpleNamespace(no_install=no_install)
+    with pytest.raises(EnoughError):
+        fixture(described, {}, settings, "supply", None, report, "folder", "images", "demo")
+    assert There.done == (done or ["reserve", "reserve", "in the way"])
+    assert report.said == ([] if missing else ["client: other runs are not kept away"])
