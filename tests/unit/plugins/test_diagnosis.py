@@ -191,6 +191,7 @@ class Taken:
     down: ClassVar[list[str]] = []
     is_external = False
     created_here = False
+    why_made_again = ""
     may_be_kept = True
 
     def __init__(self, *_: Any, **__: Any) -> None:
