@@ -102,6 +102,22 @@ def running(folder: Path) -> tuple[TrafficGenerator, FakeCluster]:
     return TrafficGenerator(cast(Any, demo)), cluster
 
 
+def test_what_is_deployed_is_recorded_first_so_that_it_is_removed_from_a_namespace_that_stays(tmp_path: Path) -> None:
+    generator, cluster = running(tmp_path)
+    done: list[tuple[str, ...]] = []
+
+    def noted(what: str) -> Any:
+        return lambda *made: done.append((what, *(each["metadata"]["name"] for each in made)))
+
+    there: Any = cluster
+    there.record_before, there.apply = noted("recorded"), noted("applied")
+    demo: Any = generator.demo
+    demo.images, demo.direct_url = SimpleNamespace(probe="probe:1"), lambda: URL
+    demo.of_client = SimpleNamespace(place=lambda manifest: manifest)
+    generator.deploy()
+    assert done == [("recorded", "traffic-new", "traffic-kept"), ("applied", "traffic-new", "traffic-kept")]
+
+
 def test_a_log_of_a_single_line_is_read_and_kept(tmp_path: Path) -> None:
     made, cluster = running(tmp_path)
     cluster.core.log = f"{line(1)}\n".encode()
