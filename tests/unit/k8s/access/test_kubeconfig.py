@@ -156,7 +156,7 @@ def test_a_proxy_that_go_does_not_read_is_not_taken(tmp_path: Path, monkeypatch:
 def test_a_kubeconfigs_own_proxy_is_taken_whatever_the_environment_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: ApiServer
 ) -> None:
-    # The API server stands in for the proxy, which is asked for whole URLs where these are of http://.
+    # The API server stands in for the proxy, which is asked for absolute URLs where these are of http://.
     monkeypatch.setenv("NO_PROXY", "*")
     proxy = f"http://us%40er:pass@127.0.0.1:{api_server.server_port}"
     made = cluster(tmp_path, given(kubeconfig(6443, "127.0.0.1"), proxy=proxy))

@@ -111,7 +111,7 @@ def test_the_end_of_the_run_before_is_waited_for(
     monkeypatch.setattr(reservation, "GONE_TIMEOUT", 0.1)
     held(api_server, deletionTimestamp="2026-11-28T06:40:00Z")
     said = cluster.reserve()
-    assert said.startswith("server: other runs are not kept away, for namespace spire-federation-run is not to be had")
+    assert said.startswith("server: other runs are not kept away, for namespace spire-federation-run cannot be made")
     assert "of the run before is being deleted: no reason given" in said
 
 
