@@ -11,6 +11,7 @@ from contextlib import ExitStack
 import pytest
 
 from fixtures.core.waiting import wait_for
+from fixtures.resilience.disruptions import kill_container
 from fixtures.resilience.environment import Environment
 from fixtures.resilience.recovery_times import RecoveryTimes
 from fixtures.resilience.svid_acceptance import MintedSVID, mint_svid
@@ -113,3 +114,7 @@ def test_an_authority_is_rotated_and_no_request_fails(
         assert re.search(seen, refusal.seen), refusal.seen
         assert accepted.accepted, accepted.said
     traffic_was_unharmed(traffic, interval)
+    if kind == "x509":
+        # The certificate of its webhook stays the revoked authority's, which the API server does not trust any more,
+        # until the controller manager starts again.
+        kill_container(environment, owner, owner.layout.controller_manager)
