@@ -376,9 +376,12 @@ def test_two_contexts_of_one_cluster_end_the_run_once_they_can_be_asked(
         fixture(settings, "supply", [], None, Report(), "folder", config, request)
 
 
+RESERVED = ["reserve", "reserve", "in the way"]
+
+
 @pytest.mark.parametrize(
     ("missing", "no_install", "done"),
-    [([], False, ["reserve", "reserve", "in the way"]), ([EXECUTE], True, ["in the way"]), ([], True, None)],
+    [([], False, RESERVED), ([EXECUTE], True, ["in the way"]), ([], True, RESERVED)],
     ids=["installs", "is refused later", "looks"],
 )
 def test_clusters_are_reserved_by_who_may_use_them_before_what_is_in_the_way_is_looked_for(
@@ -386,7 +389,7 @@ def test_clusters_are_reserved_by_who_may_use_them_before_what_is_in_the_way_is_
     monkeypatch: pytest.MonkeyPatch,
     missing: list[Permission],
     no_install: bool,
-    done: list[str] | None,
+    done: list[str],
 ) -> None:
     class EnoughError(Exception):
         pass
@@ -404,5 +407,5 @@ def test_clusters_are_reserved_by_who_may_use_them_before_what_is_in_the_way_is_
     described, settings = {each.label: each for each in there}, SimpleNamespace(no_install=no_install)
     with pytest.raises(EnoughError):
         fixture(described, {}, settings, "supply", None, report, "folder", "images", "demo")
-    assert There.done == (done or ["reserve", "reserve", "in the way"])
+    assert There.done == done
     assert report.said == ([] if missing else ["client: other runs are not kept away"])
