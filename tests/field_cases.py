@@ -6,8 +6,13 @@ identities that are selected by labels, hosts that lack something, components th
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from fixtures.helm.values import KeyPath
+from fixtures.helm.values_check.ignored_keys import ignored_keys
 from tests.chart_faults import REFUSED_AT_START, SHELL_IMAGE, ChartFault
 
 ID = "spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/sa/{{ .PodSpec.ServiceAccountName }}"
@@ -228,3 +233,24 @@ FIELD_CASES = (
         values={"spire": _global(persistence={"storageClass": "longhorn"})},
     ),
 )
+
+
+def as_read_by(case: ChartFault, chart: Path) -> ChartFault:
+    """The case as a chart's folder reads it: if it reads none of the values, as of a later chart, they break nothing.
+
+    Raises as `ignored_keys`.
+    """
+    if case.healthy or case.link == REFUSED_AT_START:
+        return case
+    ignored = [key.path for key in ignored_keys(case.values, chart)]
+    reads_none = all(any(path[: len(each)] == each for each in ignored) for path in _paths(case.values))
+    return replace(case, link="", sentence="", healthy=True) if reads_none else case
+
+
+def _paths(values: Mapping[str, Any], above: KeyPath = ()) -> Iterator[KeyPath]:
+    """The paths of all values that are no mappings."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _paths(value, (*above, key))
+        else:
+            yield (*above, key)

@@ -13,7 +13,7 @@ from fixtures.core.tables import columns
 from fixtures.report.run import Report
 from supply.host import Engine
 from tests.chart_faults import ChartFault
-from tests.field_cases import FIELD_CASES
+from tests.field_cases import FIELD_CASES, as_read_by
 from tests.tools.fault_runs import Bench, Verdict
 
 
@@ -41,5 +41,5 @@ def verdicts(report: Report, run_folder: Path) -> Iterator[list[Verdict]]:
 def test_values_of_real_deployments_come_to_what_is_right(
     case: ChartFault, bench: Bench, verdicts: list[Verdict]
 ) -> None:
-    verdicts.append(bench.on_new_clusters(case))
+    verdicts.append(bench.on_new_clusters(as_read_by(case, bench.good / "spire")))
     assert verdicts[-1].right, verdicts[-1].why

@@ -25,8 +25,8 @@ from fixtures.k8s.cluster import Cluster, internal_addresses
 from fixtures.k8s.connectivity.connectivity import CONNECTIVITIES
 from fixtures.k8s.kind.nodes import images_in
 from fixtures.k8s.server_side_apply import clean
-from fixtures.preflight.access_review import Permission
-from fixtures.preflight.permissions import needed_then
+from fixtures.preflight.existing_clusters.access_review import Permission
+from fixtures.preflight.existing_clusters.permissions import needed_then
 from fixtures.spire.existing_installation import installed_layout, installed_manifests
 from fixtures.spire.federation import federated_trust_domain
 from fixtures.spire.layout.custom_resources import FEDERATION_RESOURCE

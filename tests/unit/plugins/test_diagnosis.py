@@ -24,9 +24,10 @@ from fixtures.diagnosis.testbed import Testbed
 from fixtures.k8s.kind.configuration import NodeSettings
 from fixtures.k8s.kind.images.pulled_images import PulledImages
 from fixtures.k8s.workload_settings import WorkloadSettings
-from fixtures.plugins import diagnosis, options, session
+from fixtures.plugins import diagnosis, options
 from fixtures.plugins.reporting import REPORT
-from fixtures.plugins.session import STALLS, TESTBED
+from fixtures.plugins.session import clusters, federation
+from fixtures.plugins.session.run import STALLS, TESTBED
 from fixtures.report.data.facts import Facts
 from fixtures.report.run import Report
 from supply.host import Engine
@@ -50,6 +51,10 @@ class Reported:
     def phase(self, name: str, *_: str) -> Iterator[Any]:
         self.events.append(name)
         yield SimpleNamespace(progress=lambda _: None)
+
+    @contextmanager
+    def refuses(self, *_: type[Exception]) -> Iterator[None]:
+        yield
 
     def set_red(self) -> None:
         self.events.append("red")
@@ -220,8 +225,8 @@ class Taken:
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What has been taken down."""
     monkeypatch.setattr(Taken, "down", [])
-    monkeypatch.setattr(session, "KindCluster", Taken)
-    monkeypatch.setattr(session, "Federation", Taken)
+    monkeypatch.setattr(clusters, "KindCluster", Taken)
+    monkeypatch.setattr(federation, "Federation", Taken)
     return Taken.down
 
 
@@ -241,10 +246,10 @@ SUPPLIED = SimpleNamespace(node_image="node:1", kind=Path("kind"), kubectl=Path(
 
 
 def bring_up(settings: Any, engine: Engine | None, report: Any, folder: Path, config: Any, request: Any) -> None:
-    described = fixture_function(session.described_clusters)(
+    described = fixture_function(clusters.described_clusters)(
         settings, SUPPLIED, [], engine, report, folder, config, request
     )
-    fixture_function(session.clusters)(described, {}, settings, SUPPLIED, engine, report, folder, PULLED, "demo")
+    fixture_function(clusters.clusters)(described, {}, settings, SUPPLIED, engine, report, folder, PULLED, "demo")
 
 
 def test_clusters_that_fail_are_taken_down_only_after_the_failure_is_reported(
@@ -281,7 +286,7 @@ def test_a_federation_that_fails_is_closed_only_after_the_failure_is_reported(
     request = SimpleNamespace(session=SimpleNamespace(addfinalizer=later.append))
     arguments: tuple[Any, ...] = (SETTINGS, {}, None, [], "10.89.0.1", run.report, tmp_path, run.config, request)
     with pytest.raises(RuntimeError, match="no relationship"):
-        fixture_function(session.federation)(*arguments)
+        fixture_function(federation.federation)(*arguments)
     assert taken == []
     assert run.testbed.federation is not None
     for each in later:
@@ -328,7 +333,7 @@ from fixtures.diagnosis.chain import Diagnosis
 from fixtures.plugins import diagnosis
 from fixtures.plugins.options import SETTINGS
 from fixtures.plugins.reporting import start_report
-from fixtures.plugins.session import STALLS, TESTBED
+from fixtures.plugins.session.run import STALLS, TESTBED
 from fixtures.report.terminal import Terminal, has_keyboard
 from types import SimpleNamespace
 

@@ -13,7 +13,7 @@ from fixtures.artifacts.selection import Choice
 from fixtures.artifacts.supply import SupplyError
 from fixtures.k8s.kind.cluster import record_of
 from fixtures.k8s.kind.configuration import NodeSettings
-from fixtures.plugins import session
+from fixtures.plugins.session import supply
 from fixtures.preflight import needs, network
 from fixtures.preflight.check import Check, ok, problem, warning
 from fixtures.report.run import Report
@@ -96,10 +96,10 @@ def choose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tup
                 raise decided
             return decided
 
-        monkeypatch.setattr(session, "decide", decide)
-        monkeypatch.setattr(session, "quick_checks", lambda *_: list(checks))
+        monkeypatch.setattr(supply, "decide", decide)
+        monkeypatch.setattr(supply, "quick_checks", lambda *_: list(checks))
         report = Report(tmp_path)
-        fixture = cast(Any, session.choice)._get_wrapped_function()
+        fixture = cast(Any, supply.choice)._get_wrapped_function()
         return fixture(SETTINGS, Engine("docker"), report), report
 
     return chosen

@@ -126,7 +126,7 @@ def test_rooms_are_named_by_the_folders_and_modules_that_there_are() -> None:
     for path in (PROJECT / "fixtures").glob("*/*/"):
         if path.name != "__pycache__":
             assert f"{path.name}/" in rooms()[path.parent.name], f"{path} is not in the drawing"
-    plugins = {path.stem for path in (PROJECT / "fixtures" / "plugins").glob("[!_]*.py")}
+    plugins = {path.stem for path in (PROJECT / "fixtures" / "plugins").glob("[!_]*")}
     assert set(re.findall(r"\w+", rooms()["plugins"].partition(": ")[2])) == plugins
 
 

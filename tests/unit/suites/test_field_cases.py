@@ -10,7 +10,7 @@ import yaml
 from fixtures.config.cluster_values import read_clusters
 from fixtures.diagnosis.chain import LINKS
 from tests.chart_faults import REFUSED_AT_START, ChartFault
-from tests.field_cases import FIELD_CASES
+from tests.field_cases import FIELD_CASES, as_read_by
 
 # Others are refused for what a chart makes of them.
 REFUSED_FOR_THEMSELVES = {"values-of-an-umbrella-chart", "no-identity-that-federates"}
@@ -32,3 +32,16 @@ def test_values_are_taken_unless_they_are_refused_for_themselves(case: ChartFaul
             read_clusters(given)
     else:
         assert len(read_clusters(given)) == 2
+
+
+@pytest.mark.parametrize(("reads", "healthy"), [({}, True), ({"hostNetwork": True}, False)], ids=["none", "all"])
+def test_a_chart_that_reads_none_of_a_cases_values_is_not_broken_by_them(
+    reads: dict[str, bool], healthy: bool, tmp_path: Path
+) -> None:
+    agent = tmp_path / "charts" / "spire-agent"
+    agent.mkdir(parents=True)
+    for folder, values in ((tmp_path, {"spire-agent": {"enabled": True}}), (agent, reads)):
+        (folder / "Chart.yaml").write_text(yaml.safe_dump({"name": folder.name, "version": "1.0.0"}))
+        (folder / "values.yaml").write_text(yaml.safe_dump(values))
+    (case,) = (each for each in FIELD_CASES if each.name == "agent-outside-the-hosts-network")
+    assert as_read_by(case, tmp_path).healthy is healthy

@@ -12,7 +12,7 @@ import yaml
 from fixtures.k8s.access.kubeconfig import with_absolute_paths
 from fixtures.k8s.cluster import Cluster, ClusterError, ClusterRefusedError
 from fixtures.k8s.existing_cluster import ExistingCluster
-from fixtures.preflight.access_review import denied_permissions
+from fixtures.preflight.existing_clusters.access_review import denied_permissions
 from tests.unit.api_server import ACCESS_REVIEWS, ApiServer, kubeconfig
 
 IMPERSONATING = {

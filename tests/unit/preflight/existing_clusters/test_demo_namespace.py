@@ -6,16 +6,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from kubernetes.client.exceptions import ApiException
 
-from fixtures.k8s.cluster import Cluster, ClusterError
+from fixtures.k8s.cluster import Cluster, ClusterError, ClusterRefusedError
 from fixtures.k8s.existing_cluster import ExistingCluster
 from fixtures.k8s.server_side_apply import LABELS
-from fixtures.plugins import session
+from fixtures.preflight.existing_clusters.demo_namespace import choose_demo_namespace
 from fixtures.spire.layout import LayoutError
 from fixtures.workloads.demo import somebody_elses
-from tests.unit.plugins.test_session import RefusedError
-from tests.unit.plugins.test_session import Report as Refusing
 
 NAMESPACE = {"kind": "Namespace", "metadata": {"name": "demo"}}
 SECRET = {"kind": "Secret", "metadata": {"name": "pull", "namespace": "demo"}}
@@ -27,34 +24,20 @@ class Existing(ExistingCluster):
     def __init__(self, label: str, labels: Any, *there: str) -> None:
         self.label, self._labels, self._there = label, labels, there
 
-    @property
-    def core(self) -> Any:
-        def read(name: str, **_: object) -> Any:
-            assert name == "demo"
-            if self._labels == "missing":
-                raise ApiException(status=404)
-            return SimpleNamespace(metadata=SimpleNamespace(labels=self._labels))
-
-        return SimpleNamespace(read_namespace=read)
+    def was_made_by_run(self, _: Any) -> bool:
+        return False
 
     def read(self, manifest: Any) -> Any:
         metadata = manifest["metadata"]
+        if manifest["kind"] == "Namespace":
+            assert metadata["name"] == "demo"
+            return None if self._labels == "missing" else {"metadata": {"name": "demo", "labels": self._labels}}
         labels = LABELS if "own" in self._there else {"app": "x"}
         return {"metadata": {**metadata, "labels": labels}} if metadata["name"] in self._there else None
 
 
-class Report(Refusing):
-    """A report that keeps what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
-
-
-def chosen(*clusters: Existing, report: Report | None = None, identities_for: str = "", **given: Any) -> str:
-    """The namespace that a run with these settings chooses on these clusters."""
+def chosen(*clusters: Existing, identities_for: str = "", **given: Any) -> tuple[str, str]:
+    """The namespace that a run with these settings chooses on these clusters, and what is said of it."""
     default = {"demo_namespace": "", "no_install": False, "connectivity": "auto", "objects": {}}
     names = [SimpleNamespace(name=name, federates_with=()) for name in ("server", "client")]
     settings = SimpleNamespace(**{**default, "clusters": names, **given})
@@ -65,27 +48,24 @@ def chosen(*clusters: Existing, report: Report | None = None, identities_for: st
 
     layout = SimpleNamespace(labels_for_workloads=labels)
     supply = SimpleNamespace(clusters=names, releases={"server": 1, "client": 2}, layout=lambda _: layout)
-    described = {each.label: each for each in clusters}
-    fixture = cast(Any, session.demo_namespace)._get_wrapped_function()
-    return str(fixture(settings, supply, described, report or Report()))
+    return choose_demo_namespace(cast(Any, settings), cast(Any, supply), clusters)
 
 
 @pytest.mark.parametrize("labels", ["missing", LABELS], ids=["none", "of a run that was killed"])
 def test_the_demos_namespace_is_demo_where_that_is_nobodys(labels: Any) -> None:
-    assert chosen(Existing("server", labels), Existing("client", "missing")) == "demo"
+    assert chosen(Existing("server", labels), Existing("client", "missing")) == ("demo", "")
 
 
 @pytest.mark.parametrize("labels", [{"owner": "somebody"}, None])
 def test_where_it_is_somebodys_the_demo_is_in_another_one(labels: Any) -> None:
-    report = Report()
-    found = chosen(Existing("server", labels), Existing("client", "missing"), report=report)
+    found, said = chosen(Existing("server", labels), Existing("client", "missing"))
     assert found.startswith("demo-")
     assert len(found) == len("demo-") + 8
-    assert report.said == [f"server: the namespace demo is somebody's: the demo is in {found}"]
+    assert said == f"server: the namespace demo is somebody's: the demo is in {found}"
 
 
 def test_where_it_is_somebodys_and_identities_are_for_it_alone_the_run_is_refused() -> None:
-    with pytest.raises(RefusedError, match=r"^server: the namespace demo is somebody's, and no labels .*--demo-namesp"):
+    with pytest.raises(ClusterRefusedError, match=r"^server: the namespace demo is somebody's, and no labels .*--dem"):
         chosen(Existing("server", None), identities_for="demo")
 
 
@@ -100,15 +80,15 @@ def test_where_it_is_somebodys_and_identities_are_for_it_alone_the_run_is_refuse
     ids=["named", "made by --apply", "filled by --apply", "where the address leads"],
 )
 def test_a_namespace_that_is_meant_may_be_there_but_for_objects_of_the_demos_names(given: Any) -> None:
-    assert chosen(Existing("server", None), Existing("client", None, "server"), **given) == "demo"
-    assert chosen(Existing("server", None, "server", "own"), **given) == "demo"
-    with pytest.raises(RefusedError, match=r"^the demo's namespace demo: client has Job demo/client: give another by "):
+    assert chosen(Existing("server", None), Existing("client", None, "server"), **given) == ("demo", "")
+    assert chosen(Existing("server", None, "server", "own"), **given) == ("demo", "")
+    with pytest.raises(ClusterRefusedError, match=r"^the demo's namespace demo: client has Job demo/client: give ano"):
         chosen(Existing("server", None), Existing("client", None, "client"), **given)
 
 
 def test_with_installed_spire_the_name_is_nobodys_but_where_an_address_is_given() -> None:
-    assert chosen(Existing("server", None), no_install=True).startswith("demo-")
-    assert chosen(Existing("server", None), no_install=True, connectivity="given") == "spire-federation-demo"
+    assert chosen(Existing("server", None), no_install=True)[0].startswith("demo-")
+    assert chosen(Existing("server", None), no_install=True, connectivity="given") == ("spire-federation-demo", "")
 
 
 def test_each_cluster_is_asked_for_what_the_demo_makes_there() -> None:

@@ -13,11 +13,15 @@ import pytest
 import yaml
 
 from fixtures.k8s.cluster import Cluster, ClusterError
-from fixtures.plugins.session import _refuse_denied
-from fixtures.preflight import access_review, permissions
-from fixtures.preflight.access_review import ESCALATION, Permission, denied_permissions, permissions_in_words
 from fixtures.preflight.check import Level
-from fixtures.preflight.permissions import (
+from fixtures.preflight.existing_clusters import access_review, permissions
+from fixtures.preflight.existing_clusters.access_review import (
+    ESCALATION,
+    Permission,
+    denied_permissions,
+    permissions_in_words,
+)
+from fixtures.preflight.existing_clusters.permissions import (
     needed_beforehand,
     needed_then,
     of_connectivity,
@@ -28,7 +32,7 @@ from fixtures.preflight.permissions import (
     reached_services,
     resource_of,
 )
-from fixtures.report.run import Report
+from fixtures.preflight.existing_clusters.refusals import why_denied
 from tests.unit.api_server import ApiServer, kubeconfig
 from tests.unit.own_chart import LAYOUT, SERVER_NAMESPACE, SYSTEM_NAMESPACE
 
@@ -108,14 +112,10 @@ def test_permissions_are_said_together_where_they_are_alike() -> None:
     assert permissions_in_words(found) == "list nodes; get and list pods and services in demo; create pods/exec in demo"
 
 
-def test_all_that_is_denied_on_any_cluster_ends_the_run_in_one_sentence(tmp_path: Path) -> None:
-    report = Report(tmp_path)
+def test_all_that_is_denied_on_any_cluster_is_one_sentence() -> None:
     clusters: Any = [SimpleNamespace(label="server"), SimpleNamespace(label="client")]
-    _refuse_denied(report, clusters, [[], []])
-    with pytest.raises(pytest.exit.Exception) as caught:
-        _refuse_denied(report, clusters, [[LIST_NODES], [EXEC]])
-    assert caught.value.returncode == pytest.ExitCode.USAGE_ERROR
-    assert report.refused == (
+    assert why_denied(clusters, [[], []]) == ""
+    assert why_denied(clusters, [[LIST_NODES], [EXEC]]) == (
         "the credentials of --context may not do what this run needs: on server list nodes; "
         "on client create pods/exec in demo"
     )
