@@ -234,6 +234,42 @@ def test_the_values_of_an_umbrella_chart_are_refused_with_a_hint(write: Write) -
         cluster_values.read_clusters([f"client={path}"])
 
 
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ({UMBRELLA: {"enabled": True, "values": {"spire-agent": {"logLevel": "debug"}}}}, "spire.values"),
+        ({"identity": {"global": {"spire": {"jwtIssuer": "oidc.example"}}}}, "identity"),
+        ({"identity": {"version": "1", "values": {"spire-server": {}}}}, "identity.values"),
+    ],
+)
+def test_values_that_stand_below_a_key_of_another_chart_are_refused_with_their_place(
+    given: dict[str, Any], place: str, write: Write
+) -> None:
+    with pytest.raises(ValueError, match=rf"keys below {place}:, .* give it what stands below {place}: as a values"):
+        cluster_values.read_clusters([f"client={write(given)}"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "own"),
+    [
+        ("HelmRelease", {"values": {"spire-server": {}}}, r"what stands below spec\.values:"),
+        ("Application", {"source": {"helm": {"values": "a: 1"}}}, r"what stands below spec\.source\.helm\.values:"),
+        ("HelmChart", {"chart": "spire"}, "the values that are in it"),
+    ],
+)
+def test_an_object_in_place_of_values_is_refused_with_the_place_of_these(
+    kind: str, spec: dict[str, Any], own: str, write: Write
+) -> None:
+    path = write({"apiVersion": "example.com/v1", "kind": kind, "metadata": {"name": "spire"}, "spec": spec})
+    with pytest.raises(ValueError, match=rf"^cluster server: the values are an object .* {kind}; .* give it {own}"):
+        cluster_values.read_clusters([str(path)])
+
+
+def test_values_of_components_that_the_suite_does_not_know_are_no_umbrellas(write: Write) -> None:
+    given = {"other": {"spire": {"a": 1}, "values": {"b": 2}}, "spire-server": {"kind": "deployment"}, "kind": "x"}
+    assert cluster_values.read_clusters([f"client={write(given)}"])
+
+
 def test_a_values_file_that_is_not_there_is_refused_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none\.yaml cannot be read"):
         cluster_values.read_clusters([f"client={tmp_path / 'none.yaml'}"])
