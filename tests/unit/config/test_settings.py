@@ -265,6 +265,28 @@ def test_an_object_in_place_of_values_is_refused_with_the_place_of_these(
         cluster_values.read_clusters([str(path)])
 
 
+@pytest.mark.parametrize(
+    ("given", "is_strict"),
+    [
+        ({"trustDomain": "example.org"}, False),
+        ({"clusterName": "example-cluster", "strictMode": True}, False),  # it asks for it where the charts look first
+        ({"trustDomain": "example.org", "recommendations": {"enabled": True}}, True),
+        ({"bundleConfigMap": "trust"}, True),
+    ],
+)
+def test_names_of_the_users_are_not_checked_more_strictly_than_by_their_own_values(
+    given: dict[str, Any], is_strict: bool, write: Write
+) -> None:
+    federates = {"default": {"federatesWith": [given.get("trustDomain", "client.example")]}}
+    client = nested("spire-server.controllerManager.identities.clusterSPIFFEIDs", federates)
+    files = [f"server={write(nested('global.spire', given))}"]
+    files += [f"client={write(client)}"] if "trustDomain" in given else []
+    server, other = cluster_values.read_clusters(files)
+    found = [at(each.values, "global.spire.recommendations") for each in (server, other)]
+    assert [each.get("strictMode", True) for each in found] == [is_strict, True]
+    assert all(each["enabled"] for each in found)
+
+
 def test_values_of_components_that_the_suite_does_not_know_are_no_umbrellas(write: Write) -> None:
     given = {"other": {"spire": {"a": 1}, "values": {"b": 2}}, "spire-server": {"kind": "deployment"}, "kind": "x"}
     assert cluster_values.read_clusters([f"client={write(given)}"])
