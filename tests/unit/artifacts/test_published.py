@@ -56,6 +56,10 @@ def chart(folder: Path, values: dict[str, Any]) -> ChartPair:
         (DEFAULTS, {}, (True, True)),
         (DEFAULTS, {"spire-server": {"tornjak": {"enabled": False}}}, (False, True)),
         (DEFAULTS, DEFAULTS, (False, False)),
+        # As without the suite: nobody has switched it on.
+        (DEFAULTS, {"spire-server": {"tornjak": {"config": {"a": 1}}}}, (None, None)),
+        (DEFAULTS, {"tornjak-frontend": {"apiServerURL": "http://tornjak.example"}}, (None, None)),
+        (DEFAULTS, {"spire-server": {"tornjak": {"config": {"a": 1}, "enabled": True}}}, (True, True)),
         # A chart that has no Tornjak would ignore the keys.
         ({"spire-server": {}}, {}, (None, None)),
     ],
