@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from fixtures.artifacts.supply import Supply, SupplyError
 from fixtures.config.cluster_values import ClusterSettings
+from fixtures.config.settings import Settings
 from fixtures.helm.release import Release
+from fixtures.k8s.kind.configuration import NodeSettings
 from fixtures.workloads.demo import DemoImages
 from tests.unit.artifacts.test_chart_download import calls
 from tests.unit.own_chart import CLASS_NAME
@@ -117,6 +121,32 @@ def test_what_cannot_work_is_named_once_with_its_clusters(
         "server, client: DaemonSet spire-system/spire-agent looks for its server at other.spire-server.svc, and no "
         "Service of StatefulSet spire-server/spire-server has this name: see spire-agent.server"
     )
+
+
+def test_what_clusters_that_kind_makes_lack_is_named_with_the_clusters(
+    helm: Path, release: Release, recorded: Callable[[str], str]
+) -> None:
+    watched = "---\napiVersion: watched.example/v1\nkind: Watched\nmetadata: {name: server}\n"
+    claimed = "---\napiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: a}\nspec: {storageClassName: gp3}\n"
+    releases = {name: replace(release, values={"cluster": name}) for name in ("server", "client")}
+    rendered = {each.mark: recorded("own-chart.yaml") + watched + claimed for each in releases.values()}
+    made = replace(supplied(helm, rendered), releases=releases)
+
+    def lacking(contexts: Mapping[str, str], objects: Mapping[str, Any]) -> list[str]:
+        settings = SimpleNamespace(contexts=contexts, objects=objects, nodes=NodeSettings())
+        return [each.partition(" ")[0] for each in made.lacking(cast(Settings, settings))]
+
+    assert lacking({}, {}) == ["server,", "server,"]
+    gp3 = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "gp3"}}
+    assert lacking({}, {"server": (gp3,)}) == ["server,", "client:"]
+    assert lacking({"client": "theirs"}, {}) == ["server:", "server:"]
+    assert lacking({"server": "ours", "client": "theirs"}, {}) == []
+    definition = "kind: CustomResourceDefinition\nspec:\n  group: watched.example\n"
+    for folder in (release.spire / "charts" / "watching" / "crds", release.crds / "templates"):
+        folder.mkdir(parents=True)
+        (folder / "a.yaml").write_text(definition)
+        assert lacking({"client": "theirs"}, {}) == ["server:"]
+        (folder / "a.yaml").unlink()
 
 
 def test_keys_are_named_as_the_chart_has_them(helm: Path, release: Release, recorded: Callable[[str], str]) -> None:

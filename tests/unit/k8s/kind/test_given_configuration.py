@@ -148,3 +148,12 @@ def test_a_secret_in_it_is_hidden(tmp_path: Path) -> None:
         tmp_path, containerdConfigPatches=['[plugins.x.registry.configs."r.example".auth]\npassword = "Tr4ffic-key"\n']
     )
     assert "Tr4ffic-key" not in redact("kind said Tr4ffic-key")
+
+
+def test_the_labels_of_nodes_are_known_unless_kubeadm_gives_them() -> None:
+    assert NodeSettings().label_keys == frozenset()
+    given: dict[str, Any] = {"nodes": [{"labels": {"pool": "a"}}, {"role": "worker", "labels": {"zone": "b"}}, {}]}
+    assert NodeSettings(given).label_keys == frozenset({"pool", "zone"})
+    patch = "kind: InitConfiguration\nnodeRegistration: {kubeletExtraArgs: {node-labels: ingress-ready=true}}\n"
+    given["nodes"].append({"kubeadmConfigPatches": [patch]})
+    assert NodeSettings(given).label_keys is None

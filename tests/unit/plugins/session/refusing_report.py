@@ -22,6 +22,9 @@ class Report:
     def say(self, line: str) -> None:
         self.said.append(line)
 
+    def warn(self, text: str) -> None:
+        self.say(f"warning: {text}")
+
     def refuse(self, why: str) -> None:
         raise RefusedError(why)
 
