@@ -10,7 +10,17 @@ import pytest
 from fixtures.spire.layout import read
 from fixtures.spire.layout.manifests import Objects
 from fixtures.spire.layout.new_cluster import NewCluster, lacks
-from tests.unit.spire.layout_examples import NAMESPACE, SERVER, Manifest, agent, csi_driver, manifest, release, server
+from tests.unit.spire.layout_examples import (
+    AGENT,
+    NAMESPACE,
+    SERVER,
+    Manifest,
+    agent,
+    csi_driver,
+    manifest,
+    release,
+    server,
+)
 
 KIND = NewCluster()
 SERVER_POD = "StatefulSet identity/trust"
@@ -142,6 +152,61 @@ def test_nodes_with_labels_of_ones_own_are_named() -> None:
         f"{SERVER_POD} is for nodes with pool=infra alone, and those of Kind's clusters have no "
     )
     assert said(manifests, NewCluster(labels=["pool"])) == said(manifests, NewCluster(labels=None)) == []
+
+
+IN_POOL = {"key": "pool", "operator": "In", "values": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("terms", "is_named"),
+    [
+        ([[IN_POOL]], True),
+        ([[IN_POOL], [{"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]}, IN_POOL]], True),
+        ([[IN_POOL], [{"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]}]], False),
+        ([[{"key": "compute", "operator": "NotIn", "values": ["fargate"]}]], False),
+    ],
+)
+def test_nodes_that_an_affinity_requires_are_named(terms: list[Any], is_named: bool) -> None:
+    required = {"nodeSelectorTerms": [{"matchExpressions": each} for each in terms]}
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
+    found = [each.partition(" alone,")[0] for each in said(with_pod(affinity=affinity))]
+    assert found == ([f"{SERVER_POD} is for nodes with pool"] if is_named else [])
+
+
+@pytest.mark.parametrize(
+    ("replicas", "nodes", "labels", "key", "is_named"),
+    [
+        (3, 1, {"run": "trust"}, "kubernetes.io/hostname", True),
+        (3, 2, {"run": "trust"}, "kubernetes.io/hostname", True),
+        (3, 3, {"run": "trust"}, "kubernetes.io/hostname", False),
+        (None, 1, {"run": "trust"}, "kubernetes.io/hostname", False),
+        (3, 1, {"run": "database"}, "kubernetes.io/hostname", False),
+        (3, 1, {"run": "trust"}, "zone", False),  # of nodes without the label none is kept off
+    ],
+)
+def test_more_pods_than_nodes_are_named_where_each_is_to_have_its_own(
+    replicas: int | None, nodes: int, labels: dict[str, str], key: str, is_named: bool
+) -> None:
+    apart = {"topologyKey": key, "labelSelector": {"matchLabels": labels}}
+    affinity = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [apart]}}
+    manifests = with_pod(affinity=affinity)
+    manifests[0]["spec"]["replicas"] = replicas
+    found = [each.partition(" (")[0] for each in said(manifests, NewCluster(nodes=nodes))]
+    assert found == ([f"{SERVER_POD} has 3 pods, each on another node"] if is_named else [])
+
+
+def test_plugins_that_ask_a_cloud_are_named_with_their_values() -> None:
+    plugins = {"KeyManager": [{"aws_kms": {}}], "UpstreamAuthority": [{"gcp_cas": {}}]}
+    why = "for which pods of Kind's clusters have no credentials of their own"
+    asks = f"{SERVER_POD} asks a cloud ({{}}), {why}: see {{}}"
+    assert said(with_plugins(**plugins)) == [
+        asks.format("aws_kms", "spire-server.keyManager"),
+        asks.format("gcp_cas", "spire-server.upstreamAuthority"),
+    ]
+    config = {**AGENT, "plugins": {**AGENT["plugins"], "NodeAttestor": [{"aws_iid": {}}]}}
+    (sentence,) = said([*server(), *agent(config=config), csi_driver()])
+    assert sentence.startswith("DaemonSet nodes/nodes-agent asks a cloud (aws_iid), ")
+    assert sentence.endswith(": see spire-agent.nodeAttestor")
 
 
 def test_a_spread_over_labels_that_no_node_has_is_named_where_pods_are_not_put_elsewhere() -> None:

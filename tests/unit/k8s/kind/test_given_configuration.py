@@ -157,3 +157,9 @@ def test_the_labels_of_nodes_are_known_unless_kubeadm_gives_them() -> None:
     patch = "kind: InitConfiguration\nnodeRegistration: {kubeletExtraArgs: {node-labels: ingress-ready=true}}\n"
     given["nodes"].append({"kubeadmConfigPatches": [patch]})
     assert NodeSettings(given).label_keys is None
+
+
+def test_workers_take_pods_and_control_planes_where_there_is_none() -> None:
+    assert NodeSettings().node_count == 1
+    assert NodeSettings({"nodes": [{}, {"role": "worker"}, {"role": "worker"}]}).node_count == 2
+    assert NodeSettings({"nodes": [{}, {"role": "control-plane"}, {}]}).node_count == 3
