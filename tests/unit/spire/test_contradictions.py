@@ -378,6 +378,11 @@ def oidc(domains: list[str], *, mounted: dict[str, Any] | None = None) -> list[A
         ("https://OIDC.one.example:8443/", ["other", "OIDC.one.example"], []),
         ("", ["other"], []),
         ("https://oidc.one.example", ["other"], ["Deployment identity/oidc does not answer to oidc.one.example"]),
+        (
+            "spiffe://oidc.one.example",
+            ["oidc.one.example"],
+            ["the issuer of JWT-SVIDs is spiffe://oidc.one.example, and"],
+        ),
         # As the chart 0.17 has it.
         ("oidc.one.example", ["oidc.one.example"], ["the issuer of JWT-SVIDs is oidc.one.example, which is no URL"]),
         (
