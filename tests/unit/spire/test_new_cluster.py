@@ -16,6 +16,7 @@ from tests.unit.spire.layout_examples import (
     SERVER,
     Manifest,
     agent,
+    changed,
     csi_driver,
     manifest,
     release,
@@ -260,3 +261,18 @@ def test_a_vault_in_the_cluster_and_a_cert_manager_that_nobody_makes_are_named()
         f"{SERVER_POD} has its authority signed by cert-manager, which Kind's clusters do not have"
     )
     assert said(signed, NewCluster(groups=["cert-manager.io"])) == []
+
+
+def test_agents_that_look_for_their_server_where_nothing_is_are_named() -> None:
+    def asking(address: str) -> list[Manifest]:
+        return [*server(), *agent(config=changed(AGENT, server_address=address)), csi_driver()]
+
+    manifests = asking("spire-server.spire")
+    (sentence,) = said(manifests)
+    assert sentence == (
+        "DaemonSet nodes/nodes-agent looks for its server at spire-server.spire, which is no Service of the release's, "
+        f"nor of Kind's clusters; {SERVER_POD} is in the namespace identity: see spire-agent.server"
+    )
+    assert said(manifests, NewCluster((manifest("Service", "spire-server", "spire"),))) == []
+    # In the release's own namespaces it is looked for whatever the cluster is, and elsewhere it may be.
+    assert said(asking("other.identity")) == said(asking("server.example.org")) == said(asking("10.0.0.1")) == []
