@@ -287,6 +287,29 @@ def test_names_of_the_users_are_not_checked_more_strictly_than_by_their_own_valu
     assert all(each["enabled"] for each in found)
 
 
+@pytest.mark.parametrize(
+    ("key", "of_all"),
+    [("spire-server.trustDomain", "client.example"), ("spire-agent.clusterName", "client")],
+)
+def test_a_components_own_name_that_the_charts_do_not_read_is_refused_with_the_key_that_they_do(
+    key: str, of_all: str, write: Write
+) -> None:
+    path = f"global.spire.{key.rpartition('.')[2]}"
+    words = f"cluster client: {key} is other, and the charts go by {path}, which is {of_all}: give it as {path}"
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
+        cluster_values.read_clusters([f"client={write(nested(key, 'other'))}"])
+    assert cluster_values.read_clusters([f"client={write(nested(key, of_all))}"])
+
+
+def test_the_servers_own_subject_is_not_hidden_by_that_of_the_suite(write: Write) -> None:
+    path = write(nested("spire-server.caSubject", {"country": "NO", "commonName": "mine"}))
+    _, client = cluster_values.read_clusters([f"client={path}"])
+    assert at(client.values, "global.spire.caSubject") == {"organization": "Federation tutorial"}
+    for_all = write(nested("global.spire.caSubject.country", "SE"))
+    _, client = cluster_values.read_clusters([f"client={path}", f"client={for_all}"])
+    assert at(client.values, "global.spire.caSubject.country") == "SE"
+
+
 def test_values_of_components_that_the_suite_does_not_know_are_no_umbrellas(write: Write) -> None:
     given = {"other": {"spire": {"a": 1}, "values": {"b": 2}}, "spire-server": {"kind": "deployment"}, "kind": "x"}
     assert cluster_values.read_clusters([f"client={write(given)}"])
