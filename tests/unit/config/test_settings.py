@@ -171,7 +171,8 @@ def test_without_the_default_identity_the_others_say_who_federates(write: Write)
 def test_values_without_an_identity_that_federates_are_refused(write: Write, others: dict[str, Any]) -> None:
     path = write(nested(IDENTITIES, {"default": {"enabled": False}, **others}))
     with pytest.raises(
-        ValueError, match=r"cluster server federates with nobody: .*\.default\.enabled is false, and no "
+        ValueError,
+        match=r"cluster server federates with nobody: .*\.default\.enabled is false, .*: give .* --values=server=FILE$",
     ):
         cluster_values.read_clusters([f"server={path}"])
 

@@ -197,7 +197,7 @@ def test_more_pods_than_nodes_are_named_where_each_is_to_have_its_own(
 
 
 def test_plugins_that_ask_a_cloud_are_named_with_their_values() -> None:
-    plugins = {"KeyManager": [{"aws_kms": {}}], "UpstreamAuthority": [{"gcp_cas": {}}]}
+    plugins: dict[str, Any] = {"KeyManager": [{"aws_kms": {}}], "UpstreamAuthority": [{"gcp_cas": {}}]}
     why = "for which pods of Kind's clusters have no credentials of their own"
     asks = f"{SERVER_POD} asks a cloud ({{}}), {why}: see {{}}"
     assert said(with_plugins(**plugins)) == [
