@@ -114,3 +114,35 @@ def test_a_key_without_which_the_chart_does_not_render_is_read(chart: Path) -> N
         return rendered(values) if at(values, "odd.thing") else fails(values)
 
     assert keys_without_effect({"odd": {"thing": 1}}, chart, needs_odd) == WithoutEffect()
+
+
+HANDED_ON = {
+    "all.yaml": '{{ include "image" (dict "image" .Values.image) }}\n',
+    "_image.tpl": '{{ define "image" }}{{ .image.registry }} {{ .other.tag }} {{ .image.digest }}{{ end }}',
+}
+
+
+def of_image(values: Values) -> str:
+    """What such a chart makes: of `image` it reads the digest, and a tag only if there is none."""
+    image = merge({"registry": ""}, at(values, "image") or {})
+    return repr([image["registry"], image.get("digest") or "none"])
+
+
+@pytest.mark.parametrize(
+    ("values", "unread"),
+    [
+        ({"image": {"tag": "1.9"}}, ("image.tag",)),
+        ({"image": {"digest": "sha256:1"}}, ()),
+        # What is given as it is by itself is read all the same.
+        ({"image": {"digest": "none"}}, ()),
+        ({"image": {"digest": "none", "tag": "1.9"}}, ("image.tag",)),
+        ({"image": {"tag": True}}, ("image.tag",)),
+        ({"image": {"tag": ["1.9"]}}, ()),  # of which no other value is known
+        ({"image": {"enabled": False, "tag": "1.9"}}, ()),
+    ],
+)
+def test_a_key_of_a_mapping_that_is_handed_on_is_tried_with_another_value(
+    tmp_path: Path, values: Values, unread: tuple[str, ...]
+) -> None:
+    chart = write_chart(tmp_path / "chart", {"image": {"registry": "", "enabled": True}}, HANDED_ON)
+    assert keys_without_effect(values, chart, of_image) == WithoutEffect(unread=unread)
