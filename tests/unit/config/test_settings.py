@@ -253,16 +253,20 @@ def test_values_that_stand_below_a_key_of_another_chart_are_refused_with_their_p
 @pytest.mark.parametrize(
     ("kind", "spec", "own"),
     [
-        ("HelmRelease", {"values": {"spire-server": {}}}, r"what stands below spec\.values:"),
-        ("Application", {"source": {"helm": {"values": "a: 1"}}}, r"what stands below spec\.source\.helm\.values:"),
-        ("HelmChart", {"chart": "spire"}, "the values that are in it"),
+        ("HelmRelease", {"values": {"spire-server": {}}}, r"; .* give it what stands below spec\.values:"),
+        (
+            "Application",
+            {"source": {"helm": {"values": "a: 1"}}},
+            r"; .* give it what stands below spec\.source\.helm\.values:",
+        ),
+        ("ClusterSPIFFEID", {"hint": "a"}, r", and none of the chart's: objects are given by --apply$"),
     ],
 )
 def test_an_object_in_place_of_values_is_refused_with_the_place_of_these(
     kind: str, spec: dict[str, Any], own: str, write: Write
 ) -> None:
     path = write({"apiVersion": "example.com/v1", "kind": kind, "metadata": {"name": "spire"}, "spec": spec})
-    with pytest.raises(ValueError, match=rf"^cluster server: the values are an object .* {kind}; .* give it {own}"):
+    with pytest.raises(ValueError, match=rf"^cluster server: the values are an object .* {kind}{own}"):
         cluster_values.read_clusters([str(path)])
 
 
