@@ -229,13 +229,14 @@ def test_a_priority_class_that_nobody_makes_is_named() -> None:
     [
         "dbname=spire user=spire host=db.data.svc.cluster.local port=5432 password=secret",
         "postgres://spire:se.cret@db.data.svc:5432/spire?sslmode=require",
+        "host=db.data sslmode=disable",
         "spire:secret@tcp(db.data.svc:3306)/spire?parseTime=true",
     ],
 )
 def test_a_database_in_the_cluster_that_nobody_makes_is_named_without_its_secret(connection: str) -> None:
     manifests = with_plugins(DataStore=[{"sql": {"plugin_data": {"connection_string": connection}}}])
     (sentence,) = said(manifests)
-    assert sentence.startswith(f"{SERVER_POD} looks for its datastore at db.data.svc")
+    assert sentence.startswith(f"{SERVER_POD} looks for its datastore at db.data")
     assert sentence.endswith(": see spire-server.dataStore.sql, or give what it leads to by --apply")
     assert "cret" not in sentence
     assert said(manifests, NewCluster((manifest("Service", "db", "data"),))) == []
