@@ -78,6 +78,20 @@ def test_a_pod_that_does_not_come_back_has_a_window_that_says_so() -> None:
     ]
 
 
+def test_a_pod_that_is_not_wanted_any_more_excuses_nothing_that_fails_later() -> None:
+    # As of a StatefulSet that becomes a Deployment, a replica less, or agents that leave a node: none takes its place.
+    looks = of_one_node("old", "", "", "", "", "")
+    assert find_windows(looks, {"client: spire-agent": [101.2]}) == [
+        RestartWindow(100.0, 101.2 + SETTLE_TIME, "client: spire-agent (node) has gone")
+    ]
+    # What another controller has come to, or this one had before, says nothing of the place.
+    for settled in ({"client: spire-server": [101.2]}, {"client: spire-agent": [99.0]}):
+        assert [each.ended for each in find_windows(looks, settled)] == [102.5]
+    assert [each.ended for each in find_windows(of_one_node("old", "", "new"), {"client: spire-agent": [103.0]})] == [
+        101.0 + SETTLE_TIME
+    ]
+
+
 def test_two_restarts_are_two_windows() -> None:
     found = find_windows(of_one_node("a", "", "b", "b", "b", "c"))
     assert [each.began for each in found] == [100.0, 102.0]
@@ -217,6 +231,22 @@ def test_a_watch_sees_a_replacement_and_an_api_that_is_away(monkeypatch: pytest.
     looks = core.looks
     assert not any(thread.name == "restarts of client" for thread in threading.enumerate())
     assert core.looks == looks
+
+
+def test_what_has_gone_for_good_is_known_once_its_cluster_has_settled() -> None:
+    here, elsewhere = FakeCluster("server"), FakeCluster("client")
+    here.core.pods = elsewhere.core.pods = [pod(AGENT, "old")]
+    watch = RestartWatch([watched(here), watched(elsewhere)])
+    watch.start()
+    here.core.pods = elsewhere.core.pods = []
+    here.core.await_looks(here.core.looks + 2)
+    elsewhere.core.await_looks(elsewhere.core.looks + 2)
+    watch.settle("server")
+    watch.stop()
+    assert sorted(each.why for each in watch.windows()) == [
+        "client: spire-agent (node-1) was not ready, up to the last look at it",
+        "server: spire-agent (node-1) has gone",
+    ]
 
 
 def test_clusters_are_watched_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:

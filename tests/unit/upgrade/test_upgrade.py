@@ -332,6 +332,8 @@ def test_a_rollback_goes_to_the_revision_before_the_upgrade_whatever_was_made_si
     found.federated = cast(Any, SimpleNamespace(follow=lambda now, old: followed.append((now.layout, old))))
     renamed: list[Any] = []
     found.own = {"server": cast(Any, SimpleNamespace(follow=lambda old: renamed.append((spire.layout, old))))}
+    settled: list[tuple[str, int]] = []
+    found._watch = cast(Any, SimpleNamespace(settle=lambda name: settled.append((name, spire.revision))))
     found.upgrade("server", "after")
     with waiting.ask_when_stalled(lambda: "Helm's release spire has failed"):
         found.rollback("server")
@@ -340,6 +342,7 @@ def test_a_rollback_goes_to_the_revision_before_the_upgrade_whatever_was_made_si
     # What the run made beside SPIRE has to have the new names, and then the old ones again.
     assert followed == [(RENAMED, LAYOUT), (LAYOUT, RENAMED)]
     assert renamed == followed
+    assert settled == [("server", 5), ("server", 7)], "what either has taken away has gone by then"
 
 
 def test_what_the_charts_rename_by_themselves_and_what_the_values_do_are_apart() -> None:
