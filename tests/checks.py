@@ -387,6 +387,25 @@ def call_succeeded(outcome: JobOutcome) -> None:
     assert outcome.lines == (*CLIENT_LINES, SUCCESS_LINE)
 
 
+def why_datastore_is_another(before: PreservedState, after: PreservedState, server: Workload) -> str:
+    """What the server has no more of its claims, its way to them and its authorities; empty where it has all.
+
+    There may be claims that were not: for plugins, of another replica, or of others in its namespace.
+    """
+    claims = f"the claims {sorted(before.volumes)} became {sorted(after.volumes)}"
+    if not before.volumes.items() <= after.volumes.items():
+        return f"the datastore is another one: {claims}"
+    place = (server.namespace, server.name)
+    old, new = before.workloads.get(place), after.workloads[place]
+    if old and old.owns_its_volumes and not new.owns_its_volumes:
+        return f"pods of {server} cannot write to a volume of root's any more: they have no fsGroup"
+    if lost := " and ".join(sorted(before.claims_outlive - after.claims_outlive)):
+        return f"the datastore's claims are deleted now: their retention policy has {lost}: Delete"
+    if after.bundle.same_keys(before.bundle):
+        return ""
+    return f"{before.bundle} became {after.bundle}" + (f"; {claims}" if after.volumes != before.volumes else "")
+
+
 def only_what_changed_was_replaced(
     before: PreservedState, after: PreservedState, changed: Collection[tuple[str, str]]
 ) -> None:

@@ -190,17 +190,9 @@ def test_the_datastore_and_the_authorities_stay(
 ) -> None:
     # Nothing to wait for: a server has read its authorities before it is ready, and makes no others for hours.
     for name, state in after.items():
-        before = client_upgrade.before[name]
-        claims = f"{sorted(before.volumes)} became {sorted(state.volumes)}"
-        assert state.volumes == before.volumes, f"{name}: the datastore is another one: the claims {claims}"
         server = client_upgrade.spires[name].layout.server
-        old, new = before.workloads.get((server.namespace, server.name)), state.workloads[server.namespace, server.name]
-        assert not old or not old.owns_its_volumes or new.owns_its_volumes, (
-            f"{name}: pods of {server} cannot write to a volume of root's any more: they have no fsGroup"
-        )
-        lost = " and ".join(sorted(before.claims_outlive - state.claims_outlive))
-        assert not lost, f"{name}: the datastore's claims are deleted now: their retention policy has {lost}: Delete"
-        assert state.bundle.same_keys(before.bundle), f"{name}: {before.bundle} became {state.bundle}"
+        another = checks.why_datastore_is_another(client_upgrade.before[name], state, server)
+        assert not another, f"{name}: {another}"
 
 
 @pytest.mark.dependency(name="restricted pods", depends=["client upgraded"], scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -154,7 +155,10 @@ def test_pods_of_before_are_made_again_in_a_phase_of_their_own_and_a_new_pod_cal
 
 Read = Callable[[str], str]
 SERVER_PLACE, AGENT_PLACE = ("spire-server", "spire-server"), ("spire-system", "spire-agent")
-TEMPLATES = {name: k8s.V1PodTemplateSpec(metadata=k8s.V1ObjectMeta(labels={"of": name})) for name in ("old", "new")}
+TEMPLATES = {
+    name: k8s.V1PodTemplateSpec(metadata=k8s.V1ObjectMeta(labels={"of": name}), spec=k8s.V1PodSpec(containers=[]))
+    for name in ("old", "new")
+}
 
 
 def state(recorded: Read, **agent: Any) -> PreservedState:
@@ -207,6 +211,33 @@ def test_pods_must_be_replaced_just_where_their_template_changes(
         return
     with pytest.raises(AssertionError, match=said):
         checks.only_what_changed_was_replaced(state(recorded), state(recorded, **after), changed)
+
+
+NO_KEYS = bundle(json.dumps({"keys": []}))
+CLAIM = {"spire-data-spire-server-0": "1"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ({}, {}, ""),
+        # For plugins, of another replica, or somebody else's.
+        ({}, {"volumes": {**CLAIM, "plugins": "2"}}, ""),
+        ({}, {"volumes": {"data": "2"}}, r"is another one: the claims \['spire-.*'\] became \['data'\]"),
+        ({}, {"volumes": {"spire-data-spire-server-0": "2"}}, "the datastore is another one"),
+        ({"claims_outlive": frozenset({"whenDeleted"})}, {"claims_outlive": frozenset()}, "whenDeleted: Delete"),
+        ({"claims_outlive": frozenset()}, {"claims_outlive": frozenset({"whenDeleted"})}, ""),
+        ({}, {"bundle": NO_KEYS}, "^x509-svid [^;]+ became x509-svid [^;]+$"),
+        # Another StatefulSet's claim, while that of before is nobody's.
+        ({}, {"bundle": NO_KEYS, "volumes": {**CLAIM, "data": "2"}}, r"; the claims \[.*\] became \['data', '"),
+    ],
+)
+def test_a_datastore_is_the_same_with_the_claims_of_before_and_its_authorities(
+    recorded: Read, old: dict[str, Any], new: dict[str, Any], said: str
+) -> None:
+    before = replace(state(recorded), volumes=CLAIM, **old)
+    found = checks.why_datastore_is_another(before, replace(before, **new), LAYOUT.server)
+    assert re.search(said, found) if said else not found
 
 
 @pytest.fixture
