@@ -29,12 +29,14 @@ from fixtures.upgrade import upgrade
 from fixtures.upgrade.state import (
     ControllerState,
     PreservedState,
+    copies,
     dns_names,
     federates_with,
     hints,
     own_custom_resources,
     pod_ids,
     powers,
+    release_ids,
 )
 from fixtures.upgrade.upgrade import (
     PHASE_MIN_DURATION,
@@ -174,6 +176,8 @@ def state(recorded: Read, **agent: Any) -> PreservedState:
         federates_with={},
         powers={},
         pod_ids={},
+        copies={},
+        release_ids=frozenset(),
         bundle=bundle(recorded("bundle-show.json")),
         volumes={},
         claims_outlive=frozenset(),
@@ -409,6 +413,11 @@ def test_what_several_entries_of_one_id_or_one_pod_have_counts_together() -> Non
     assert dns_names(entries) == {entry.spiffe_id: {"one", "two"}, other.spiffe_id: frozenset()}
     assert hints(entries) == {entry.spiffe_id: {"first", "second"}}
     assert pod_ids(entries) == {"u": {entry.spiffe_id, other.spiffe_id}}
+    assert copies([entry, second, other]) == {
+        (entry.spiffe_id, (f"{POD_UID}u",)): 2,
+        (other.spiffe_id, (f"{POD_UID}u",)): 1,
+    }
+    assert release_ids(entries, [entry, other]) == {other.spiffe_id}, "others have the first one too"
 
 
 def on_a_cluster(**answers: Any) -> Spire:
@@ -467,6 +476,9 @@ def test_entries_must_all_be_there_again_and_none_twice(tmp_path: Path, recorded
 
     lost = "spiffe://server.example/ns/demo/sa/lost"
     assert seen(replace(before, dns_names={**before.dns_names, lost: frozenset()})) == f"no entry any more: ['{lost}']"
+    # What the release has no more, such as OIDC discovery that was switched off, needs none.
+    of_release = replace(before, dns_names={**before.dns_names, lost: frozenset()}, release_ids=frozenset({lost}))
+    assert identities_kept(spire, of_release).look().value == ""
     there = "spiffe://server.example/ns/demo/sa/default"
     named = {**before.dns_names, there: frozenset({"server.demo"})}
     assert seen(replace(before, dns_names=named)) == f"no DNS names any more: {{'{there}': ['server.demo']}}"
@@ -487,6 +499,12 @@ def test_entries_must_all_be_there_again_and_none_twice(tmp_path: Path, recorded
     printed = json.dumps(listed)
     assert identities_kept(spire, before, values_differ=True).look().value is None
     assert seen(before).startswith("entries that are there twice: [('spiffe://server.example/ns/demo/sa/default'")
+    # As before, such as of one workload on two nodes.
+    assert identities_kept(spire, replace(before, copies=copies(spire.entries()))).look().value == ""
+    listed["entries"].append({**listed["entries"][0], "id": "a third"})
+    both, printed = copies(spire.entries()), json.dumps(listed)
+    assert seen(replace(before, copies=both)).startswith("entries that are there twice")
+    listed["entries"].pop()
     listed["entries"] = [{**each, "admin": True, "hint": "of its own"} for each in listed["entries"][:-1]]
     printed = json.dumps(listed)
     able = before.powers
