@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fixtures.helm.values import as_json, load, merge
+from fixtures.helm.values import as_json, load, merge, reverted
 
 
 class TestMerge:
@@ -27,6 +28,26 @@ def test_what_is_written_for_helm_keeps_its_types() -> None:
     values = {"text": "1e3", "octal": "010", "n": None, "number": 1000000, "list": [1.5, "yes"]}
     assert json.loads(as_json(values)) == values
     assert '"1e3"' in as_json(values)
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "expected"),
+    [
+        ({"server": {"level": "debug"}}, {"server": {"level": "info"}}, {"server": {"level": "info", "image": "a"}}),
+        ({"server": {"level": "debug"}}, {"server": {}}, {"server": {"image": "a"}}),
+        ({"server": {"level": "debug"}}, {"server": {"level": "debug"}}, {"server": {"level": "debug", "image": "a"}}),
+        ({}, {"agent": {"level": "info"}}, {"server": {"level": "debug", "image": "a"}, "agent": {"level": "info"}}),
+        # The chart's own word for it is another, or something else was chosen.
+        ({"log": "debug"}, {"log": "info"}, None),
+        ({"server": {"image": "b"}}, {"server": {"image": "c"}}, None),
+    ],
+)
+def test_values_are_reverted_where_they_are_as_they_were_given(
+    now: dict[str, Any], before: dict[str, Any], expected: dict[str, Any] | None
+) -> None:
+    values = {"server": {"level": "debug", "image": "a"}}
+    assert reverted(values, now, before) == expected
+    assert values == {"server": {"level": "debug", "image": "a"}}
 
 
 def test_a_values_file_that_is_no_yaml_is_refused_without_its_line_which_may_have_a_secret(tmp_path: Path) -> None:

@@ -380,29 +380,59 @@ def test_a_rollback_goes_to_the_revision_before_the_upgrade_whatever_was_made_si
     assert settled == [("server", 5), ("server", 7)], "what either has taken away has gone by then"
 
 
+RENAMED_BY_VALUES = replace(RENAMED, jwt_issuer="https://issuer.example")
+
+
 def test_what_the_charts_rename_by_themselves_and_what_the_values_do_are_apart() -> None:
     values = {"global": {"spire": {"clusterName": "north"}}}
     listed = SimpleNamespace(items=[SimpleNamespace(metadata=SimpleNamespace(name="apps"))])
     cluster = SimpleNamespace(core=SimpleNamespace(list_namespace=lambda: listed))
+    read: list[Release] = []
+
+    def read_layout(release: Release) -> Any:
+        read.append(release)
+        return RENAMED
+
     # Whatever each chart's words and images make of them: these differ with the version alone.
-    asked_for = SimpleNamespace(layout=LAYOUT, values={"tag": "1"}, given_values=values, cluster=cluster)
-    spires = {"server": asked_for, "client": asked_for}
-    of_the_new = {"values": {"tag": "2"}}
+    installed = SimpleNamespace(
+        layout=LAYOUT, values={"tag": "1"}, given_values=values, cluster=cluster, read_layout=read_layout
+    )
+    spires = {"server": installed, "client": installed}
+    other = {"global": {"spire": {"clusterName": "north", "jwtIssuer": "https://issuer.example"}}}
     releases = {
-        "server": SimpleNamespace(**of_the_new, given=dict(values)),
-        "client": SimpleNamespace(**of_the_new, given={}),
+        "server": Release(Path("new"), Path("crds"), {"tag": "2", **values}, values),
+        "client": Release(Path("new"), Path("crds"), {"tag": "2", **other}, other),
     }
-    layouts = {"server": RENAMED, "client": RENAMED}
-    by_chart, by_values = upgrade.renamed(cast(Any, spires), layouts, cast(Any, releases))
-    assert (list(by_chart), list(by_values)) == (["server"], ["client"])
-    assert by_chart["server"] == by_values["client"] == known_to_others(LAYOUT, RENAMED)
-    assert upgrade.renamed(cast(Any, spires), dict.fromkeys(spires, LAYOUT), cast(Any, releases)) == (
-        {"server": []},
-        {"client": []},
+    layouts = {"server": RENAMED, "client": RENAMED_BY_VALUES}
+    by_chart, by_values = upgrade.renamed(cast(Any, spires), layouts, releases)
+    class_name, issuer = known_to_others(LAYOUT, RENAMED_BY_VALUES)
+    assert by_chart == {"server": [class_name], "client": [class_name]}
+    assert by_values == {"server": [], "client": [issuer]}
+    assert read == [replace(releases["client"], values={"tag": "2", **values}, given=values)]
+    assert upgrade.renamed(cast(Any, spires), dict.fromkeys(spires, LAYOUT), releases) == (
+        {"server": [], "client": []},
+        {"server": [], "client": []},
     )
     passed_over = replace(LAYOUT, controller_manager=replace(LAYOUT.controller_manager, ignore_namespaces=("apps",)))
-    by_chart, _ = upgrade.renamed(cast(Any, spires), dict.fromkeys(spires, passed_over), cast(Any, releases))
+    by_chart, _ = upgrade.renamed(cast(Any, spires), dict.fromkeys(spires, passed_over), releases)
     assert by_chart["server"] == known_to_others(LAYOUT, passed_over, ["apps"]) != []
+
+
+@pytest.mark.parametrize("values", [{"own words": True}, {"jwtIssuer": "https://issuer.example"}])
+def test_a_chart_that_cannot_do_with_the_values_of_before_renames_what_other_values_ask_for(
+    values: dict[str, Any],
+) -> None:
+    def read_layout(_: Release) -> Any:
+        raise ValueError("the chart does not render with these values: jwtIssuer must be set")
+
+    cluster = SimpleNamespace(core=SimpleNamespace(list_namespace=lambda: SimpleNamespace(items=[])))
+    spire = SimpleNamespace(layout=LAYOUT, given_values={}, cluster=cluster, read_layout=read_layout)
+    release = Release(Path("new"), Path("crds"), values, {"jwtIssuer": "https://issuer.example"})
+    by_chart, by_values = upgrade.renamed(
+        {"server": cast(Spire, spire)}, {"server": RENAMED_BY_VALUES}, {"server": release}
+    )
+    assert by_chart["server"] == []
+    assert by_values["server"] == known_to_others(LAYOUT, RENAMED_BY_VALUES)
 
 
 def test_what_several_entries_of_one_id_or_one_pod_have_counts_together() -> None:
