@@ -83,21 +83,20 @@ def helm(tmp_path: Path) -> Path:
         "if 'fail' in given:\n"
         "    sys.exit('Error: values do not meet the schema\\n  - password: hush')\n"
         "print('\\n'.join(sys.argv[1:]))\n"
-        "print(given, sorted(name for name in os.environ if name.startswith('HELM_')))\n"
+        "print(given, os.environ.get('KUBECONFIG'))\n"
     )
     program.chmod(0o755)
     return program
 
 
-def test_a_chart_is_rendered_as_the_upgrade_that_it_will_be(
-    helm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HELM_DEBUG", "true")
-    monkeypatch.setenv("HELM_CACHE_HOME", str(tmp_path))
-    *given, values, environment = render_upgrade(
-        helm, tmp_path / "chart", {"a": "hush"}, "1.36.3", "spire-mgmt", "--set", "x=1"
+def test_a_chart_is_rendered_as_the_upgrade_that_it_will_be(helm: Path, tmp_path: Path) -> None:
+    place = ("1.36.3", "spire-mgmt", "--set", "x=1")
+    *given, values, kubeconfig = render_upgrade(
+        helm, tmp_path / "chart", {"a": "hush"}, *place, environment={"KUBECONFIG": "server"}
     ).splitlines()
-    assert (values, environment) == ('{"a": "hush"}', " ['HELM_CACHE_HOME']")
+    assert (values, kubeconfig) == ('{"a": "hush"}', " server")
+    # What a chart looks up is there, and it leaves that out for it.
+    assert "--dry-run=server" in given
     assert "hush" not in " ".join(given)
     assert given[:3] == ["template", "spire", str(tmp_path / "chart")]
     assert {"--include-crds", "--is-upgrade", "--skip-tests"} <= set(given)
@@ -113,7 +112,7 @@ def test_a_chart_is_rendered_as_the_upgrade_that_it_will_be(
 
 def test_a_chart_that_does_not_render_is_reported_in_helms_words_without_secrets(helm: Path, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="does not render: Error: values do not meet the schema") as caught:
-        render_upgrade(helm, tmp_path / "chart", {"fail": True}, "1.36.3", "spire-mgmt")
+        render_upgrade(helm, tmp_path / "chart", {"fail": True}, "1.36.3", "spire-mgmt", environment={})
     assert "hush" not in str(caught.value)
 
 

@@ -294,10 +294,16 @@ def test_what_moves_from_one_release_to_the_other_is_deleted_before_it_is_made(
     )
     installed = {RELEASE: text(workload("StatefulSet")), CRDS_RELEASE: entries}
     charts = {Path("spire"): f"{installed[RELEASE]}---\n{entries}", Path("spire-crds"): ""}
-    monkeypatch.setattr(upgrade, "render_upgrade", lambda _helm, chart, *_, **__: charts[chart])
+    environments: list[Any] = []
+
+    def render(_helm: Path, chart: Path, *_: Any, environment: Any, **__: Any) -> str:
+        environments.append(environment)
+        return charts[chart]
+
+    monkeypatch.setattr(upgrade, "render_upgrade", render)
     found, _ = made(tmp_path, monkeypatch)
     spire = SimpleNamespace(
-        cluster=SimpleNamespace(kubernetes_version=lambda: "1.36.3"),
+        cluster=SimpleNamespace(kubernetes_version=lambda: "1.36.3", environment={"KUBECONFIG": "server"}),
         helm_path=Path("helm"),
         installed_manifests=lambda release=RELEASE: installed[release],
     )
@@ -309,6 +315,8 @@ def test_what_moves_from_one_release_to_the_other_is_deleted_before_it_is_made(
     assert sentence.startswith(
         "CustomResourceDefinition clusterstaticentries.spire.spiffe.io would be deleted, with every object of its kind"
     )
+    assert environments, "what charts look up is on the cluster"
+    assert all(each == {"KUBECONFIG": "server"} for each in environments)
 
 
 def test_pods_that_stay_with_a_configuration_of_before_are_named_for_now_and_for_later(
