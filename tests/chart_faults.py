@@ -176,6 +176,9 @@ spec:
   podMetricsEndpoints: [{port: prom}]
 """
 SERVER_CHECKSUM = 'checksum/server: {{ include "spire.server.config" . | sha256sum }}'
+NAMESPACE_BEGINS = '"privileged" }}\n'
+NAMESPACE_ENDS = "pod-security.kubernetes.io/warn: {{ $level }}\n    {{- end }}\n"
+WHERE_NONE_IS = '{{- if not (lookup "v1" "Namespace" "" $name) }}\n'
 POD_MANAGEMENT = "podManagementPolicy: Parallel"
 NODE_NAME = '"node_name_env" "KUBELET_HOST"'
 SERVER_ARGUMENTS = "args: [-config, /etc/spire/server.conf]\n"
@@ -981,6 +984,17 @@ UPGRADE_FAULTS = (
                 "  name: {{ $name }}\n",
                 "  name: {{ $name }}\n  annotations: {helm.sh/hook: 'pre-install,pre-upgrade'}\n",
             ),
+        ),
+        only_upgraded=True,
+    ),
+    # "They may be there already": so they are at every upgrade, and Helm deletes what the new release leaves out.
+    ChartFault(
+        "namespaces-that-are-left-out-where-they-are",
+        FAILED_CHECK,
+        r"Namespace spire-server would be deleted, with all that is in it: the new release does not have it",
+        (
+            Edit("templates/namespaces.yaml", NAMESPACE_BEGINS, f"{NAMESPACE_BEGINS}{WHERE_NONE_IS}"),
+            Edit("templates/namespaces.yaml", NAMESPACE_ENDS, f"{NAMESPACE_ENDS}{{{{- end }}}}\n"),
         ),
         only_upgraded=True,
     ),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fixtures.upgrade.diff.losses import losses
-from tests.unit.release_examples import Manifest, manifest, text
+from tests.unit.release_examples import Manifest, manifest, text, workload
 
 SPACE = manifest("Namespace", "spire-server")
 KEPT = {**SPACE, "metadata": {**SPACE["metadata"], "annotations": {"helm.sh/resource-policy": "keep"}}}
@@ -96,6 +96,41 @@ def of_version(name: str, *, served: bool = True) -> Manifest:
 )
 def test_what_is_lost_with_an_upgrade_is_said_before_it(old: Manifest, new: Manifest | None, said: list[str]) -> None:
     assert losses(text(old), text(*([new] if new else []))) == said
+
+
+def stored_as_v2(*fields: str, conversion: str = "None") -> Manifest:
+    """The definition with v1, and a v2 with these fields in which objects are stored; OLD is stored as v1."""
+    found = definition("path", path={}, hint={}, rules=RULES)
+    (first,) = found["spec"]["versions"]
+    (second,) = definition(**{name: {} for name in fields})["spec"]["versions"]
+    found["spec"]["versions"] = [first, {**second, "name": "v2", "storage": True}]
+    return {**found, "spec": {**found["spec"], "conversion": {"strategy": conversion}}}
+
+
+def test_what_a_new_storage_version_does_not_have_is_dropped_unless_something_converts_it() -> None:
+    old = copy.deepcopy(OLD)
+    old["spec"]["versions"][0]["storage"] = True
+    said = (
+        f"CustomResourceDefinition {ENTRIES} is stored as v2 now, unconverted, which does not have spec.hint, "
+        "spec.rules, spec.rules[].key, spec.rules[].value: what users' objects have there is dropped"
+    )
+    assert losses(text(old), text(stored_as_v2("path"))) == [said]
+    assert losses(text(old), text(stored_as_v2("path", conversion="Webhook"))) == []
+    # As it was before.
+    assert losses(text(stored_as_v2("path")), text(stored_as_v2("path"))) == []
+
+
+@pytest.mark.parametrize(("policy", "is_lost"), [("Delete", True), ("Retain", False), (None, False)])
+def test_a_stateful_set_that_takes_its_claims_with_it_is_not_deleted_unsaid(
+    policy: str | None, *, is_lost: bool
+) -> None:
+    server = workload("StatefulSet")
+    server["spec"]["volumeClaimTemplates"] = [{"metadata": {"name": "data"}}]
+    if policy:
+        server["spec"]["persistentVolumeClaimRetentionPolicy"] = {"whenDeleted": policy}
+    said = "StatefulSet example would be deleted, with the claims of its pods: the new release does not have it"
+    assert losses(text(server), "") == [said] * is_lost
+    assert losses(text(server), text(server)) == []
 
 
 def test_what_moves_to_a_folder_that_helm_does_not_upgrade_is_deleted() -> None:
