@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from fixtures.spire.layout import Layout, OIDCProvider, Service, known_to_others, renames
+from fixtures.spire.layout.identities import ClusterFederatedTrustDomain
 from fixtures.spire.layout.renames import DATASTORE
 from tests.unit.own_chart import CLASS_NAME, LAYOUT
 
@@ -46,6 +47,8 @@ MANAGER, API = LAYOUT.controller_manager, cast(Service, LAYOUT.server.api)
 ENDPOINT, PROVIDER = LAYOUT.bundle_endpoint, cast(OIDCProvider, LAYOUT.oidc_provider)
 SERVICE = f"{ENDPOINT.service.namespace}/{ENDPOINT.service.name}"
 SERVED = cast(Service, PROVIDER.service)
+PARTNER = ClusterFederatedTrustDomain("partner", CLASS_NAME, "partner.example", "https://a.example", "https_web", "")
+PAYMENTS = replace(LAYOUT.cluster_spiffe_ids[0], name="payments", template="spiffe://{{ .TrustDomain }}/payments")
 
 
 def changed(part: str, **changes: Any) -> Layout:
@@ -151,6 +154,17 @@ def changed(part: str, **changes: Any) -> Layout:
             "the agents' admin socket on nodes was /run/spire/admin/admin.sock and is gone",
         ),
         (
+            replace(LAYOUT, cluster_federated_trust_domains=(PARTNER,)),
+            LAYOUT,
+            "a trust domain that the release federates with was partner.example and is gone: the relationship with "
+            "partner.example is deleted, with its bundle",
+        ),
+        (
+            replace(LAYOUT, cluster_spiffe_ids=(*LAYOUT.cluster_spiffe_ids, PAYMENTS)),
+            LAYOUT,
+            "a form of workloads' SPIFFE IDs was spiffe://{{.TrustDomain}}/payments and is gone: pods with one of ",
+        ),
+        (
             changed("controller_manager", watch_classless=True),
             LAYOUT,
             "the controller manager ignores custom resources without a class now",
@@ -169,6 +183,12 @@ def test_what_others_hold_of_a_release_is_said_with_what_becomes_of_them(old: La
 
 def test_what_is_added_breaks_nobody_and_nothing_is_held_of_what_was_not_there() -> None:
     assert known_to_others(LAYOUT, LAYOUT) == []
+    # Of the same identities under other names, and in other words.
+    others = tuple(
+        replace(each, name=f"other-{each.name}", template=each.template.replace("{{ ", "{{").replace(" }}", "}}"))
+        for each in LAYOUT.cluster_spiffe_ids
+    )
+    assert known_to_others(LAYOUT, replace(LAYOUT, cluster_spiffe_ids=others)) == []
     # Objects without a class are acted upon where the manager watches them; one that had none has none of its own.
     classless = changed("controller_manager", class_name="", watch_classless=True)
     assert known_to_others(classless, changed("controller_manager", watch_classless=True)) == []
