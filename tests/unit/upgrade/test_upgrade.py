@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -195,7 +196,9 @@ def state(recorded: Read, **agent: Any) -> PreservedState:
         # From the hardened chart 0.30.0 to 20 commits later: the pods stay, and rightly.
         ((), {}, ""),
         ((), {"pods": ("b",)}, "spire-agent: its pod template did not change, and its pods did"),
-        ((), {"template": "new", "pods": ("b",)}, "spire-agent: its pod template did not change, and its pods did"),
+        # By a hook of the chart that starts them again, say.
+        ((), {"template": "new", "pods": ("b",)}, ""),
+        ((), {"template": "new"}, "spire-agent: its pod template changed, and these pods are the old ones"),
         ((AGENT_PLACE,), {"template": "new", "pods": ("b",)}, ""),
         ((AGENT_PLACE,), {"template": "new"}, "spire-agent: its pod template changed, and these pods are the old ones"),
         ((AGENT_PLACE,), {"template": "new", "pods": ("a", "b")}, "these pods are the old ones"),
@@ -326,13 +329,29 @@ def test_pods_that_stay_with_a_configuration_of_before_are_named_for_now_and_for
     reader = workload(pod={"volumes": [{"name": "configuration", "configMap": {"name": "settings"}}]})
     found._manifests["server"] = text(config_map(level="info"), reader)
     now = text(config_map(level="debug"), reader)
-    found.spires = {"server": cast(Spire, SimpleNamespace(installed_manifests=lambda: now))}
+    found.spires = {"server": cast(Spire, SimpleNamespace(installed_manifests=lambda: now, cluster=None))}
     found._would_be_unread[ObjectKey("StatefulSet", "one", "spire-server", "apps")] = ["ConfigMap one/x"]
+    made_at = {"example": [BEGAN - 100], "spire-server": [BEGAN - 50, BEGAN + 5]}
+    asked: list[tuple[str, str, str]] = []
+
+    def pods_of(_: Any, *place: str) -> list[Any]:
+        asked.append(cast(tuple[str, str, str], place))
+        times = [datetime.fromtimestamp(each, UTC) for each in made_at[place[2]]]
+        return [SimpleNamespace(metadata=SimpleNamespace(creation_timestamp=each)) for each in times]
+
+    monkeypatch.setattr(upgrade, "controller_pods", pods_of)
+    found._began["server"] = BEGAN
     assert found.unread_configuration("server") == [
         "Deployment example goes on with what ConfigMap settings had before: its pods stay",
         "StatefulSet one/spire-server would go on with what ConfigMap one/x has now if other values changed that: its "
         "pods would stay",
     ]
+    assert sorted(asked) == [("Deployment", "spire-mgmt", "example"), ("StatefulSet", "one", "spire-server")]
+    # Something else has started them again, and will.
+    made_at["spire-server"] = [BEGAN + 5]
+    assert [each.partition(" ")[0] for each in found.unread_configuration("server")] == ["Deployment"]
+    made_at["example"] = [BEGAN + 1]
+    assert found.unread_configuration("server") == []
 
 
 RENAMED = replace(LAYOUT, controller_manager=replace(LAYOUT.controller_manager, class_name="other"))
