@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from fixtures.core.concurrency import map_concurrently, run_concurrently
 from fixtures.core.progress import observe, unreported
@@ -67,19 +68,19 @@ def components_are_ready(
 ) -> None:
     """Every component of SPIRE is ready, an agent and a CSI driver on every node that is eligible for them.
 
-    Of SPIRE that was there before the run, `warn` names those that keep pods of an older revision.
+    `warn` names those that keep pods of an older revision, which they may (`Spire.may_be_older`).
     """
     for spire in spires:
         cluster = spire.cluster
         wait_for(cluster.nodes_ready, timeout)
 
-        layout, older = spire.layout, not spire.was_installed_by_run
+        layout, older = spire.layout, spire.may_be_older
 
         def ready(
             workload: Workload,
             state: Condition[int] | None = None,
             cluster: Cluster = cluster,
-            older: bool = older,
+            older: Callable[[Any], bool] = older,
         ) -> int:
             place = (workload.namespace, workload.name)
             return wait_for(
@@ -102,9 +103,10 @@ def components_are_ready(
         if str(manager) == str(layout.server):
             place = (manager.namespace, spire.server_pod, manager.container.name)
             wait_for(pods.containers_ready(cluster, *place), timeout)
-        for workload in layout.workloads if older else ():
+        for workload in layout.workloads:
             found_now = conditions.find_controller(cluster, *workload.controller)
-            if found_now and rollouts.older_pods(found_now) and (why := rollouts.held_back(cluster, found_now)):
+            if found_now and rollouts.older_pods(found_now) and spire.may_be_older(found_now):
+                why = rollouts.held_back(cluster, found_now)
                 warn(f"{cluster.label}: {workload} keeps pods of an older revision: {why}")
 
 
@@ -421,7 +423,8 @@ def only_what_changed_was_replaced(
         if new is None:
             assert place in changed, f"{name}: it is not there any more, and the release has it"
         elif new.template != old.template:
-            assert not new.pods & old.pods, f"{name}: its pod template changed, and these pods are the old ones"
+            stay = new.pods & old.pods and not new.waits_for_deletion
+            assert not stay, f"{name}: its pod template changed, and these pods are the old ones"
         else:
             assert new.pods == old.pods, f"{name}: its pod template did not change, and its pods did"
 

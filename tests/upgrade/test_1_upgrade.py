@@ -121,8 +121,8 @@ def test_the_upgrade_deletes_nothing_together_with_what_others_have_put_into_it(
 
 
 @pytest.mark.dependency(name="server upgraded", depends=["nothing lost"], scope="session")
-def test_the_servers_cluster_is_upgraded(server_upgrade: FederationUpgrade, demo: Demo) -> None:
-    checks.components_are_ready([demo.server])
+def test_the_servers_cluster_is_upgraded(server_upgrade: FederationUpgrade, demo: Demo, report: Report) -> None:
+    checks.components_are_ready([demo.server], warn=report.say)
     assert server_upgrade.before
 
 
@@ -141,8 +141,8 @@ def test_the_mixed_state_federates(server_upgrade: FederationUpgrade, federation
 
 
 @pytest.mark.dependency(name="client upgraded", depends=["mixed state"], scope="session")
-def test_the_clients_cluster_is_upgraded(client_upgrade: FederationUpgrade, demo: Demo) -> None:
-    checks.components_are_ready([demo.client])
+def test_the_clients_cluster_is_upgraded(client_upgrade: FederationUpgrade, demo: Demo, report: Report) -> None:
+    checks.components_are_ready([demo.client], warn=report.say)
     assert client_upgrade.before
 
 

@@ -326,7 +326,8 @@ def test_an_agent_on_a_node_that_is_left_out_keeps_the_others_from_being_replace
     assert held_back(objects.cluster, made) == words
     # Of SPIRE that was there before they count; what this run has installed is not replaced for good.
     place = (objects.cluster, "spire-server", "spire-agent")
-    assert daemon_set_ready(*place, older=True).look().value == (2 if shown else None)
+    stays = daemon_set_ready(*place, older=lambda found: bool(held_back(objects.cluster, found)))
+    assert stays.look().value == (2 if shown else None)
     assert daemon_set_ready(*place).look().value is None
     problem = why_controller_unready(objects.cluster, "DaemonSet", made)
     replaced = Problem("its pods are being replaced", on_its_way=True)

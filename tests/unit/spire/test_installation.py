@@ -11,14 +11,14 @@ from typing import Any, cast
 
 import pytest
 
-from fixtures.helm.release import Revision, revision_label
+from fixtures.helm.release import Release, Revision, revision_label
 from fixtures.k8s import pods
 from fixtures.k8s.cluster import Cluster, ClusterError
 from fixtures.spire import api_types, installation, server_cli
 from fixtures.spire.installation import Spire, agents_with_nodes
 from fixtures.spire.layout import Workload
 from fixtures.spire.server_cli import SpireError
-from tests.unit.kubernetes_objects import NOW, KubernetesObjects, container, node, pod, running, stamp
+from tests.unit.kubernetes_objects import NOW, KubernetesObjects, container, controller, node, pod, running, stamp
 from tests.unit.own_chart import AGENT, LAYOUT, SYSTEM_NAMESPACE, read_layout
 
 UNFEDERATED = (
@@ -130,6 +130,34 @@ def test_pods_that_an_upgrade_has_left_are_deleted_the_servers_first_and_waited_
     spire.layout = replace(LAYOUT, server=replace(server, lost_keys="in memory"))
     spire.replace_pods(began)
     assert cluster.deleted == [("old", {})]
+
+
+def test_what_is_replaced_with_its_node_may_be_older_from_an_upgrade_to_the_replacement_of_pods(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = KubernetesObjects()
+    counts = {"currentNumberScheduled": 1, "desiredNumberScheduled": 1, "numberReady": 1, "numberMisscheduled": 0}
+    agents = controller(
+        cluster, "DaemonSet", AGENT, SYSTEM_NAMESPACE, status=counts, updateStrategy={"type": "OnDelete"}
+    )
+    rolled = {"type": "RollingUpdate"}
+    drivers = controller(
+        cluster, "DaemonSet", LAYOUT.csi_driver.name, SYSTEM_NAMESPACE, status=counts, updateStrategy=rolled
+    )
+    spire = Spire(cluster.cluster, tmp_path / "helm", "server.example", (), tmp_path, read_layout)
+    spire.layout = replace(LAYOUT, workloads=(LAYOUT.agent, LAYOUT.csi_driver))
+
+    def older() -> tuple[bool, bool, set[str]]:
+        return spire.may_be_older(agents), spire.may_be_older(drivers), spire.kept_containers()
+
+    # What an installation changes has to be of its newest revision.
+    assert older() == (False, False, set())
+    monkeypatch.setattr(Spire, "_apply_release", lambda *_, **__: None)
+    spire.upgrade(Release(tmp_path, tmp_path, {}))
+    spire.layout = replace(LAYOUT, workloads=(LAYOUT.agent, LAYOUT.csi_driver))
+    assert older() == (True, False, {each.name for each in LAYOUT.agent.containers})
+    spire.replace_pods(time.time() - 3600)
+    assert older() == (False, False, set()), "as a drain of every node would have done"
 
 
 def test_only_a_namespace_without_agents_is_to_have_restricted_pods(tmp_path: Path) -> None:

@@ -169,7 +169,9 @@ def state(recorded: Read, **agent: Any) -> PreservedState:
     pods = frozenset(agent.get("pods", ("a",)))
     workloads = {
         SERVER_PLACE: ControllerState(TEMPLATES["old"], frozenset("s")),
-        agent.get("place", AGENT_PLACE): ControllerState(TEMPLATES[agent.get("template", "old")], pods),
+        agent.get("place", AGENT_PLACE): ControllerState(
+            TEMPLATES[agent.get("template", "old")], pods, agent.get("waits_for_deletion", False)
+        ),
     }
     return PreservedState(
         dns_names={},
@@ -216,6 +218,9 @@ def test_pods_must_be_replaced_just_where_their_template_changes(
     if not said:
         checks.only_what_changed_was_replaced(state(recorded), state(recorded, **after), changed)
         return
+    if "old ones" in said:
+        waiting_for_it = state(recorded, **after, waits_for_deletion=True)
+        checks.only_what_changed_was_replaced(state(recorded), waiting_for_it, changed)
     with pytest.raises(AssertionError, match=said):
         checks.only_what_changed_was_replaced(state(recorded), state(recorded, **after), changed)
 
@@ -490,9 +495,14 @@ def test_the_images_that_run_are_those_of_every_pod() -> None:
         ({"spire-server": {"a:2"}, "spire-agent": {"b:1", "b:2"}}, None),
         ({"spire-server": {"a:2"}}, None),
     ):
-        condition = images_running(on_a_cluster(images=lambda images=images: images), expected)
+        spire = on_a_cluster(images=lambda images=images: images, kept_containers=set)
+        condition = images_running(spire, expected)
         assert condition.look().value is value
     assert condition.look().seen == "others run: {'spire-agent': []}"
+    # Of those whose pods somebody else deletes, old ones serve on.
+    of_before = {"spire-server": {"a:2"}, "spire-agent": {"b:1"}}
+    kept = on_a_cluster(images=lambda: of_before, kept_containers=lambda: {"spire-agent"})
+    assert images_running(kept, expected).look().value is True
 
 
 def test_the_images_of_pods_that_are_being_deleted_do_not_count(tmp_path: Path) -> None:

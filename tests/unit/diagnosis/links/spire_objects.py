@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from fixtures.k8s.cluster import ClusterError
+from fixtures.k8s.rollouts import held_back
 from fixtures.spire import api_types
 from fixtures.spire.installation import Spire
 from fixtures.spire.layout import Workload
@@ -96,6 +97,7 @@ class Objects(KubernetesObjects):
             cluster=self,
             entries=list,
             was_installed_by_run=self.installed_by_run,
+            may_be_older=lambda item: bool(not self.installed_by_run and held_back(self.cluster, item)),
             values=self.values,
             revision=self.revision,
             agents=agents,

@@ -389,7 +389,7 @@ def test_ready_pods_of_an_older_revision_that_stay_are_ready_where_this_run_has_
     pod(objects, container(running=running()), name=f"{name}-x", namespace=namespace, owner=owner)
     place = (objects.cluster, kind, namespace, name)
     assert held_back(objects.cluster, item).startswith(words)
-    assert controller_ready(*place, older=True).look().value == 1
+    assert controller_ready(*place, older=lambda found: bool(held_back(objects.cluster, found))).look().value == 1
     objects.installed_by_run = False
     assert list(component_links.check_components(objects.spire)) == []
     # What this run has installed is to be of its newest revision, and what is ready is not counted as if it were not.
@@ -440,13 +440,13 @@ def test_a_pod_that_is_not_ready_is_missing_whatever_revision_stays(objects: Obj
     objects.installed_by_run = False
     assert pods_wanted_and_ready(objects.spire, [], "DaemonSet", item) == (1, 0)
     place = (objects.cluster, "DaemonSet", item.metadata.namespace, item.metadata.name)
-    assert controller_ready(*place, older=True).look().value is None
+    assert controller_ready(*place, older=lambda found: bool(held_back(objects.cluster, found))).look().value is None
     # One that is replaced by itself is waited for.
     counts = {"currentNumberScheduled": 1, "desiredNumberScheduled": 1, "numberReady": 1}
     item = controller(objects, "DaemonSet", "rolled", status=counts, updateStrategy={"type": "RollingUpdate"})
     assert pods_wanted_and_ready(objects.spire, [], "DaemonSet", item) == (1, 0)
     place = (objects.cluster, "DaemonSet", item.metadata.namespace, item.metadata.name)
-    assert controller_ready(*place, older=True).look().value is None
+    assert controller_ready(*place, older=lambda found: bool(held_back(objects.cluster, found))).look().value is None
 
 
 ENDPOINT = own_chart.LAYOUT.bundle_endpoint.service
