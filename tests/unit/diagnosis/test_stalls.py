@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 
@@ -97,6 +99,23 @@ def test_an_image_on_a_slow_line_has_minutes(watch: StallWatch) -> None:
     assert not note(watch, 0.0, found)
     assert not note(watch, PULLED_FOR - 0.1, found)
     assert note(watch, PULLED_FOR, found)
+
+
+def test_what_its_own_specification_lets_be_on_its_way_has_that_time(
+    watch: StallWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A server that waits for its load balancers before it ends, or whose startup probe allows 5 min.
+    now = 5000.0
+    monkeypatch.setattr(stalls, "time", SimpleNamespace(time=lambda: now, monotonic=time.monotonic))
+    found = replace(broken(on_its_way=True), until=5090.0)
+    assert not note(watch, 0.0, found)
+    now = 5089.0
+    assert not note(watch, 89.0, found)
+    now = 5090.0
+    assert note(watch, 90.0, found)
+    # What is not on its way does not come by that time either.
+    assert not note(watch, 200.0, replace(broken("crashes"), until=9999.0))
+    assert note(watch, 200.0 + BROKEN_FOR, replace(broken("crashes"), until=9999.0))
 
 
 @pytest.mark.parametrize(("on_its_way", "seconds"), [(False, BROKEN_FOR), (True, ON_ITS_WAY_FOR)])

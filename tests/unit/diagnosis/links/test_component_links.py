@@ -434,6 +434,13 @@ def test_of_two_revisions_it_is_said_of_which_the_pods_are_that_are_ready(
     assert found.sentence.startswith(f"{kind} {SERVER_NAMESPACE}/{name} has {words}")
 
 
+def test_a_server_that_takes_its_time_to_end_has_it(objects: Objects) -> None:
+    objects.with_spire(server=0)
+    pod(objects, container(SERVER, running=running()), deletionTimestamp=stamp(NOW + 90))
+    (found,) = component_links.check_components(objects.spire)
+    assert (found.on_its_way, found.until) == (True, NOW + 90)
+
+
 def test_a_pod_that_is_not_ready_is_missing_whatever_revision_stays(objects: Objects) -> None:
     counts = {"currentNumberScheduled": 1, "desiredNumberScheduled": 1}
     item = controller(objects, "DaemonSet", "node-agent", status=counts, updateStrategy={"type": "OnDelete"})

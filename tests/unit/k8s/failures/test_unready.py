@@ -662,7 +662,9 @@ def test_a_startup_probe_may_fail_for_as_long_as_it_is_allowed_to(objects: Kuber
     for name, seconds, is_overdue in (("a", 5 + 100 + PROBE_GRACE - 1, False), ("b", 5 + 100 + PROBE_GRACE + 1, True)):
         made = pod(objects, container(running=running(NOW - seconds), ready=False), name=name, probes=startup)
         event(objects, "Pod", name, "Unhealthy", "Startup probe failed: connection refused", container="main")
-        assert why(objects, made).on_its_way is not is_overdue
+        problem = why(objects, made)
+        assert problem.on_its_way is not is_overdue
+        assert problem.until == NOW - seconds + 5 + 100
 
 
 def test_a_container_whose_probe_has_not_failed_may_get_ready_yet(objects: KubernetesObjects) -> None:
@@ -991,14 +993,23 @@ def test_a_paused_deployment_is_named(objects: KubernetesObjects, *, has_pods: b
 
 def test_a_pod_that_somebody_has_deleted_is_replaced(objects: KubernetesObjects) -> None:
     made = controller(objects, updateStrategy={"type": "OnDelete"})
-    pod(objects, container(running=running()), deletionTimestamp=stamp(NOW))
-    assert of(objects, "StatefulSet", made) == Problem("its pods are being replaced", on_its_way=True)
+    pod(objects, container(running=running()), deletionTimestamp=stamp(NOW + 90))
+    problem = of(objects, "StatefulSet", made)
+    assert problem == Problem("its pods are being replaced", on_its_way=True)
+    # The API server's word: when the grace period ends.
+    assert problem.until == NOW + 90
 
 
 def test_a_deployments_pods_are_replaced_by_themselves(objects: KubernetesObjects) -> None:
     made = controller(objects, "Deployment", "server")
     pod(objects, container(running=running()), name="server-1-x", owner=("ReplicaSet", "server-1"))
     assert of(objects, "Deployment", made) == Problem("its pods are being replaced", on_its_way=True)
+    assert of(objects, "Deployment", made).until == 0.0
+    # One that is ready counts only after that time.
+    settling = controller(objects, "Deployment", "server", minReadySeconds=120)
+    (ready,) = objects.objects[1][1]["status"]["conditions"]
+    ready["lastTransitionTime"] = stamp(NOW - 30)
+    assert of(objects, "Deployment", settling).until == NOW + 90
 
 
 def test_an_init_container_that_does_not_end_is_no_container_that_is_not_ready(objects: KubernetesObjects) -> None:
