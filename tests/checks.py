@@ -34,7 +34,8 @@ from fixtures.spire.logged_errors.error_log import JudgedError, denials, error_t
 from fixtures.traffic.continuous import ContinuousTraffic, Interval
 from fixtures.traffic.generator import CONNECTION_KINDS
 from fixtures.traffic.summary import table
-from fixtures.upgrade.state import PreservedState
+from fixtures.upgrade.state import PreservedState, own_custom_resources
+from fixtures.upgrade.upgrade import FederationUpgrade, identities_kept
 from fixtures.workloads.demo import CLIENT_LINES, Demo
 from fixtures.workloads.go_spiffe import rejected_audience
 from fixtures.workloads.identity_conditions import (
@@ -406,6 +407,26 @@ def why_datastore_is_another(before: PreservedState, after: PreservedState, serv
     if after.bundle.same_keys(before.bundle):
         return ""
     return f"{before.bundle} became {after.bundle}" + (f"; {claims}" if after.volumes != before.volumes else "")
+
+
+def custom_resources_stay(spire: Spire, before: PreservedState) -> None:
+    """SPIRE's custom resources that are not of its release are there that were there before."""
+    # Nothing to wait for: hooks have ended, and nobody makes users' objects again.
+    gone = ", ".join(sorted(before.custom_resources - own_custom_resources(spire)))
+    assert not gone, f"{spire.cluster.label}: custom resources that are not of the release were deleted: {gone}"
+
+
+def users_have_what_they_had(
+    upgrade: FederationUpgrade, name: str, after: PreservedState, timeout: float = RECHECK_TIMEOUT
+) -> None:
+    """After a rollback, a cluster has the claims, custom resources and identities of before the upgrade (`after`)."""
+    spire, before = upgrade.spires[name], upgrade.before[name]
+    claims = f"{sorted(before.volumes)} became {sorted(after.volumes)}"
+    assert before.volumes.items() <= after.volumes.items(), f"{name}: the claims {claims}"
+    custom_resources_stay(spire, before)
+    wait_for(identities_kept(spire, before), timeout)
+    if name in upgrade.given:
+        wait_for(upgrade.own[name].still_given(upgrade.given[name]), timeout)
 
 
 def only_what_changed_was_replaced(

@@ -16,7 +16,7 @@ from fixtures.spire.federation import Federation
 from fixtures.spire.logged_errors.error_log import ErrorLog, JudgedError, error_table, new_kinds
 from fixtures.traffic.generator import CONNECTION_KINDS
 from fixtures.traffic.summary import table
-from fixtures.upgrade.state import PreservedState, own_custom_resources
+from fixtures.upgrade.state import PreservedState
 from fixtures.upgrade.upgrade import FederationUpgrade, identities_kept, images_running
 from fixtures.workloads.demo import Demo
 from tests import checks
@@ -61,9 +61,7 @@ def identities_stay(upgrade: FederationUpgrade, name: str, report: Report, *, st
     What is not as it was where the values ask for other identities than before is a warning.
     """
     spire, before = upgrade.spires[name], upgrade.before[name]
-    # Nothing to wait for: hooks have ended, and nobody makes users' objects again.
-    gone = ", ".join(sorted(before.custom_resources - own_custom_resources(spire)))
-    assert not gone, f"{name}: custom resources that are not of the release were deleted: {gone}"
+    checks.custom_resources_stay(spire, before)
     if name not in upgrade.other_identities:
         wait_for(identities_kept(spire, before), checks.RECHECK_TIMEOUT)
         return
@@ -312,12 +310,13 @@ def test_the_authorities_that_the_new_release_prepares_reach_all_who_will_need_t
     checks.foreign_bundles_agree(federation)
 
 
-@pytest.mark.dependency(name="own identities", depends=["new pods", "same identities"], scope="session")
+# On clusters of one's own no agent is made to attest again: those that the upgrade has replaced are asked there.
+@pytest.mark.dependency(name="own identities", depends=["new logs", "same identities"], scope="session")
 def test_identities_beside_the_default_one_stay(
     client_upgrade: FederationUpgrade, report: Report, settings: Settings
 ) -> None:
-    # By now every controller manager has reconciled, and every agent is new: an entry that was made by hand, one of a
-    # ClusterStaticEntry, and a pod that has an identity of its own, by its container's name.
+    # By now every controller manager has reconciled: an entry that was made by hand, one of a ClusterStaticEntry, and a
+    # pod that has an identity of its own, by its container's name.
     def ask(name: str) -> None:
         identities_stay(client_upgrade, name, report, strict=settings.strict)
         if name in client_upgrade.given:
@@ -340,6 +339,7 @@ def test_the_rollback_restores_the_old_release(
     for name, spire in client_upgrade.spires.items():
         wait_for(images_running(spire, supply.expected_images(supply.releases[name])), checks.RECHECK_TIMEOUT)
         assert states[name].bundle.has_all_of(client_upgrade.before[name].bundle)
+        checks.users_have_what_they_had(client_upgrade, name, states[name])
     client_upgrade.wait_phase_recorded()
     assert not client_upgrade.refused, f"only the second `helm rollback` went through: {client_upgrade.refused}"
 

@@ -49,6 +49,7 @@ from fixtures.workloads.probe import Identity, parse_identity
 from tests import checks
 from tests.unit.own_chart import LAYOUT, read_layout
 from tests.unit.release_examples import config_map, manifest, text, workload
+from tests.upgrade import test_1_upgrade
 
 BEGAN = 1000.0
 RATE = 5
@@ -250,6 +251,60 @@ def test_a_datastore_is_the_same_with_the_claims_of_before_and_its_authorities(
     before = replace(state(recorded), volumes=CLAIM, **old)
     found = checks.why_datastore_is_another(before, replace(before, **new), LAYOUT.server)
     assert re.search(said, found) if said else not found
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        ({}, ""),
+        ({"volumes": {}}, r"server: the claims \['spire-data-spire-server-0'\] became \[\]"),
+        ({"custom_resources": ()}, "custom resources that are not of the release were deleted: ClusterSPIFFEID own"),
+        ({"entries": []}, r"no entry any more: \['spiffe://server.example/a'\]"),
+        ({"given": "spiffe://server.example/other"}, "spiffe://server.example/other instead"),
+    ],
+)
+def test_a_rollback_has_to_leave_users_what_they_had_before_the_upgrade(
+    recorded: Read, held: Identity, lost: dict[str, Any], said: str
+) -> None:
+    entry = RegistrationEntry("1", "spiffe://server.example/a", "agent", ("unix:uid:0",), ())
+    before = replace(
+        state(recorded),
+        volumes=CLAIM,
+        custom_resources=frozenset({"ClusterSPIFFEID own"}),
+        dns_names=dns_names([entry]),
+    )
+    listed = lost.get("custom_resources", ({"kind": "ClusterSPIFFEID", "metadata": {"name": "own"}},))
+    spire = on_a_cluster(entries=lambda: lost.get("entries", [entry]), custom_resources=lambda _: listed)
+
+    def still_given(identity: Identity) -> Condition[bool]:
+        found = lost.get("given", identity.spiffe_id)
+        return Condition("an identity", lambda: Look(True if found == identity.spiffe_id else None, f"{found} instead"))
+
+    made: Any = SimpleNamespace(
+        spires={"server": spire},
+        before={"server": before},
+        given={"server": held},
+        own={"server": SimpleNamespace(still_given=still_given)},
+    )
+    after = replace(before, volumes=lost.get("volumes", {**CLAIM, "plugins": "2"}))
+    if not said:
+        checks.users_have_what_they_had(made, "server", after, 0.05)
+        return
+    with pytest.raises(AssertionError, match=said):
+        checks.users_have_what_they_had(made, "server", after, 0.05)
+
+
+def test_what_is_skipped_on_clusters_of_ones_own_takes_no_more_with_it_than_it_must() -> None:
+    # Agents that have not been made to attest again make no links to their socket, and what they give can be asked.
+    needed = {
+        name: each.kwargs.get("depends", ())
+        for name, test in vars(test_1_upgrade).items()
+        for each in getattr(test, "pytestmark", ())
+        if each.name == "dependency"
+    }
+    assert [name for name, depends in needed.items() if "new pods" in depends] == [
+        "test_workloads_find_the_workload_apis_socket_by_every_name_that_it_had"
+    ]
 
 
 @pytest.fixture
