@@ -39,6 +39,7 @@ class Cluster:
         self.uninstalled: list[str] = []
         self.rolled_back_to: list[str] = []
         self.history = history
+        self.of_charts = ["0.30.0"] * len(history)  # the versions of its revisions' charts
         self.mark = mark
         self.forced: list[str] = []
         self.there: dict[str, Any] = {}
@@ -75,7 +76,9 @@ class Cluster:
                 self.uninstalled.append(name)
                 return ""
             case ("history", "-n", "spire-mgmt", *_):
-                return json.dumps([{"revision": n, "status": status} for n, status in enumerate(self.history, 1)])
+                of = zip(self.history, self.of_charts, strict=True)
+                found = [{"status": status, "chart": f"spire-{version}"} for status, version in of]
+                return json.dumps([{"revision": n, **each} for n, each in enumerate(found, 1)])
             case ("rollback", "-n", "spire-mgmt", "spire", revision, "--no-hooks"):
                 self.rolled_back_to.append(revision)
                 return ""
@@ -138,6 +141,31 @@ def test_a_release_that_this_one_cannot_follow_is_said_before_anything_is_change
     assert found.startswith(said)
     assert bool(found) is bool(said)
     assert (cluster.uninstalled, cluster.rolled_back_to) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("charts", "remedy"),
+    [
+        # A second run of an upgrade that was green, and of one that Helm refused.
+        (("0.30.0", "0.31.0"), "first `helm rollback -n spire-mgmt spire 1`, or uninstall it"),
+        (("0.29.0", "0.30.0", "0.31.0"), "first `helm rollback -n spire-mgmt spire 2`, or uninstall it"),
+        (("0.31.0", "0.31.0"), "uninstall it first"),
+    ],
+)
+@pytest.mark.parametrize("status", ["deployed", "failed"])
+def test_what_makes_room_for_an_older_release_is_said_with_it(
+    tmp_path: Path, charts: tuple[str, ...], remedy: str, status: str
+) -> None:
+    history = ("superseded",) * (len(charts) - 1)
+    cluster = Cluster(
+        {"name": "spire", "status": status, "chart": "spire-0.31.0"},
+        adopted=True,
+        history=(*history, status),
+        mark=f"a1.{len(charts)}",
+    )
+    cluster.of_charts = list(charts)
+    found = on(cluster, tmp_path).why_in_the_way(chart(tmp_path, "0.30.0"), ())
+    assert found == f"server has spire-0.31.0 installed: from 0.31.0 to 0.30.0 is a downgrade: {remedy}"
 
 
 DRIVER = {"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": "csi.spiffe.io"}}
