@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import pytest
 from kubernetes import client as k8s
-from kubernetes.client.exceptions import NotFoundException
+from kubernetes.client.exceptions import ApiException, NotFoundException
 
 from fixtures.core import waiting
 from fixtures.core.waiting import Condition, Look
@@ -465,6 +465,33 @@ def test_a_rollback_goes_to_the_revision_before_the_upgrade_whatever_was_made_si
     assert followed == [(RENAMED, LAYOUT), (LAYOUT, RENAMED)]
     assert renamed == followed
     assert settled == [("server", 5), ("server", 7)], "what either has taken away has gone by then"
+
+
+def test_what_is_left_in_clusters_that_are_not_the_suites_own_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Silent:
+        cluster = SimpleNamespace(is_external=True)
+
+        @property
+        def revision(self) -> int:
+            raise ApiException(status=500)
+
+    def spire(*, is_external: bool) -> Any:
+        cluster = SimpleNamespace(is_external=is_external)
+        return SimpleNamespace(cluster=cluster, revision=3, release_status="failed")
+
+    found, _ = made(tmp_path, monkeypatch)
+    found.spires = {"server": spire(is_external=True), "client": spire(is_external=True)}
+    found._revisions["server"] = 2
+    # As after Ctrl-C: the client's was not begun with.
+    assert found.left_behind() == [
+        "server: the release spire is left at revision 3 (failed), and was at 2 before the upgrade"
+    ]
+    found.spires["server"] = cast(Any, Silent())
+    assert found.left_behind()[0].startswith("server: the release spire is left as it may be, for its cluster does not")
+    found.spires["server"] = spire(is_external=False)
+    assert found.left_behind() == []
 
 
 RENAMED_BY_VALUES = replace(RENAMED, jwt_issuer="https://issuer.example")
