@@ -6,7 +6,7 @@ what may not be there yet: what has worked before needs no long wait. What is th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -33,7 +33,7 @@ from fixtures.spire.layout import Workload
 from fixtures.spire.logged_errors.error_log import JudgedError, denials, error_table
 from fixtures.traffic.continuous import ContinuousTraffic, Interval
 from fixtures.traffic.generator import CONNECTION_KINDS
-from fixtures.traffic.summary import table
+from fixtures.traffic.summary import RestartWindow, Summary, table
 from fixtures.upgrade.state import PreservedState, own_custom_resources
 from fixtures.upgrade.upgrade import FederationUpgrade, identities_kept
 from fixtures.workloads.demo import CLIENT_LINES, Demo
@@ -51,6 +51,9 @@ from fixtures.workloads.probe import SUCCESS_LINE, Endpoint, Identity, Probe
 from fixtures.workloads.web_services import oidc_provider, tornjak
 
 RECHECK_TIMEOUT = 30.0  # seconds
+# Seconds without an answer that are no restart any more: an agent's takes up to 10 with a release as it is published.
+LONG_GAP = 30.0
+CHANGING_PHASES = ("upgrade ", "rollback ")  # what the names of phases begin with in which a release is changed
 # Seconds that a new pod's identity may take: entry, cache and synchronisation a few; a controller manager that was just
 # started again waits 15 s for the lease of the one before.
 IDENTITY_TIMEOUT = 20.0
@@ -472,6 +475,23 @@ def traffic_was_unharmed(traffic: ContinuousTraffic, interval: Interval, *kinds:
             rows = "\n".join(table([summary]))
             assert summary.sent > 0, rows
             assert summary.failed_outside_windows == 0, rows
+
+
+def outages(summaries: Iterable[Summary], windows: Sequence[RestartWindow]) -> list[str]:
+    """How long requests had no answer while a release was changed, a sentence each, where that was for long.
+
+    Failures within restarts are no faults, however long these last; for the workloads they are an outage. What the
+    suite itself starts again is none.
+    """
+    found = []
+    for each in summaries:
+        gap = (each.longest_gap_ms or 0.0) / 1000
+        if each.phase.startswith(CHANGING_PHASES) and gap > time_limit(LONG_GAP):
+            # That which lasted for as long.
+            likely = min(windows, key=lambda window: abs(window.ended - window.began - gap), default=None)
+            why = f" ({likely.why})" if likely else ""
+            found.append(f"{each.phase}: no request over {each.kind} connections had an answer for {gap:.0f} s{why}")
+    return found
 
 
 def traffic_failed_at(traffic: ContinuousTraffic, interval: Interval, kind: str, stages: set[str]) -> None:

@@ -345,7 +345,13 @@ def test_the_rollback_restores_the_old_release(
 
 
 @pytest.mark.dependency(name="traffic budget", depends=["new release"], scope="session")
-def test_live_traffic_stayed_within_its_budget(client_upgrade: FederationUpgrade, settings: Settings) -> None:
+def test_live_traffic_stayed_within_its_budget(
+    client_upgrade: FederationUpgrade, report: Report, settings: Settings
+) -> None:
     summaries = client_upgrade.summaries()
     failed = sum(summary.failed_outside_windows for summary in summaries)
     assert failed <= settings.max_failed, "\n".join(table(summaries))
+    long = checks.outages(summaries, client_upgrade.windows())
+    for each in long:
+        report.warn(each)
+    assert not (settings.strict and long), "\n".join(long)

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 from kubernetes import client as k8s
 
-from fixtures.core.waiting import Condition, Look, WaitError, wait_for
+from fixtures.core.waiting import Condition, Look, WaitError, time_limits_scaled, wait_for
 from fixtures.diagnosis.links import spire_links
 from fixtures.helm.release import Release
 from fixtures.k8s.cluster import Cluster, ClusterError
@@ -23,6 +23,7 @@ from fixtures.spire.api_types import RegistrationEntry
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
 from fixtures.spire.layout import IngressPath, Workload
+from fixtures.traffic.summary import RestartWindow, Summary
 from fixtures.workloads import observed_call
 from fixtures.workloads.demo import CLIENT_LINES, Demo
 from fixtures.workloads.identity_conditions import endpoint_of, endpoint_reached
@@ -398,6 +399,26 @@ def test_an_endpoint_that_the_server_alone_reaches_is_a_warning_for_spire_that_w
             "client: pods of the demo's namespace do not get server.example's bundle from its endpoint, and the "
             "server does: client: server.example's bundle from its endpoint https://10.89.0.1:8441 did not come in "
         )
+
+
+def summary(phase: str, gap: float | None) -> Summary:
+    """Of kept connections, none of which failed outside a restart; the gap is in seconds."""
+    return Summary(phase, "kept", 500, 250, 0, gap and 1000 * gap, {}, "")
+
+
+def test_a_restart_that_lasts_is_an_outage_though_no_failure_counts() -> None:
+    windows = [
+        RestartWindow(0, 9, "server: spire-server (spire-server-0) was replaced"),
+        RestartWindow(0, 120, "server: spire-server (spire-server-0) was not ready"),
+        RestartWindow(20, 80, "client: spire-agent (node) was replaced"),
+    ]
+    phases = (("before", 99.0), ("upgrade server", 30.0), ("upgrade client", 55.0), ("pods made again", 40.0))
+    found = checks.outages([summary(*each) for each in (*phases, ("rollback server", None))], windows)
+    words = "upgrade client: no request over kept connections had an answer for 55 s"
+    assert found == [f"{words} (client: spire-agent (node) was replaced)"]
+    assert checks.outages([summary("upgrade client", 55.0)], []) == [words]
+    with time_limits_scaled(2.0):
+        assert checks.outages([summary("upgrade client", 55.0)], windows) == []
 
 
 def test_a_probe_that_does_not_run_is_red_whatever_the_server_reaches() -> None:
