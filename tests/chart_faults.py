@@ -126,6 +126,7 @@ OIDC, OIDC_CONFIG = "templates/oidc-discovery-provider.yaml", "templates/_oidc-c
 
 SERVER_POD_SPEC = "serviceAccountName: spire-server\n"
 AGENT_POD = "serviceAccountName: spire-agent\n"
+AGENT_SPEC = "kind: DaemonSet\nmetadata:\n  name: spire-agent\n  namespace: {{ $namespace }}\nspec:\n"
 PROBES = '{{- include "spire.probes" (dict "port" "health" "ready" "/ready" "live" "/live") | nindent 10 }}'
 REVIEWS = """\
   - apiGroups: [authentication.k8s.io]
@@ -183,6 +184,16 @@ POD_MANAGEMENT = "podManagementPolicy: Parallel"
 NODE_NAME = '"node_name_env" "KUBELET_HOST"'
 SERVER_ARGUMENTS = "args: [-config, /etc/spire/server.conf]\n"
 PLUGINS_VOLUME = {"name": "plugins", "persistentVolumeClaim": {"claimName": "spire-plugins"}}
+PLUGINS_CLAIM = """\
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata:
+  name: plugins
+  namespace: {{ include "spire.serverNamespace" . }}
+spec:
+  accessModes: [ReadWriteOnce]
+  resources: {requests: {storage: 10Mi}}
+"""
 OTHER_IDENTITIES = """\
       clusterSPIFFEIDs:
 """
@@ -903,6 +914,22 @@ HEALTHY = (
         edits=(Edit("templates/check.yaml", "", CHECK_HOOK % (SHELL_IMAGE, "sleep 60")),),
         healthy=True,
     ),
+    # Agents serve on until their node is drained, with what the release before has given them.
+    ChartFault(
+        "agents-that-are-replaced-with-their-nodes",
+        edits=(
+            Edit(AGENT, AGENT_SPEC, f"{AGENT_SPEC}  updateStrategy: {{type: OnDelete}}\n"),
+            Edit(AGENT, "terminationGracePeriodSeconds: 10", "terminationGracePeriodSeconds: 11"),
+        ),
+        healthy=True,
+        only_upgraded=True,
+    ),
+    ChartFault(
+        "claim-for-plugins",
+        edits=(Edit("templates/plugins.yaml", "", PLUGINS_CLAIM),),
+        healthy=True,
+        only_upgraded=True,
+    ),
     # Nodes that are there already keep the cores that they have.
     ChartFault("half-a-core", healthy=True, kept=False, cores=0.5),
 )
@@ -971,6 +998,15 @@ UPGRADE_FAULTS = (
         FAILED_CHECK,
         r"the JWT issuer was https://oidc-discovery\.\S+ and is https://oidc\.\S+ now: verifiers",
         (Edit("templates/_helpers.tpl", "https://oidc-discovery.%s", "https://oidc.%s"),),
+        only_upgraded=True,
+    ),
+    # Chart and values often change together: the values are not to blame for it.
+    ChartFault(
+        "issuer-that-is-renamed-beside-a-log-level",
+        FAILED_CHECK,
+        r"the JWT issuer was https://oidc-discovery\.\S+ and is https://oidc\.\S+ now: verifiers",
+        (Edit("templates/_helpers.tpl", "https://oidc-discovery.%s", "https://oidc.%s"),),
+        values={"spire-server": {"logLevel": "debug"}},
         only_upgraded=True,
     ),
     # Helm deletes what the release of before had: hooks are no part of one.

@@ -208,6 +208,13 @@ CHANGES: Mapping[str, Mapping[str, Sequence[str]]] = {
         SERVER_CONF: ["server.conf.server.jwt_issuer: https://oidc-discovery."],
         "ConfigMap spire-server/spire-spiffe-oidc-discovery-provider": [],
     },
+    "issuer-that-is-renamed-beside-a-log-level": {
+        SERVER_CONF: [
+            "server.conf.server.jwt_issuer: https://oidc-discovery.",
+            "server.conf.server.log_level: INFO → DEBUG",
+        ],
+        "ConfigMap spire-server/spire-spiffe-oidc-discovery-provider": [],
+    },
     "namespaces-that-become-hooks": {
         f"Namespace {name}": ["metadata.annotations.helm.sh/hook: (none) → pre-install,pre-upgrade"]
         for name in ("spire-server", "spire-system")
@@ -232,6 +239,10 @@ CHANGES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "server-that-comes-30-s-late": {SERVER_SET: ["init container late", f"{POD}initContainers[late]"]},
     "agent-that-is-killed-once": {AGENTS: ["container killer", f"{POD}containers[killer]"]},
     "hook-that-takes-a-minute": {"Job spire-check added": []},
+    "agents-that-are-replaced-with-their-nodes": {
+        AGENTS: [f"{POD}terminationGracePeriodSeconds: 10 → 11", "spec.updateStrategy.type: (none) → OnDelete"]
+    },
+    "claim-for-plugins": {"PersistentVolumeClaim spire-server/plugins added": []},
     "half-a-core": {},
 }
 
