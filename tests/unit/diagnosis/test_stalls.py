@@ -104,7 +104,7 @@ def test_an_image_on_a_slow_line_has_minutes(watch: StallWatch) -> None:
 def test_what_its_own_specification_lets_be_on_its_way_has_that_time(
     watch: StallWatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A server that waits for its load balancers before it ends, or whose startup probe allows 5 min.
+    # A server that waits for its load balancers before it ends.
     now = 5000.0
     monkeypatch.setattr(stalls, "time", SimpleNamespace(time=lambda: now, monotonic=time.monotonic))
     found = replace(broken(on_its_way=True), until=5090.0)
