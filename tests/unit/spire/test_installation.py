@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from fixtures.helm.manifests import ManifestError
 from fixtures.helm.release import Release, Revision, revision_label
 from fixtures.k8s import pods
 from fixtures.k8s.cluster import Cluster, ClusterError
@@ -158,6 +159,11 @@ def test_what_is_replaced_with_its_node_may_be_older_from_an_upgrade_to_the_repl
     assert older() == (True, False, {each.name for each in LAYOUT.agent.containers})
     spire.replace_pods(time.time() - 3600)
     assert older() == (False, False, set()), "as a drain of every node would have done"
+    monkeypatch.setattr(Spire, "helm", lambda *_, **__: "")
+    monkeypatch.setattr(Spire, "installed_manifests", lambda *_: "not: manifests")
+    with pytest.raises(ManifestError):
+        spire.rollback(1)
+    assert older()[:2] == (True, False)
 
 
 def test_only_a_namespace_without_agents_is_to_have_restricted_pods(tmp_path: Path) -> None:
