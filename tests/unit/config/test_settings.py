@@ -122,6 +122,18 @@ def test_a_foreign_trust_domain_that_is_no_clusters_is_refused_with_those_there_
     assert "\n" not in str(caught.value)
 
 
+def test_values_for_one_cluster_are_enough_where_they_name_a_trust_domain_of_their_own(write: Write) -> None:
+    path = write(nested("global.spire.trustDomain", "mine.test"))
+    server, client = cluster_values.read_clusters([f"server={path}"])
+    assert (server.trust_domain, server.federates_with) == ("mine.test", ("client.example",))
+    assert (client.trust_domain, client.federates_with) == ("client.example", ("mine.test",))
+    assert at(client.values, FEDERATES_WITH) == ["mine.test"]
+    # Whoever says with whom a cluster federates is taken at his word.
+    named = write(nested(FEDERATES_WITH, ["server.example"]))
+    with pytest.raises(ValueError, match=r"cluster client federates with server\.example, which is no cluster's trust"):
+        cluster_values.read_clusters([f"server={path}", f"client={named}"])
+
+
 def test_a_third_party_beside_the_runs_own_is_no_cluster_of_the_run(write: Write) -> None:
     path = write(nested(FEDERATES_WITH, ["client.example", "third.example"]))
     server, client = cluster_values.read_clusters([f"server={path}"])
