@@ -8,7 +8,8 @@ from typing import Any, cast
 import pytest
 
 from fixtures.spire.layout import Layout, OIDCProvider, Service, known_to_others, renames
-from fixtures.spire.layout.identities import ClusterFederatedTrustDomain
+from fixtures.spire.layout.identities import ClusterFederatedTrustDomain, Requirement, Selector
+from fixtures.spire.layout.release import NAMESPACE_NAME
 from fixtures.spire.layout.renames import DATASTORE
 from tests.unit.own_chart import CLASS_NAME, LAYOUT
 
@@ -179,6 +180,19 @@ def changed(part: str, **changes: Any) -> Layout:
 def test_what_others_hold_of_a_release_is_said_with_what_becomes_of_them(old: Layout, new: Layout, said: str) -> None:
     (found,) = known_to_others(old, new)
     assert found.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "is_said"), [((*LAYOUT.namespaces, "of-another-value"), False), (("payments",), True)]
+)
+def test_a_form_of_spiffe_ids_that_pods_of_the_release_have_may_go_with_them(
+    namespaces: tuple[str, ...], is_said: bool
+) -> None:
+    # As the hardened chart 0.30 has none for SPIKE, which a release has only where values ask for it.
+    where = Selector((Requirement(NAMESPACE_NAME, "In", namespaces),))
+    spike = replace(PAYMENTS, template="spiffe://{{ .TrustDomain }}/spike/keeper", namespace_selector=where)
+    old = replace(LAYOUT, cluster_spiffe_ids=(*LAYOUT.cluster_spiffe_ids, spike))
+    assert bool(known_to_others(old, LAYOUT)) is is_said
 
 
 def test_what_is_added_breaks_nobody_and_nothing_is_held_of_what_was_not_there() -> None:
