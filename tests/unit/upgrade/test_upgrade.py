@@ -199,6 +199,10 @@ def state(recorded: Read, **agent: Any) -> PreservedState:
         # From the hardened chart 0.30.0 to 20 commits later: the pods stay, and rightly.
         ((), {}, ""),
         ((), {"pods": ("b",)}, "spire-agent: its pod template did not change, and its pods did"),
+        # Scaled, or with a node more or less: values ask for another replica of a server, say.
+        ((), {"pods": ("a", "b")}, ""),
+        ((), {"pods": ()}, ""),
+        ((), {"pods": ("b", "c")}, "spire-agent: its pod template did not change, and its pods did"),
         # By a hook of the chart that starts them again, say.
         ((), {"template": "new", "pods": ("b",)}, ""),
         ((), {"template": "new"}, "spire-agent: its pod template changed, and these pods are the old ones"),
