@@ -37,6 +37,9 @@ def test_what_is_written_for_helm_keeps_its_types() -> None:
         ({"server": {"level": "debug"}}, {"server": {}}, {"server": {"image": "a"}}),
         ({"server": {"level": "debug"}}, {"server": {"level": "debug"}}, {"server": {"level": "debug", "image": "a"}}),
         ({}, {"agent": {"level": "info"}}, {"server": {"level": "debug", "image": "a"}, "agent": {"level": "info"}}),
+        # A null takes the chart's default away.
+        ({"off": None}, {}, {"server": {"level": "debug", "image": "a"}}),
+        ({}, {"off": None}, {"server": {"level": "debug", "image": "a"}, "off": None}),
         # The chart's own word for it is another, or something else was chosen.
         ({"log": "debug"}, {"log": "info"}, None),
         ({"server": {"image": "b"}}, {"server": {"image": "c"}}, None),
@@ -45,9 +48,9 @@ def test_what_is_written_for_helm_keeps_its_types() -> None:
 def test_values_are_reverted_where_they_are_as_they_were_given(
     now: dict[str, Any], before: dict[str, Any], expected: dict[str, Any] | None
 ) -> None:
-    values = {"server": {"level": "debug", "image": "a"}}
+    values = {"server": {"level": "debug", "image": "a"}, **{key: None for key in now if key == "off"}}
     assert reverted(values, now, before) == expected
-    assert values == {"server": {"level": "debug", "image": "a"}}
+    assert values["server"] == {"level": "debug", "image": "a"}
 
 
 def test_a_values_file_that_is_no_yaml_is_refused_without_its_line_which_may_have_a_secret(tmp_path: Path) -> None:
