@@ -33,7 +33,7 @@ from fixtures.spire.layout import Workload
 from fixtures.spire.logged_errors.error_log import JudgedError, denials, error_table
 from fixtures.traffic.continuous import ContinuousTraffic, Interval
 from fixtures.traffic.generator import CONNECTION_KINDS
-from fixtures.traffic.summary import RestartWindow, Summary, table
+from fixtures.traffic.summary import RestartWindow, Summary, TrafficPhase, table
 from fixtures.upgrade.state import PreservedState, own_custom_resources
 from fixtures.upgrade.upgrade import FederationUpgrade, identities_kept
 from fixtures.workloads.demo import CLIENT_LINES, Demo
@@ -479,18 +479,22 @@ def traffic_was_unharmed(traffic: ContinuousTraffic, interval: Interval, *kinds:
             assert summary.failed_outside_windows == 0, rows
 
 
-def outages(summaries: Iterable[Summary], windows: Sequence[RestartWindow]) -> list[str]:
+def outages(
+    summaries: Iterable[Summary], windows: Sequence[RestartWindow], phases: Iterable[TrafficPhase]
+) -> list[str]:
     """How long requests had no answer while a release was changed, a sentence each, where that was for long.
 
     Failures within restarts are no faults, however long these last; for the workloads they are an outage. What the
     suite itself starts again is none.
     """
-    found = []
+    found, by_name = [], {phase.name: phase for phase in phases}
     for each in summaries:
         gap = (each.longest_gap_ms or 0.0) / 1000
         if each.phase.startswith(CHANGING_PHASES) and gap > time_limit(LONG_GAP):
-            # That which lasted for as long.
-            likely = min(windows, key=lambda window: abs(window.ended - window.began - gap), default=None)
+            # That of this phase which lasted for as long.
+            phase = by_name[each.phase]
+            near = (window for window in windows if window.began < phase.ended and window.ended > phase.began)
+            likely = min(near, key=lambda window: abs(window.ended - window.began - gap), default=None)
             why = f" ({likely.why})" if likely else ""
             found.append(f"{each.phase}: no request over {each.kind} connections had an answer for {gap:.0f} s{why}")
     return found

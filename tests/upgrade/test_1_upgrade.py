@@ -351,7 +351,7 @@ def test_live_traffic_stayed_within_its_budget(
     summaries = client_upgrade.summaries()
     failed = sum(summary.failed_outside_windows for summary in summaries)
     assert failed <= settings.max_failed, "\n".join(table(summaries))
-    long = checks.outages(summaries, client_upgrade.windows())
+    long = checks.outages(summaries, client_upgrade.windows(), client_upgrade.phases())
     for each in long:
         report.warn(each)
     assert not (settings.strict and long), "\n".join(long)

@@ -23,7 +23,7 @@ from fixtures.spire.api_types import RegistrationEntry
 from fixtures.spire.federation import Federation
 from fixtures.spire.installation import Spire
 from fixtures.spire.layout import IngressPath, Workload
-from fixtures.traffic.summary import RestartWindow, Summary
+from fixtures.traffic.summary import RestartWindow, Summary, TrafficPhase
 from fixtures.workloads import observed_call
 from fixtures.workloads.demo import CLIENT_LINES, Demo
 from fixtures.workloads.identity_conditions import endpoint_of, endpoint_reached
@@ -408,17 +408,22 @@ def summary(phase: str, gap: float | None) -> Summary:
 
 def test_a_restart_that_lasts_is_an_outage_though_no_failure_counts() -> None:
     windows = [
-        RestartWindow(0, 9, "server: spire-server (spire-server-0) was replaced"),
-        RestartWindow(0, 120, "server: spire-server (spire-server-0) was not ready"),
-        RestartWindow(20, 80, "client: spire-agent (node) was replaced"),
+        RestartWindow(10, 19, "server: spire-server (spire-server-0) was replaced"),
+        RestartWindow(10, 130, "server: spire-server (spire-server-0) was not ready"),
+        RestartWindow(120, 180, "client: spire-agent (node) was replaced"),
+        RestartWindow(210, 265, "client: spire-csi-driver (node) was replaced"),
     ]
-    phases = (("before", 99.0), ("upgrade server", 30.0), ("upgrade client", 55.0), ("pods made again", 40.0))
-    found = checks.outages([summary(*each) for each in (*phases, ("rollback server", None))], windows)
+    gaps = (("before", 99.0), ("upgrade server", 30.0), ("upgrade client", 55.0), ("pods made again", 40.0))
+    names = (*(name for name, _ in gaps), "rollback server")
+    phases = [
+        TrafficPhase(name, began, began + 100) for name, began in zip(names, (-100, 0, 100, 200, 300), strict=True)
+    ]
+    found = checks.outages([summary(*each) for each in (*gaps, ("rollback server", None))], windows, phases)
     words = "upgrade client: no request over kept connections had an answer for 55 s"
     assert found == [f"{words} (client: spire-agent (node) was replaced)"]
-    assert checks.outages([summary("upgrade client", 55.0)], []) == [words]
+    assert checks.outages([summary("upgrade client", 55.0)], [], phases) == [words]
     with time_limits_scaled(2.0):
-        assert checks.outages([summary("upgrade client", 55.0)], windows) == []
+        assert checks.outages([summary("upgrade client", 55.0)], windows, phases) == []
 
 
 def test_a_probe_that_does_not_run_is_red_whatever_the_server_reaches() -> None:
