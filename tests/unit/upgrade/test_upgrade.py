@@ -401,7 +401,13 @@ def test_pods_that_stay_with_a_configuration_of_before_are_named_for_now_and_for
     def pods_of(_: Any, *place: str) -> list[Any]:
         asked.append(cast(tuple[str, str, str], place))
         times = [datetime.fromtimestamp(each, UTC) for each in made_at[place[2]]]
-        return [SimpleNamespace(metadata=SimpleNamespace(creation_timestamp=each)) for each in times]
+        ending = {BEGAN - 200: datetime.fromtimestamp(BEGAN + 30, UTC)}
+        return [
+            SimpleNamespace(
+                metadata=SimpleNamespace(creation_timestamp=each, deletion_timestamp=ending.get(int(each.timestamp())))
+            )
+            for each in times
+        ]
 
     monkeypatch.setattr(upgrade, "controller_pods", pods_of)
     found._began["server"] = BEGAN
@@ -414,7 +420,8 @@ def test_pods_that_stay_with_a_configuration_of_before_are_named_for_now_and_for
     # Something else has started them again, and will.
     made_at["spire-server"] = [BEGAN + 5]
     assert [each.partition(" ")[0] for each in found.unread_configuration("server")] == ["Deployment"]
-    made_at["example"] = [BEGAN + 1]
+    # The one of before may have long to end.
+    made_at["example"] = [BEGAN - 200, BEGAN + 1]
     assert found.unread_configuration("server") == []
 
 
