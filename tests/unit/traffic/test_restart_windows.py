@@ -92,6 +92,13 @@ def test_a_pod_that_is_not_wanted_any_more_excuses_nothing_that_fails_later() ->
     ]
 
 
+def test_a_pod_that_goes_right_after_its_controller_had_all_is_not_one_that_is_not_wanted() -> None:
+    looks = of_one_node("old", "", "", "", "new")
+    assert find_windows(looks, {"client: spire-agent": [100.2]}) == [
+        RestartWindow(100.0, 102.0 + SETTLE_TIME, "client: spire-agent (node) was replaced")
+    ]
+
+
 def test_two_restarts_are_two_windows() -> None:
     found = find_windows(of_one_node("a", "", "b", "b", "b", "c"))
     assert [each.began for each in found] == [100.0, 102.0]
