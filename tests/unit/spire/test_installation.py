@@ -157,6 +157,11 @@ def test_what_is_replaced_with_its_node_may_be_older_from_an_upgrade_to_the_repl
     spire.upgrade(Release(tmp_path, tmp_path, {}))
     spire.layout = replace(LAYOUT, workloads=(LAYOUT.agent, LAYOUT.csi_driver))
     assert older() == (True, False, {each.name for each in LAYOUT.agent.containers})
+    kept = replace(LAYOUT, workloads=(LAYOUT.agent, LAYOUT.csi_driver))
+    spire.layout = replace(kept, server=replace(LAYOUT.server, lost_keys="memory"))
+    spire.replace_pods(time.time() - 3600)
+    assert older()[0], "a server whose keys are in memory is left alone"
+    spire.layout = kept
     spire.replace_pods(time.time() - 3600)
     assert older() == (False, False, set()), "as a drain of every node would have done"
     monkeypatch.setattr(Spire, "helm", lambda *_, **__: "")
