@@ -318,6 +318,14 @@ def test_a_components_own_name_that_the_charts_do_not_read_is_refused_with_the_k
     assert cluster_values.read_clusters([f"client={write(nested(key, of_all))}"])
 
 
+def test_values_that_helm_has_computed_are_taken_with_the_charts_defaults_and_global_values(write: Write) -> None:
+    names = {"trustDomain": "example.org", "clusterName": "example-cluster"}
+    own = {"global": {"spire": {"trustDomain": "mine.example"}}}
+    computed = {**own, "spire-server": names, "spire-agent": {**names, **own}, "spike-keeper": own, "spire-lib": own}
+    server, _ = cluster_values.read_clusters([f"server={write(computed)}"])
+    assert server.trust_domain == "mine.example"
+
+
 def test_the_servers_own_subject_is_not_hidden_by_that_of_the_suite(write: Write) -> None:
     path = write(nested("spire-server.caSubject", {"country": "NO", "commonName": "mine"}))
     _, client = cluster_values.read_clusters([f"client={path}"])
