@@ -1,3 +1,13 @@
+{{- /* The CA's subject, as JSON: each part as it is given for all, or for the server. */ -}}
+{{- define "spire.caSubject" -}}
+{{- $own := (index .Values "spire-server").caSubject | default dict -}}
+{{- $found := dict -}}
+{{- range $part := list "country" "organization" "commonName" -}}
+{{- $_ := set $found $part (default (get $own $part) (get ($.Values.global.spire.caSubject | default dict) $part)) -}}
+{{- end -}}
+{{- toJson $found -}}
+{{- end -}}
+
 {{- /*
 spire-server's configuration. SPIRE reads JSON as well as HCL, so it is put together as data and never as text: no value can
 break its syntax. Only options that both SPIRE 1.14 and 1.15 know are set; an unknown one would stop the server.
@@ -5,7 +15,7 @@ break its syntax. Only options that both SPIRE 1.14 and 1.15 know are set; an un
 {{- define "spire.server.config" -}}
 {{- $values := index .Values "spire-server" -}}
 {{- $spire := .Values.global.spire -}}
-{{- $subject := $spire.caSubject -}}
+{{- $subject := include "spire.caSubject" . | fromJson -}}
 {{- $server := dict
   "trust_domain" $spire.trustDomain
   "bind_address" "0.0.0.0"
