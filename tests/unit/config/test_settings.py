@@ -318,6 +318,12 @@ def test_a_components_own_name_that_the_charts_do_not_read_is_refused_with_the_k
     assert cluster_values.read_clusters([f"client={write(nested(key, of_all))}"])
 
 
+def test_a_strict_mode_that_is_not_there_is_not_switched_off(write: Write) -> None:
+    given = nested("global.spire", {"trustDomain": "mine.example", "recommendations": None})
+    server, _ = cluster_values.read_clusters([f"server={write(given)}"])
+    assert at(server.values, "global.spire.recommendations") is None
+
+
 def test_values_that_helm_has_computed_are_taken_with_the_charts_defaults_and_global_values(write: Write) -> None:
     names = {"trustDomain": "example.org", "clusterName": "example-cluster"}
     own = {"global": {"spire": {"trustDomain": "mine.example"}}}
