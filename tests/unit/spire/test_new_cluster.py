@@ -279,7 +279,10 @@ def test_agents_that_look_for_their_server_where_nothing_is_are_named() -> None:
     assert said(asking("other.identity")) == said(asking("server.example.org")) == said(asking("10.0.0.1")) == []
 
 
-@pytest.mark.parametrize(("folder", "is_named"), [("/var/lib/kubelet", False), ("/var/lib/k0s/kubelet", True)])
+@pytest.mark.parametrize(
+    ("folder", "is_named"),
+    [("/var/lib/kubelet", False), ("/var/lib/kubelet/", False), ("/var/lib/k0s/kubelet", True)],
+)
 def test_a_csi_driver_that_registers_with_another_kubelet_is_named(folder: str, is_named: bool) -> None:
     driver = copy.deepcopy(csi_driver())
     registry = {"name": "registry", "hostPath": {"path": f"{folder}/plugins_registry"}}
