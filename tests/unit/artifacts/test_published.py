@@ -70,3 +70,8 @@ def test_tornjak_is_enabled_where_the_chart_has_it_and_the_values_do_not_turn_it
     found = merge(given, published._as_published(chart(tmp_path, defaults), given).values)
     server, frontend = found.get("spire-server", {}).get("tornjak", {}), found.get("tornjak-frontend", {})
     assert (server.get("enabled"), frontend.get("enabled")) == enabled
+
+
+def test_what_is_no_mapping_where_the_chart_has_no_tornjak_is_ignored_too(tmp_path: Path) -> None:
+    given = {"spire-server": {"tornjak": True}, "tornjak-frontend": 1}
+    assert published._as_published(chart(tmp_path, {"spire-server": {}}), given).values == {}
