@@ -217,6 +217,14 @@ def test_a_spread_over_labels_that_no_node_has_is_named_where_pods_are_not_put_e
     assert said(with_pod(topologySpreadConstraints=[{**spread, "whenUnsatisfiable": "ScheduleAnyway"}])) == []
 
 
+@pytest.mark.parametrize("odd", [["one"], "one", 1])
+@pytest.mark.parametrize("field", ["nodeSelector", "topologySpreadConstraints", "affinity"])
+def test_what_the_api_server_refuses_for_its_type_is_left_to_it(field: str, odd: Any) -> None:
+    manifests = copy.deepcopy(release())
+    manifests[0]["spec"]["template"]["spec"][field] = odd
+    assert said(manifests) == []
+
+
 def test_a_priority_class_that_nobody_makes_is_named() -> None:
     (sentence,) = said(with_pod(priorityClassName="ours"))
     assert sentence.startswith(f"{SERVER_POD} asks for the PriorityClass ours, which Kind's clusters do not have: see ")
