@@ -13,3 +13,7 @@ def test_the_subject_is_the_servers_own_where_nothing_is_said_for_all() -> None:
     assert ignored_keys(given, CHART / "spire") == []
     for_all = at(default_values(CHART / "spire"), "global.spire.caSubject")
     assert not any(for_all.values())
+
+
+def test_its_strict_mode_is_switched_off_as_theirs_is() -> None:
+    assert ignored_keys(nested(["global", "spire", "recommendations", "strictMode"], False), CHART / "spire") == []
