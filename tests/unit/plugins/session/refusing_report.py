@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Any, cast
 
+from fixtures.report import run
 from fixtures.report.data.facts import Facts
 
 
@@ -28,9 +28,4 @@ class Report:
     def refuse(self, why: str) -> None:
         raise RefusedError(why)
 
-    @contextmanager
-    def refuses(self, *errors: type[Exception]) -> Iterator[None]:
-        try:
-            yield
-        except errors as error:
-            self.refuse(str(error))
+    refuses = cast(Any, run.Report).refuses
