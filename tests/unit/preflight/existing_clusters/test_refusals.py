@@ -10,6 +10,7 @@ import pytest
 
 from fixtures.k8s.workload_settings import WorkloadSettings
 from fixtures.preflight.existing_clusters import refusals
+from fixtures.preflight.existing_clusters.access_review import Permission
 from fixtures.preflight.existing_clusters.refusals import why_not_admitted, why_not_placed, why_refused
 from fixtures.spire.layout import nodes
 from tests.unit.kubernetes_objects import KubernetesObjects, node
@@ -85,7 +86,7 @@ class Asked(SimpleNamespace):
     __hash__ = object.__hash__  # type: ignore[assignment]
 
 
-def test_clusters_that_are_not_the_suites_own_are_asked_for_the_demos_namespace(
+def test_clusters_that_are_not_the_suites_own_are_asked_for_permissions_and_the_demos_namespace_and_all_for_nodes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[str] = []
@@ -96,9 +97,10 @@ def test_clusters_that_are_not_the_suites_own_are_asked_for_the_demos_namespace(
 
     monkeypatch.setattr(refusals, "why_namespace_refused", refused)
     monkeypatch.setattr(refusals, "needed_then", lambda *_: [])
-    monkeypatch.setattr(refusals, "denied_permissions", lambda *_: [])
+    denied: list[Permission] = []
+    monkeypatch.setattr(refusals, "denied_permissions", lambda *_: denied)
     monkeypatch.setattr(refusals, "reached_services", lambda *_: [])
-    monkeypatch.setattr(refusals, "why_not_placed", lambda *_: "")
+    monkeypatch.setattr(refusals, "why_not_placed", lambda asked, _: f"{len(asked)} have no node for the demo")
     clusters = [Asked(label=name, is_external=is_external) for name, is_external in (("server", True), ("kind", False))]
     federates_with = {each.label: ["x"] for each in clusters}
     layouts = {each.label: LAYOUT for each in clusters}
@@ -111,5 +113,7 @@ def test_clusters_that_are_not_the_suites_own_are_asked_for_the_demos_namespace(
     assert why() == "server: an admission policy refuses the namespace demo"
     assert asked == ["server: demo ['x']"]
     # With --apply it is there before the suite applies it again.
-    assert why({"kind": "Namespace", "metadata": {"name": "demo"}}) == ""
+    assert why({"kind": "Namespace", "metadata": {"name": "demo"}}) == "2 have no node for the demo"
+    denied.append(Permission("", "nodes", "list"))
+    assert why().startswith("the credentials of --context may not do what this run needs: on server list nodes")
     assert len(asked) == 1
