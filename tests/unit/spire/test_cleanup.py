@@ -12,7 +12,7 @@ import pytest
 from fixtures.core.waiting import WaitError
 from fixtures.helm.release import CHARTS_AND_VALUES_LABEL, Release, Revision, revision_label
 from fixtures.spire import cleanup
-from fixtures.spire.cleanup import why_not_upgradable
+from fixtures.spire.cleanup import made_namespaces, why_not_upgradable
 from fixtures.spire.installation import Spire
 from fixtures.spire.server_cli import SpireError
 from tests.unit.own_chart import LAYOUT, read_layout
@@ -426,3 +426,12 @@ def test_a_revision_is_of_the_charts_and_values_that_this_suite_made_it_from(
     number: str, status: str, label: str, is_it: bool
 ) -> None:
     assert Revision.of({"version": number, "status": status, CHARTS_AND_VALUES_LABEL: label}).is_of("abc") is is_it
+
+
+def test_namespaces_that_a_cluster_has_of_itself_are_no_releases() -> None:
+    def daemon_set(namespace: str) -> dict[str, Any]:
+        return {"kind": "DaemonSet", "metadata": {"namespace": namespace}, "spec": {"template": {"spec": {"x": 1}}}}
+
+    own = [daemon_set(name) for name in ("default", "kube-system", "openshift-ingress", "spire-system")]
+    made = {"kind": "Namespace", "metadata": {"name": "defaults"}}
+    assert made_namespaces([*own, made]) == ["defaults", "spire-mgmt", "spire-system"]
