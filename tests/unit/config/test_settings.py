@@ -271,6 +271,11 @@ def test_values_that_stand_below_a_key_of_another_chart_are_refused_with_their_p
             {"source": {"helm": {"values": "a: 1"}}},
             r"; .* give it what stands below spec\.source\.helm\.values:",
         ),
+        (
+            "Application",
+            {"sources": [{"ref": "values"}, "x", {"helm": {"valuesObject": {}}}]},
+            r"; .* give it what stands below spec\.sources\[2\]\.helm\.valuesObject:",
+        ),
         ("ClusterSPIFFEID", {"hint": "a"}, r", and none of the chart's: objects are given by --apply$"),
     ],
 )
