@@ -1121,7 +1121,10 @@ def test_a_run_with_a_port_that_is_taken_is_refused(run: Run) -> None:
 def test_a_run_with_equal_trust_domains_is_refused(run: Run, write: Write) -> None:
     said = refusal(run, f"--values={write(nested('global.spire.trustDomain', 'same.example'))}")
     assert said.startswith("clusters server and client have the same trust domain same.example")
-    assert said.endswith("name another in a file given by --values=client=FILE, as global.spire.trustDomain")
+    assert said.endswith(
+        "give the values that name it for one of them alone (--values=server=FILE), or name another in a file given by "
+        "--values=client=FILE, as global.spire.trustDomain"
+    )
 
 
 def test_a_run_with_values_of_one_side_and_no_upgrade_is_refused(run: Run) -> None:
