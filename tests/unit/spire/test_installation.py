@@ -171,6 +171,33 @@ def test_what_is_replaced_with_its_node_may_be_older_from_an_upgrade_to_the_repl
     assert older()[:2] == (True, False)
 
 
+@pytest.mark.parametrize(
+    ("revision", "is_ready", "is_ending", "is_deleted"),
+    [
+        ("old", False, False, True),
+        ("old", False, True, False),
+        ("old", True, False, False),
+        ("new", False, False, False),
+    ],
+)
+def test_a_broken_servers_pod_makes_room_for_the_repaired_one_and_one_that_ends_has_its_time(
+    revision: str, is_ready: bool, is_ending: bool, is_deleted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, server = KubernetesObjects(), LAYOUT.server
+    controller(cluster, "StatefulSet", server.name, server.namespace, status={"updateRevision": "new"})
+    state = container(server.container.name, running=running(), ready=is_ready)
+    metadata: dict[str, Any] = {"labels": {"controller-revision-hash": revision}}
+    metadata |= {"deletionTimestamp": stamp(NOW + 90)} if is_ending else {}
+    (name,) = server.pods
+    pod(cluster, state, name=name, namespace=server.namespace, **metadata)
+    spire = Spire(cluster.cluster, tmp_path / "helm", "server.example", (), tmp_path, read_layout)
+    spire.layout = LAYOUT
+    deleted: list[str] = []
+    monkeypatch.setattr(Spire, "_delete_pod", lambda _, name, *__, **___: deleted.append(name))
+    spire._replace_stuck_server(lambda: None)
+    assert deleted == ([name] if is_deleted else [])
+
+
 def test_only_a_namespace_without_agents_is_to_have_restricted_pods(tmp_path: Path) -> None:
     patched: list[str] = []
     warned = {"Warning": ""}
